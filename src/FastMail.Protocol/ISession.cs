@@ -1,0 +1,37 @@
+using System.Buffers;
+
+namespace FastMail.Protocol;
+
+/// <summary>
+/// One side of a dialog as a sans-I/O state machine: bytes in, replies out. A session owns no socket, clock, file or
+/// thread; it is entered by one thread at a time, so a test is two arrays and a crash is a replay.
+/// </summary>
+public interface ISession
+{
+    /// <summary>
+    /// Takes what the peer sent and writes what to answer. The caller sends <c>replies[..written]</c>, then
+    /// <see cref="Body"/>, and offers the unconsumed rest of <paramref name="received"/> again in the next call.
+    /// </summary>
+    /// <param name="received">Bytes from the peer, oldest first; may be empty (after a resumption, or to start).</param>
+    /// <param name="replies">Room for replies; at least <see cref="MinimumRepliesBytes"/>.</param>
+    /// <param name="consumed">Octets of <paramref name="received"/> that are used up.</param>
+    /// <param name="written">Octets of <paramref name="replies"/> to send.</param>
+    /// <returns>
+    /// <see cref="OperationStatus.NeedMoreData"/>: the session wants more input, or, when <see cref="IsWaiting"/> is
+    /// true, the outcome of work it handed out. <see cref="OperationStatus.DestinationTooSmall"/>: call again with the
+    /// rest once the replies (and the body) are on their way. <see cref="OperationStatus.Done"/>: send, then close.
+    /// </returns>
+    OperationStatus Receive(ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written);
+
+    /// <summary>True while handed-out work (a commit, a password check) is under way; no input is taken meanwhile.</summary>
+    bool IsWaiting { get; }
+
+    /// <summary>
+    /// Bytes of the log to send right after the replies of the last <see cref="Receive"/>; empty when there are none.
+    /// Valid until the next call.
+    /// </summary>
+    ReadOnlyMemory<byte> Body { get; }
+
+    /// <summary>The least room <see cref="Receive"/> needs to make progress, octets.</summary>
+    const int MinimumRepliesBytes = 1024;
+}

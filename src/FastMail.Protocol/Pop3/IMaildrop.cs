@@ -1,0 +1,76 @@
+namespace FastMail.Protocol.Pop3;
+
+/// <summary>
+/// Opens maildrops somewhere off the session: password, lock and snapshot. The outcome comes back through
+/// <see cref="Pop3Session.LoggedIn"/>, never synchronously from inside the call.
+/// </summary>
+public interface IMaildropSource
+{
+    /// <summary>Starts a login. The spans die with the call. False when the queue is full: <c>-ERR [SYS/TEMP]</c>.</summary>
+    bool TryBegin(ReadOnlySpan<byte> user, ReadOnlySpan<byte> password);
+}
+
+/// <summary>How a login ended; each has its response code (RFC 2449 8, RFC 3206).</summary>
+public enum LoginVerdict
+{
+    /// <summary>The maildrop is locked and ours.</summary>
+    Accepted,
+
+    /// <summary>Unknown user or wrong password: <c>[AUTH]</c>.</summary>
+    Rejected,
+
+    /// <summary>Another session holds the lock: <c>[IN-USE]</c>.</summary>
+    InUse,
+
+    /// <summary>The account store or the log cannot answer now: <c>[SYS/TEMP]</c>.</summary>
+    Unavailable,
+
+    /// <summary>The account is closed by its operator: <c>[SYS/PERM]</c>.</summary>
+    Disabled,
+}
+
+/// <summary>
+/// A locked maildrop as it was when the lock was taken: messages 0..Count-1 in order of arrival. Belongs to one session
+/// until <see cref="Close"/>, which releases the lock (and only this holder's lock).
+/// </summary>
+public interface IMaildrop
+{
+    /// <summary>Messages in the snapshot.</summary>
+    int Count { get; }
+
+    /// <summary>Size of a message, octets (RFC 1939 11).</summary>
+    int Octets(int index);
+
+    /// <summary>Writes the unique-id, 1 to 70 octets of 0x21 to 0x7E (RFC 1939 7); returns its length.</summary>
+    int WriteUniqueId(int index, Span<byte> destination);
+
+    /// <summary>Opens a message whose checksum has been verified just now.</summary>
+    ContentStatus TryOpen(int index, out MessageContent content);
+
+    /// <summary>
+    /// Removes messages for good, all or none; bit <c>i % 64</c> of <c>marks[i / 64]</c> stands for message i. The
+    /// outcome comes back through <see cref="Pop3Session.Removed"/> once it is durable, never synchronously.
+    /// </summary>
+    void Remove(ReadOnlySpan<ulong> marks);
+
+    /// <summary>Ends the session's hold. Removes nothing by itself.</summary>
+    void Close();
+}
+
+/// <summary>A message in wire form, ready to be sent after <c>+OK</c>: dot-stuffed and ended by <c>CRLF.CRLF</c>.</summary>
+/// <param name="Wire">Trace fields and content; valid until the maildrop is closed.</param>
+/// <param name="HeaderWireBytes">Octets of the header section with the empty line that ends it.</param>
+public readonly record struct MessageContent(ReadOnlyMemory<byte> Wire, int HeaderWireBytes);
+
+/// <summary>Whether a message could be opened.</summary>
+public enum ContentStatus
+{
+    /// <summary>Here it is.</summary>
+    Ok,
+
+    /// <summary>Its checksum fails: <c>-ERR [SYS/PERM]</c>, the message stays listed.</summary>
+    Damaged,
+
+    /// <summary>It cannot be read just now: <c>-ERR [SYS/TEMP]</c>.</summary>
+    Unavailable,
+}

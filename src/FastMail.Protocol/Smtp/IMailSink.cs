@@ -1,0 +1,118 @@
+namespace FastMail.Protocol.Smtp;
+
+/// <summary>
+/// Where the mail transactions of one session go. Implemented over the mail log; entered only from the session's calls.
+/// The order is <see cref="Begin"/>, <see cref="AddRecipient"/> one or more times, <see cref="BeginContent"/>,
+/// <see cref="Append"/> any number of times, then <see cref="Commit"/>; <see cref="Abandon"/> may come at any point
+/// after a successful <see cref="Begin"/> and before <see cref="Commit"/>.
+/// </summary>
+public interface IMailSink
+{
+    /// <summary>MAIL. <see cref="SmtpReply.ReversePathOk"/> opens a transaction, any other reply refuses it.</summary>
+    SmtpReply Begin(in MailArguments mail);
+
+    /// <summary>
+    /// RCPT. <see cref="SmtpReply.ForwardPathOk"/> adds the recipient, any other reply refuses it and leaves the
+    /// transaction as it was.
+    /// </summary>
+    SmtpReply AddRecipient(in RcptArguments rcpt);
+
+    /// <summary>
+    /// DATA, or the first BDAT. Null goes on; a reply refuses the content (nothing of it will be appended).
+    /// </summary>
+    SmtpReply? BeginContent(in TransactionFacts facts);
+
+    /// <summary>The next run of content in wire form (dot-stuffed, CRLF only). The span dies with the call.</summary>
+    void Append(ReadOnlySpan<byte> wire);
+
+    /// <summary>
+    /// End of content; the final <c>CRLF.CRLF</c> has been appended. The reply comes back through
+    /// <see cref="SmtpSession.Committed"/>, and never before the message is durable. Never called synchronously from
+    /// inside this method.
+    /// </summary>
+    void Commit(in ContentFacts content);
+
+    /// <summary>The transaction is over without a message; everything held for it is released.</summary>
+    void Abandon();
+
+    /// <summary>
+    /// Name of the transaction in replies, trace fields and logs, written as ASCII; returns its length (at most 32).
+    /// Valid between <see cref="BeginContent"/> and the next <see cref="Begin"/>.
+    /// </summary>
+    int WriteTransactionId(Span<byte> destination);
+}
+
+/// <summary>The arguments of MAIL (RFC 5321 4.1.1.2, 1870, 6152, 6531), views that die with the call.</summary>
+public readonly ref struct MailArguments
+{
+    /// <summary>The mailbox without angle brackets and source route; empty for the null reverse-path.</summary>
+    public ReadOnlySpan<byte> ReversePath { get; init; }
+
+    /// <summary>SIZE=, octets; 0 when it was not declared.</summary>
+    public long DeclaredSize { get; init; }
+
+    /// <summary>BODY=8BITMIME was given.</summary>
+    public bool Is8BitMime { get; init; }
+
+    /// <summary>SMTPUTF8 was given.</summary>
+    public bool IsSmtpUtf8 { get; init; }
+
+    /// <summary>Who authenticated in this session; empty when nobody did.</summary>
+    public ReadOnlySpan<byte> AuthIdentity { get; init; }
+}
+
+/// <summary>The arguments of RCPT (RFC 5321 4.1.1.3), views that die with the call.</summary>
+public readonly ref struct RcptArguments
+{
+    /// <summary>
+    /// The mailbox without angle brackets and source route, case kept; the bare word <c>postmaster</c> stands alone.
+    /// </summary>
+    public ReadOnlySpan<byte> ForwardPath { get; init; }
+
+    /// <summary>Octet position of the <c>@</c> that separates local-part and domain, or -1 for bare postmaster.</summary>
+    public int AtSign { get; init; }
+
+    /// <summary>Who authenticated in this session; empty when nobody did.</summary>
+    public ReadOnlySpan<byte> AuthIdentity { get; init; }
+}
+
+/// <summary>What the trace fields and the record tell of a transaction, known when its content begins.</summary>
+public readonly ref struct TransactionFacts
+{
+    /// <summary>The argument of EHLO or HELO.</summary>
+    public ReadOnlySpan<byte> Helo { get; init; }
+
+    /// <summary>Who authenticated; empty when nobody did.</summary>
+    public ReadOnlySpan<byte> AuthIdentity { get; init; }
+
+    /// <summary>EHLO was used (ESMTP), not HELO.</summary>
+    public bool IsExtended { get; init; }
+
+    /// <summary>The transaction asked for SMTPUTF8.</summary>
+    public bool IsSmtpUtf8 { get; init; }
+}
+
+/// <summary>What the content scanner found; lengths in octets.</summary>
+public readonly record struct ContentFacts
+{
+    /// <summary>Length in wire form, the final <c>.CRLF</c> included.</summary>
+    public required long WireBytes { get; init; }
+
+    /// <summary>Length as the recipient counts it: without dot-stuffing and without the final <c>.CRLF</c>.</summary>
+    public required long Octets { get; init; }
+
+    /// <summary>
+    /// Length of the header section in wire form with the empty line that ends it; equal to
+    /// <see cref="WireBytes"/> - 3 when no empty line was seen.
+    /// </summary>
+    public required long HeaderWireBytes { get; init; }
+
+    /// <summary>An empty line ended the header section.</summary>
+    public required bool HasEndOfHeader { get; init; }
+
+    /// <summary>An octet above 127 was seen.</summary>
+    public required bool Has8Bit { get; init; }
+
+    /// <summary>A line of more than 998 octets was seen (RFC 5321 4.5.3.1.6).</summary>
+    public required bool HasLongLine { get; init; }
+}

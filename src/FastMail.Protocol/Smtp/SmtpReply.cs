@@ -1,0 +1,37 @@
+using System.Text;
+
+namespace FastMail.Protocol.Smtp;
+
+/// <summary>
+/// A reply with its enhanced status code (RFC 5321 4.2, RFC 3463), encoded once. Instances are compared by reference.
+/// </summary>
+public sealed class SmtpReply
+{
+    private readonly byte[] _wire;
+
+    private SmtpReply(int code, string text)
+    {
+        Code = code;
+        _wire = Encoding.ASCII.GetBytes($"{code} {text}\r\n");
+    }
+
+    /// <summary>Reply code, 200 to 599.</summary>
+    public int Code { get; }
+
+    /// <summary>The whole line with its CRLF.</summary>
+    public ReadOnlySpan<byte> Wire => _wire;
+
+    /// <summary>The command succeeded.</summary>
+    public bool IsPositive => Code < 400;
+
+    public override string ToString() => Encoding.ASCII.GetString(_wire).TrimEnd();
+
+    public static readonly SmtpReply ReversePathOk = new(250, "2.1.0 Sender ok");
+    public static readonly SmtpReply ForwardPathOk = new(250, "2.1.5 Recipient ok");
+    public static readonly SmtpReply StartMailInput = new(354, "End data with <CR><LF>.<CR><LF>");
+    public static readonly SmtpReply LocalError = new(451, "4.3.0 Local error, try again later");
+    public static readonly SmtpReply InsufficientStorage = new(452, "4.3.1 Insufficient system storage");
+    public static readonly SmtpReply TooManyRecipients = new(452, "4.5.3 Too many recipients");
+    public static readonly SmtpReply NoSuchMailbox = new(550, "5.1.1 No such mailbox here");
+    public static readonly SmtpReply RelayDenied = new(550, "5.7.1 Relaying denied");
+}
