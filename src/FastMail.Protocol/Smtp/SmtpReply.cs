@@ -3,16 +3,18 @@ using System.Text;
 namespace FastMail.Protocol.Smtp;
 
 /// <summary>
-/// A reply with its enhanced status code (RFC 5321 4.2, RFC 3463), encoded once. Instances are compared by reference.
+/// A reply with its enhanced status code (RFC 5321 4.2, RFC 3463), encoded once. Instances are compared by reference;
+/// any thread.
 /// </summary>
 public sealed class SmtpReply
 {
     private readonly byte[] _wire;
 
-    private SmtpReply(int code, string text)
+    internal SmtpReply(int code, string text)
     {
         Code = code;
         _wire = Encoding.ASCII.GetBytes($"{code} {text}\r\n");
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(_wire.Length, Limits.ReplyBytes);
     }
 
     /// <summary>Reply code, 200 to 599.</summary>
@@ -25,6 +27,9 @@ public sealed class SmtpReply
     public bool IsPositive => Code < 400;
 
     public override string ToString() => Encoding.ASCII.GetString(_wire).TrimEnd();
+
+    /// <summary>The message is durable. The session sends it with the name of the transaction behind it.</summary>
+    public static readonly SmtpReply Accepted = new(250, "2.0.0 Ok: queued");
 
     public static readonly SmtpReply ReversePathOk = new(250, "2.1.0 Sender ok");
     public static readonly SmtpReply ForwardPathOk = new(250, "2.1.5 Recipient ok");

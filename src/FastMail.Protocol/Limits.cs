@@ -1,0 +1,62 @@
+namespace FastMail.Protocol;
+
+/// <summary>Every limit of the two dialogs, beside the least that its RFC asks for. Constants; any thread.</summary>
+internal static class Limits
+{
+    /// <summary>SMTP command line with its CRLF, octets (RFC 5321 4.5.3.1.4: 512, plus what extensions add).</summary>
+    public const int SmtpCommandLineBytes = 2048;
+
+    /// <summary>AUTH command or response with its CRLF, octets (RFC 4954 4: 12,288).</summary>
+    public const int AuthLineBytes = 12_288;
+
+    /// <summary>POP3 command line with its CRLF, octets (RFC 2449 4: 255).</summary>
+    public const int Pop3CommandLineBytes = 255;
+
+    /// <summary>An over-long command line is skipped up to its end for so many octets; then the session closes.</summary>
+    public const int SkippedLineBytes = 64 * 1024;
+
+    /// <summary>Bad commands since the last accepted message; one more closes the session.</summary>
+    public const int BadCommands = 20;
+
+    /// <summary>Commands that carry no mail (NOOP, RSET, VRFY, HELP) since the last accepted message.</summary>
+    public const int IdleCommands = 100;
+
+    /// <summary>Refused AUTH attempts of one SMTP session; one more closes it.</summary>
+    public const int SmtpLoginFailures = 10;
+
+    /// <summary>Refused logins of one POP3 session; the last of them closes it.</summary>
+    public const int Pop3LoginFailures = 3;
+
+    /// <summary>Local-part, octets (RFC 5321 4.5.3.1.1: 64).</summary>
+    public const int LocalPartBytes = 64;
+
+    /// <summary>Domain, octets (RFC 5321 4.5.3.1.2: 255).</summary>
+    public const int DomainBytes = 255;
+
+    /// <summary>One label of a domain, octets (RFC 1035 2.3.4: 63).</summary>
+    public const int LabelBytes = 63;
+
+    /// <summary>Path with its brackets and source route, octets (RFC 5321 4.5.3.1.3: 256).</summary>
+    public const int PathBytes = 256;
+
+    /// <summary>Line of content without CRLF and without a stuffed dot, octets (RFC 5321 4.5.3.1.6: 998).</summary>
+    public const int ContentLineBytes = 998;
+
+    /// <summary>Each part of a SASL PLAIN or LOGIN message, octets (RFC 4616 2: 255).</summary>
+    public const int SaslPartBytes = 255;
+
+    /// <summary>A BDAT chunk above this is not even swallowed, octets: the session closes.</summary>
+    public const long SwallowedChunkBytes = int.MaxValue;
+
+    /// <summary>Name of a transaction, octets.</summary>
+    public const int TransactionIdBytes = 32;
+
+    /// <summary>Unique-id of POP3, octets (RFC 1939 7: 70).</summary>
+    public const int UniqueIdBytes = 70;
+
+    /// <summary>Room one reply may take, octets; <see cref="LongReplyBytes"/> for those that name the host.</summary>
+    public const int ReplyBytes = 128;
+
+    /// <summary>Room the greeting, EHLO, HELO and CAPA may take, octets.</summary>
+    public const int LongReplyBytes = 640;
+}

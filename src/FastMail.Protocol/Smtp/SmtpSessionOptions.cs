@@ -1,0 +1,32 @@
+namespace FastMail.Protocol.Smtp;
+
+/// <summary>What a listener is for.</summary>
+public enum SmtpRole
+{
+    /// <summary>Receives mail for hosted mailboxes from anybody.</summary>
+    Mx,
+
+    /// <summary>Takes mail from our own users (RFC 6409).</summary>
+    Submission,
+}
+
+/// <summary>How the sessions of one listener behave; shared by all of them and never changed.</summary>
+public sealed record SmtpSessionOptions
+{
+    /// <summary>Our name in the greeting and in EHLO, ASCII, at most 255 octets.</summary>
+    public required ReadOnlyMemory<byte> Hostname { get; init; }
+
+    public required SmtpRole Role { get; init; }
+
+    /// <summary>Largest message without dot-stuffing, octets; told by SIZE (RFC 1870).</summary>
+    public long MaxMessageBytes { get; init; } = 50L * 1024 * 1024;
+
+    /// <summary>Recipients of one transaction (RFC 5321 4.5.3.1.8 asks for 100 at least).</summary>
+    public int MaxRecipients { get; init; } = 1000;
+
+    /// <summary>AUTH is advertised and taken. Only for <see cref="SmtpRole.Submission"/>.</summary>
+    public bool OffersAuth { get; init; }
+
+    /// <summary>MAIL is refused with 530 until AUTH has succeeded.</summary>
+    public bool RequiresAuth { get; init; }
+}
