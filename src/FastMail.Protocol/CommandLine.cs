@@ -74,13 +74,4 @@ internal static class CommandLine
         line = window[..(at > 0 && window[at - 1] == '\r' ? at - 1 : at)];
         consumed = at + 1;
         return LineStatus.Complete;
-    }
-
-    /// <summary>Drops input up to and with the next LF. False when there is none yet.</summary>
-    public static bool TrySkip(ReadOnlySpan<byte> received, out int consumed)
-    {
-        var at = received.IndexOf((byte)'\n');
-        consumed = at < 0 ? received.Length : at + 1;
-        return at >= 0;
-    }
-}
+    }}

@@ -15,7 +15,7 @@ internal ref struct ReplyWriter(Span<byte> destination)
 
     public readonly bool Fits(int octets) => _destination.Length - Written >= octets;
 
-    public void Write(ReadOnlySpan<byte> text)
+    public void Write(scoped ReadOnlySpan<byte> text)
     {
         text.CopyTo(_destination[Written..]);
         Written += text.Length;

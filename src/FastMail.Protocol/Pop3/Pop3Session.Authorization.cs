@@ -1,0 +1,91 @@
+namespace FastMail.Protocol.Pop3;
+
+/// <summary>The AUTHORIZATION state: CAPA (RFC 2449 5), USER and PASS (RFC 1939 7).</summary>
+public sealed partial class Pop3Session
+{
+    /// <summary>The same in both states but for what one need not tell strangers.</summary>
+    private void Capa(ref ReplyWriter replies)
+    {
+        replies.Write("+OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n"u8);
+        if (_options.AllowsCleartext)
+        {
+            replies.Write("USER\r\n"u8);
+        }
+        if (IsAuthenticated)
+        {
+            replies.Write("IMPLEMENTATION "u8);
+            replies.Write(_options.ImplementationName.Span);
+            replies.WriteLineEnd();
+        }
+        replies.Write(".\r\n"u8);
+    }
+
+    /// <summary>Answers the same whether the user exists or not.</summary>
+    private void User(ReadOnlySpan<byte> name, ref ReplyWriter replies)
+    {
+        if (!_options.AllowsCleartext)
+        {
+            Refuse("-ERR cleartext login is not allowed here\r\n"u8, ref replies);
+            return;
+        }
+        if (name.IsEmpty)
+        {
+            Refuse("-ERR a name is expected\r\n"u8, ref replies);
+            return;
+        }
+        name.CopyTo(_user); // copied: the receive buffer is reused after this call
+        _userLength = name.Length;
+        _state = Pop3State.AfterUser;
+        replies.Write("+OK\r\n"u8);
+    }
+
+    /// <summary>The password is the rest of the line, blanks and all.</summary>
+    private void Pass(ReadOnlySpan<byte> password, ref ReplyWriter replies)
+    {
+        if (password.IsEmpty)
+        {
+            Refuse("-ERR a password is expected\r\n"u8, ref replies);
+            return;
+        }
+        if (!_source.TryBegin(_user.AsSpan(0, _userLength), password))
+        {
+            replies.Write("-ERR [SYS/TEMP] too busy, try again later\r\n"u8);
+            _state = Pop3State.Authorization;
+            return;
+        }
+        _state = Pop3State.LoggingIn;
+    }
+
+    private void AnswerLogin(ref ReplyWriter replies)
+    {
+        var verdict = _loginVerdict!.Value;
+        _loginVerdict = null;
+        if (verdict == LoginVerdict.Accepted)
+        {
+            _state = Pop3State.Transaction;
+            WriteMaildropLine(ref replies);
+            return;
+        }
+        _state = Pop3State.Authorization;
+        replies.Write(verdict switch
+        {
+            LoginVerdict.Rejected => "-ERR [AUTH] invalid user or password\r\n"u8,
+            LoginVerdict.InUse => "-ERR [IN-USE] the maildrop is open in another session\r\n"u8,
+            LoginVerdict.Disabled => "-ERR [SYS/PERM] the account is disabled\r\n"u8,
+            _ => "-ERR [SYS/TEMP] the maildrop cannot be opened now\r\n"u8,
+        });
+        if (verdict == LoginVerdict.Rejected && ++_loginFailures == Limits.Pop3LoginFailures)
+        {
+            Abandon();
+        }
+    }
+
+    private void WriteMaildropLine(ref ReplyWriter replies)
+    {
+        replies.Write("+OK maildrop has "u8);
+        replies.WriteNumber(_view.LiveCount);
+        replies.Write(" messages ("u8);
+        replies.WriteNumber(_view.LiveOctets);
+        replies.Write(" octets)\r\n"u8);
+    }
+}

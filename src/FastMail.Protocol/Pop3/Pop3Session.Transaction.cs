@@ -1,0 +1,205 @@
+namespace FastMail.Protocol.Pop3;
+
+/// <summary>The TRANSACTION and UPDATE states (RFC 1939 5 to 7).</summary>
+public sealed partial class Pop3Session
+{
+    private void Stat(ref ReplyWriter replies)
+    {
+        replies.Write("+OK "u8);
+        replies.WriteNumber(_view.LiveCount);
+        replies.Write((byte)' ');
+        replies.WriteNumber(_view.LiveOctets);
+        replies.WriteLineEnd();
+    }
+
+    /// <summary>LIST and UIDL, of one message or of all that are not marked.</summary>
+    private void List(Pop3Verb verb, ReadOnlySpan<byte> argument, ref ReplyWriter replies)
+    {
+        if (!argument.IsEmpty)
+        {
+            if (TryFind(argument, out var index, ref replies))
+            {
+                replies.Write("+OK "u8);
+                WriteListing(verb, index, ref replies);
+            }
+            return;
+        }
+        if (verb == Pop3Verb.List)
+        {
+            replies.Write("+OK "u8);
+            replies.WriteNumber(_view.LiveCount);
+            replies.Write(" messages ("u8);
+            replies.WriteNumber(_view.LiveOctets);
+            replies.Write(" octets)\r\n"u8);
+        }
+        else
+        {
+            replies.Write("+OK\r\n"u8);
+        }
+        _listing = verb;
+        _nextIndex = 0;
+    }
+
+    /// <summary>Writes as much of a listing as fits; the next step or call goes on.</summary>
+    private void GoOnListing(ref ReplyWriter replies)
+    {
+        for (; _nextIndex < _view.Count; _nextIndex++)
+        {
+            if (_view.IsMarked(_nextIndex))
+            {
+                continue;
+            }
+            if (!replies.Fits(Limits.ReplyBytes))
+            {
+                return;
+            }
+            WriteListing(_listing, _nextIndex, ref replies);
+        }
+        _listing = Pop3Verb.Unknown;
+        _owesTerminator = true;
+    }
+
+    /// <summary>A scan listing or a unique-id listing.</summary>
+    private void WriteListing(Pop3Verb verb, int index, ref ReplyWriter replies)
+    {
+        replies.WriteNumber(index + 1);
+        replies.Write((byte)' ');
+        if (verb == Pop3Verb.List)
+        {
+            replies.WriteNumber(_view.Maildrop.Octets(index));
+        }
+        else
+        {
+            replies.Advance(_view.Maildrop.WriteUniqueId(index, replies.Rest[..Limits.UniqueIdBytes]));
+        }
+        replies.WriteLineEnd();
+    }
+
+    private void Retr(ReadOnlySpan<byte> argument, ref ReplyWriter replies)
+    {
+        if (!TryFind(argument, out var index, ref replies) || !TryOpen(index, out var content, ref replies))
+        {
+            return;
+        }
+        replies.Write("+OK "u8);
+        replies.WriteNumber(_view.Maildrop.Octets(index));
+        replies.Write(" octets\r\n"u8);
+        Body = content.Wire;
+    }
+
+    private void Dele(ReadOnlySpan<byte> argument, ref ReplyWriter replies)
+    {
+        if (!TryFind(argument, out var index, ref replies))
+        {
+            return;
+        }
+        _view.Mark(index);
+        replies.Write("+OK message "u8);
+        replies.WriteNumber(index + 1);
+        replies.Write(" deleted\r\n"u8);
+    }
+
+    private void Rset(ref ReplyWriter replies)
+    {
+        _view.Unmark();
+        WriteMaildropLine(ref replies);
+    }
+
+    /// <summary><c>TOP msg n</c>: the header section, the empty line and n lines of the body.</summary>
+    private void Top(ReadOnlySpan<byte> argument, ref ReplyWriter replies)
+    {
+        var space = argument.IndexOf((byte)' ');
+        if (space < 0 || !StrictDecimal.TryParse(argument[(space + 1)..], out var lines))
+        {
+            Refuse("-ERR a message-number and a number of lines are expected\r\n"u8, ref replies);
+            return;
+        }
+        if (!TryFind(argument[..space], out var index, ref replies) || !TryOpen(index, out var content, ref replies))
+        {
+            return;
+        }
+        replies.Write("+OK top of message follows\r\n"u8);
+        var end = TopBytes(content, lines);
+        // All of it ends with the terminator that is stored: it leaves together with the last line.
+        _owesTerminator = end < content.Wire.Length;
+        Body = content.Wire[..end];
+    }
+
+    private static int TopBytes(in MessageContent content, long lines)
+    {
+        var wire = content.Wire.Span;
+        var end = content.HeaderWireBytes;
+        var terminator = wire.Length - ".\r\n".Length;
+        for (; lines > 0 && end < terminator; lines--)
+        {
+            var at = wire[end..terminator].IndexOf((byte)'\n'); // content holds CRLF only
+            end = at < 0 ? terminator : end + at + 1;
+        }
+        return end < terminator ? end : wire.Length;
+    }
+
+    /// <summary>UPDATE is entered from here and from nowhere else; any other end removes nothing.</summary>
+    private void Quit(ref ReplyWriter replies)
+    {
+        if (_state != Pop3State.Transaction || !_view.HasMarks)
+        {
+            AnswerQuit(isRemoved: true, ref replies);
+            return;
+        }
+        _state = Pop3State.Updating;
+        _view.Maildrop.Remove(_view.Marks);
+    }
+
+    private void AnswerQuit(bool isRemoved, ref ReplyWriter replies)
+    {
+        if (isRemoved)
+        {
+            replies.Write("+OK FastMail POP3 signing off\r\n"u8);
+        }
+        else
+        {
+            replies.Write("-ERR [SYS/TEMP] some deleted messages not removed\r\n"u8);
+        }
+        Abandon();
+    }
+
+    /// <summary>A message-number that is not marked; answers when there is none.</summary>
+    private bool TryFind(ReadOnlySpan<byte> argument, out int index, ref ReplyWriter replies)
+    {
+        index = -1;
+        if (!StrictDecimal.TryParse(argument, out var number))
+        {
+            Refuse("-ERR a message-number is expected\r\n"u8, ref replies);
+            return false;
+        }
+        if (number == 0 || number > _view.Count)
+        {
+            replies.Write("-ERR no such message\r\n"u8);
+            return false;
+        }
+        index = (int)number - 1;
+        if (_view.IsMarked(index))
+        {
+            replies.Write("-ERR message "u8);
+            replies.WriteNumber(number);
+            replies.Write(" already deleted\r\n"u8);
+            return false;
+        }
+        return true;
+    }
+
+    private bool TryOpen(int index, out MessageContent content, ref ReplyWriter replies)
+    {
+        switch (_view.Maildrop.TryOpen(index, out content))
+        {
+            case ContentStatus.Ok:
+                return true;
+            case ContentStatus.Damaged:
+                replies.Write("-ERR [SYS/PERM] the message is damaged\r\n"u8);
+                return false;
+            default:
+                replies.Write("-ERR [SYS/TEMP] the message cannot be read now\r\n"u8);
+                return false;
+        }
+    }
+}

@@ -1,0 +1,309 @@
+using System.Buffers;
+
+namespace FastMail.Protocol.Pop3;
+
+/// <summary>
+/// The server side of one POP3 dialog (RFC 1939, RFC 2449). Owned by one connection and entered by one thread at a time;
+/// holds no socket, clock or file. Reusable: <see cref="Reset"/> puts it back to before the greeting.
+/// </summary>
+public sealed partial class Pop3Session : ISession
+{
+    private readonly Pop3SessionOptions _options;
+    private readonly IMaildropSource _source;
+    private readonly MaildropView _view = new();
+
+    private Pop3State _state;
+    private LoginVerdict? _loginVerdict; // outcomes, answered by the next Receive
+    private bool? _isRemoved;
+    private bool _isSkippingLine;
+    private long _skippedBytes;
+    private int _badCommands;
+    private int _loginFailures;
+
+    private readonly byte[] _user = new byte[Limits.Pop3CommandLineBytes]; // copied out of the receive buffer
+    private int _userLength;
+
+    // A multi-line answer that goes on in the next call: a listing, or the end of TOP behind its body.
+    private Pop3Verb _listing;
+    private int _nextIndex;
+    private bool _owesTerminator;
+
+    /// <summary>Takes part in no I/O; the source is entered only from this session's calls.</summary>
+    public Pop3Session(Pop3SessionOptions options, IMaildropSource source)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Hostname.Length, Limits.DomainBytes);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.ImplementationName.Length, 64);
+        _options = options;
+        _source = source;
+        Reset();
+    }
+
+    /// <inheritdoc/>
+    public bool IsWaiting =>
+        (_state == Pop3State.LoggingIn && _loginVerdict is null) || (_state == Pop3State.Updating && _isRemoved is null);
+
+    /// <inheritdoc/>
+    public ReadOnlyMemory<byte> Body { get; private set; }
+
+    /// <summary>The maildrop is locked and ours.</summary>
+    public bool IsAuthenticated => _state is Pop3State.Transaction or Pop3State.Updating;
+
+    /// <summary>Back to before the greeting. A maildrop still held is released and keeps all its messages.</summary>
+    public void Reset()
+    {
+        Abandon();
+        _state = Pop3State.Connected;
+        _isSkippingLine = false;
+        _skippedBytes = 0;
+        _badCommands = 0;
+        _loginFailures = 0;
+        _userLength = 0;
+    }
+
+    /// <summary>
+    /// How the login ended; call <see cref="Receive"/> afterwards. A maildrop that arrives when the dialog is over is
+    /// closed at once, or its lock would stay for ever.
+    /// </summary>
+    /// <param name="verdict">How it ended.</param>
+    /// <param name="maildrop">The maildrop exactly when it was accepted.</param>
+    public void LoggedIn(LoginVerdict verdict, IMaildrop? maildrop)
+    {
+        if (_state != Pop3State.LoggingIn)
+        {
+            maildrop?.Close();
+            return;
+        }
+        if (verdict == LoginVerdict.Accepted)
+        {
+            _view.Open(maildrop ?? throw new ArgumentNullException(nameof(maildrop)));
+        }
+        _loginVerdict = verdict;
+    }
+
+    /// <summary>How the removal ended; call <see cref="Receive"/> afterwards. Ignored when the dialog is over.</summary>
+    public void Removed(bool isDurable)
+    {
+        if (_state == Pop3State.Updating)
+        {
+            _isRemoved = isDurable;
+        }
+    }
+
+    /// <summary>
+    /// Ends the dialog from our side: send what is written, then close. Nothing is removed. A timeout says nothing at
+    /// all (RFC 1939 3).
+    /// </summary>
+    /// <returns>Octets written.</returns>
+    public int LastWords(bool isTimeout, Span<byte> replies)
+    {
+        var isSilent = isTimeout || _state == Pop3State.Closed || _listing != 0 || _owesTerminator;
+        Abandon();
+        var writer = new ReplyWriter(replies);
+        if (!isSilent)
+        {
+            writer.Write("-ERR [SYS/TEMP] shutting down, try again later\r\n"u8);
+        }
+        return writer.Written;
+    }
+
+    /// <summary>The connection is gone: the maildrop is released and keeps all its messages.</summary>
+    public void Abandon()
+    {
+        _state = Pop3State.Closed;
+        _loginVerdict = null;
+        _isRemoved = null;
+        _listing = Pop3Verb.Unknown;
+        _owesTerminator = false;
+        Body = default;
+        _view.Close();
+    }
+
+    /// <inheritdoc/>
+    public OperationStatus Receive(ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(replies.Length, ISession.MinimumRepliesBytes);
+        var writer = new ReplyWriter(replies);
+        Body = default;
+        consumed = 0;
+        OperationStatus? status;
+        do
+        {
+            status = Step(received[consumed..], ref writer, out var taken);
+            consumed += taken;
+        }
+        while (status is null);
+        written = writer.Written;
+        return status.Value;
+    }
+
+    /// <summary>One answer, one part of a listing or one command; null means go on.</summary>
+    private OperationStatus? Step(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
+    {
+        taken = 0;
+        if (_state == Pop3State.Closed)
+        {
+            taken = received.Length;
+            return OperationStatus.Done;
+        }
+        if (IsWaiting)
+        {
+            return OperationStatus.NeedMoreData;
+        }
+        if (!Body.IsEmpty)
+        {
+            return OperationStatus.DestinationTooSmall; // the body comes before any further reply
+        }
+        var isDue = _state is Pop3State.Connected or Pop3State.LoggingIn or Pop3State.Updating
+            || _listing != 0 || _owesTerminator;
+        if (received.IsEmpty && !isDue)
+        {
+            return OperationStatus.NeedMoreData;
+        }
+        if (!replies.Fits(_state == Pop3State.Connected ? Limits.LongReplyBytes : Limits.ReplyBytes))
+        {
+            return OperationStatus.DestinationTooSmall;
+        }
+        if (!isDue)
+        {
+            return StepLine(received, ref replies, out taken);
+        }
+        WriteDue(ref replies);
+        return null;
+    }
+
+    private void WriteDue(ref ReplyWriter replies)
+    {
+        if (_owesTerminator)
+        {
+            _owesTerminator = false;
+            replies.Write(".\r\n"u8);
+        }
+        else if (_listing != 0)
+        {
+            GoOnListing(ref replies);
+        }
+        else if (_state == Pop3State.Connected)
+        {
+            replies.Write("+OK "u8);
+            replies.Write(_options.Hostname.Span);
+            replies.Write(" POP3 FastMail ready\r\n"u8);
+            _state = Pop3State.Authorization;
+        }
+        else if (_state == Pop3State.LoggingIn)
+        {
+            AnswerLogin(ref replies);
+        }
+        else
+        {
+            AnswerQuit(_isRemoved == true, ref replies);
+        }
+    }
+
+    private OperationStatus? StepLine(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
+    {
+        var limit = _isSkippingLine ? int.MaxValue : Limits.Pop3CommandLineBytes;
+        var status = CommandLine.ReadTolerant(received, limit, out var line, out taken);
+        if (_isSkippingLine)
+        {
+            SkipLine(status, received.Length, ref taken);
+            return null;
+        }
+        switch (status)
+        {
+            case LineStatus.Incomplete:
+                return OperationStatus.NeedMoreData;
+            case LineStatus.TooLong:
+                _isSkippingLine = true;
+                _skippedBytes = 0;
+                Refuse("-ERR line too long\r\n"u8, ref replies);
+                return null;
+            default:
+                return TakeLine(line, ref replies, ref taken);
+        }
+    }
+
+    private void SkipLine(LineStatus status, int received, ref int taken)
+    {
+        taken = status == LineStatus.Complete ? taken : received;
+        _skippedBytes += taken;
+        _isSkippingLine = status != LineStatus.Complete;
+        if (_skippedBytes > Limits.SkippedLineBytes)
+        {
+            Abandon();
+        }
+    }
+
+    private OperationStatus? TakeLine(ReadOnlySpan<byte> line, ref ReplyWriter replies, ref int taken)
+    {
+        var verb = Pop3Verbs.Parse(line, out var argument);
+        if (verb == Pop3Verb.Capa && !replies.Fits(Limits.LongReplyBytes))
+        {
+            taken = 0;
+            return OperationStatus.DestinationTooSmall;
+        }
+        if (verb == Pop3Verb.Unknown || line.Contains((byte)0))
+        {
+            RefuseUnknown(line, ref replies);
+            return null;
+        }
+        if (!_state.Admits(verb))
+        {
+            Refuse("-ERR not in this state\r\n"u8, ref replies);
+            return null;
+        }
+        if (verb != Pop3Verb.Pass)
+        {
+            argument = AsciiWord.TrimEnd(argument);
+        }
+        Dispatch(verb, argument, ref replies);
+        return null;
+    }
+
+    private void Dispatch(Pop3Verb verb, ReadOnlySpan<byte> argument, ref ReplyWriter replies)
+    {
+        const Pop3Verb takesNothing = Pop3Verb.Quit | Pop3Verb.Stat | Pop3Verb.Noop | Pop3Verb.Rset | Pop3Verb.Capa;
+        if ((verb & takesNothing) != 0 && !argument.IsEmpty)
+        {
+            Refuse("-ERR no argument expected\r\n"u8, ref replies);
+            return;
+        }
+        switch (verb)
+        {
+            case Pop3Verb.User: User(argument, ref replies); break;
+            case Pop3Verb.Pass: Pass(argument, ref replies); break;
+            case Pop3Verb.Quit: Quit(ref replies); break;
+            case Pop3Verb.Stat: Stat(ref replies); break;
+            case Pop3Verb.List: List(Pop3Verb.List, argument, ref replies); break;
+            case Pop3Verb.Retr: Retr(argument, ref replies); break;
+            case Pop3Verb.Dele: Dele(argument, ref replies); break;
+            case Pop3Verb.Noop: replies.Write("+OK\r\n"u8); break;
+            case Pop3Verb.Rset: Rset(ref replies); break;
+            case Pop3Verb.Top: Top(argument, ref replies); break;
+            case Pop3Verb.Uidl: List(Pop3Verb.Uidl, argument, ref replies); break;
+            case Pop3Verb.Capa: Capa(ref replies); break;
+            case Pop3Verb.Auth: replies.Write("-ERR no SASL mechanism is offered\r\n"u8); break;
+            default: throw new InvalidOperationException($"No method for {verb}.");
+        }
+    }
+
+    /// <summary>Answers the client's mistake; the one too many ends the session.</summary>
+    private void Refuse(ReadOnlySpan<byte> reply, ref ReplyWriter replies)
+    {
+        if (++_badCommands <= Limits.BadCommands)
+        {
+            replies.Write(reply);
+            return;
+        }
+        replies.Write("-ERR too many errors\r\n"u8);
+        Abandon();
+    }
+
+    private void RefuseUnknown(ReadOnlySpan<byte> line, ref ReplyWriter replies)
+    {
+        Refuse("-ERR unknown command\r\n"u8, ref replies);
+        if (AsciiWord.IsForeign(line))
+        {
+            Abandon();
+        }
+    }
+}

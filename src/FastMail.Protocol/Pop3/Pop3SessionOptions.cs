@@ -1,0 +1,14 @@
+namespace FastMail.Protocol.Pop3;
+
+/// <summary>How the POP3 sessions of one listener behave; shared by all of them and never changed.</summary>
+public sealed record Pop3SessionOptions
+{
+    /// <summary>Our name in the greeting, ASCII, at most 255 octets.</summary>
+    public required ReadOnlyMemory<byte> Hostname { get; init; }
+
+    /// <summary>What CAPA tells of the implementation after login (RFC 2449 6.9), at most 64 octets.</summary>
+    public ReadOnlyMemory<byte> ImplementationName { get; init; } = "FastMail"u8.ToArray();
+
+    /// <summary>USER and PASS are taken although nothing hides them on the way.</summary>
+    public bool AllowsCleartext { get; init; }
+}

@@ -1,0 +1,130 @@
+namespace FastMail.Protocol.Smtp;
+
+/// <summary>The commands that are not part of a mail transaction, in the order of RFC 5321 4.1.1.</summary>
+public sealed partial class SmtpSession
+{
+    private void Greet(ref ReplyWriter replies)
+    {
+        replies.Write("220 "u8);
+        replies.Write(_options.Hostname.Span);
+        replies.Write(" ESMTP FastMail\r\n"u8);
+        _state = SmtpState.Greeted;
+    }
+
+    /// <summary>EHLO and HELO (RFC 5321 4.1.1.1); both also do what RSET does.</summary>
+    private void Introduce(ReadOnlySpan<byte> argument, bool isExtended, ref ReplyWriter replies)
+    {
+        if (!IsHeloArgument(argument))
+        {
+            Refuse(SessionReplies.BadArgument, ref replies);
+            return;
+        }
+        if (!TryCountIdle(ref replies))
+        {
+            return;
+        }
+        if (isExtended)
+        {
+            WriteKeywords(ref replies);
+        }
+        else
+        {
+            replies.Write("250 "u8);
+            replies.Write(_options.Hostname.Span);
+            replies.WriteLineEnd();
+        }
+        CloseTransaction();
+        argument.CopyTo(_helo); // copied: the receive buffer is reused after this call
+        _heloLength = argument.Length;
+        _isExtended = isExtended;
+        _state = SmtpState.Ready;
+    }
+
+    private void WriteKeywords(ref ReplyWriter replies)
+    {
+        replies.Write("250-"u8);
+        replies.Write(_options.Hostname.Span);
+        replies.Write("\r\n250-PIPELINING\r\n250-SIZE "u8);
+        replies.WriteNumber(_options.MaxMessageBytes);
+        replies.Write("\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-HELP\r\n"u8);
+        if (_options.OffersAuth)
+        {
+            replies.Write("250-AUTH PLAIN LOGIN\r\n"u8);
+        }
+        replies.Write("250 ENHANCEDSTATUSCODES\r\n"u8);
+    }
+
+    private void Rset(ReadOnlySpan<byte> argument, ref ReplyWriter replies)
+    {
+        if (!argument.IsEmpty)
+        {
+            Refuse(SessionReplies.BadArgument, ref replies);
+            return;
+        }
+        if (!TryCountIdle(ref replies))
+        {
+            return;
+        }
+        CloseTransaction();
+        _state = _state == SmtpState.Greeted ? SmtpState.Greeted : SmtpState.Ready;
+        replies.Write(SessionReplies.Ok.Wire);
+    }
+
+    private void Quit(ReadOnlySpan<byte> argument, ref ReplyWriter replies)
+    {
+        if (!argument.IsEmpty)
+        {
+            Refuse(SessionReplies.BadArgument, ref replies);
+            return;
+        }
+        replies.Write(SessionReplies.Bye.Wire);
+        Abandon();
+    }
+
+    private void StartTls(ReadOnlySpan<byte> argument, ref ReplyWriter replies) =>
+        Refuse(argument.IsEmpty ? SessionReplies.NotOffered : SessionReplies.BadArgument, ref replies);
+
+    /// <summary>NOOP, VRFY, HELP: answered alike in every state, but not for ever.</summary>
+    private void Idle(SmtpReply reply, ref ReplyWriter replies)
+    {
+        if (TryCountIdle(ref replies))
+        {
+            replies.Write(reply.Wire);
+        }
+    }
+
+    /// <summary>Commands that cost us work and carry no mail become errors in the long run.</summary>
+    private bool TryCountIdle(ref ReplyWriter replies)
+    {
+        if (++_idleCommands <= Limits.IdleCommands)
+        {
+            return true;
+        }
+        Refuse(SessionReplies.TooManyIdleCommands, ref replies);
+        return false;
+    }
+
+    /// <summary>
+    /// <c>Domain / address-literal</c>, where a name may hold an underscore as many Windows hosts' do; what else is
+    /// wrong with the name is for policy to judge.
+    /// </summary>
+    private static bool IsHeloArgument(ReadOnlySpan<byte> argument)
+    {
+        if (argument.Length is 0 or > Limits.DomainBytes)
+        {
+            return false;
+        }
+        if (argument[0] == '[')
+        {
+            return AddressLiteral.IsValid(argument);
+        }
+        foreach (var octet in argument)
+        {
+            if (!AsciiWord.IsLetterOrDigit(octet) && octet is not ((byte)'-' or (byte)'.' or (byte)'_'))
+            {
+                return false;
+            }
+        }
+        return true;
+    }
+}

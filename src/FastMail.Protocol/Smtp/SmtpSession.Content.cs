@@ -1,0 +1,156 @@
+namespace FastMail.Protocol.Smtp;
+
+/// <summary>Content on its way from the receive buffer to the sink; see <see cref="ContentScanner"/>.</summary>
+public sealed partial class SmtpSession
+{
+    private ContentScanner _scanner;
+    private DotStuffer _stuffer;
+    private long _rawBytes; // of all chunks
+
+    private long _chunkBytes; // still to come
+    private bool _isLastChunk;
+    private SmtpReply? _chunkRefusal;
+    private SmtpState _stateAfterChunk;
+
+    private bool IsChunkComplete => _state == SmtpState.InChunk && _chunkBytes == 0;
+
+    private void ResetContent()
+    {
+        _scanner.Start();
+        _stuffer = default;
+        _rawBytes = 0;
+    }
+
+    /// <summary>Behind 354 everything up to the true <c>CRLF.CRLF</c> is content, whatever is wrong with it.</summary>
+    private int TakeData(ReadOnlySpan<byte> received, ref ReplyWriter replies)
+    {
+        var taken = _scanner.Scan(received);
+        Pass(received[..taken]);
+        if (_scanner.HasEnded)
+        {
+            EndContent(ref replies);
+        }
+        return taken;
+    }
+
+    private void BeginChunk(long size, bool isLast, SmtpReply? refusal, SmtpState stateAfter)
+    {
+        _chunkBytes = size;
+        _isLastChunk = isLast;
+        _chunkRefusal = refusal;
+        _stateAfterChunk = stateAfter;
+        _rawBytes += refusal is null ? size : 0;
+        _state = SmtpState.InChunk;
+    }
+
+    private int TakeChunk(ReadOnlySpan<byte> received, ref ReplyWriter replies)
+    {
+        var taken = (int)Math.Min(_chunkBytes, received.Length);
+        if (_chunkRefusal is null)
+        {
+            Stuff(received[..taken]);
+        }
+        _chunkBytes -= taken;
+        if (_chunkBytes == 0)
+        {
+            EndChunk(ref replies);
+        }
+        return taken;
+    }
+
+    private void EndChunk(ref ReplyWriter replies)
+    {
+        if (_chunkRefusal is { } refusal)
+        {
+            _state = _stateAfterChunk;
+            if (refusal.Code == 503)
+            {
+                Refuse(refusal, ref replies);
+            }
+            else
+            {
+                replies.Write(refusal.Wire);
+            }
+            return;
+        }
+        if (_isLastChunk)
+        {
+            CompleteStuffed();
+            EndContent(ref replies);
+            return;
+        }
+        if (_scanner.IsFlawed)
+        {
+            EndContent(ref replies);
+            return;
+        }
+        _state = _stateAfterChunk;
+        replies.Write("250 2.0.0 "u8);
+        replies.WriteNumber(_rawBytes);
+        replies.Write(" octets so far\r\n"u8);
+    }
+
+    /// <summary>Raw content becomes wire form: dots doubled at line starts.</summary>
+    private void Stuff(ReadOnlySpan<byte> raw)
+    {
+        while (!raw.IsEmpty)
+        {
+            var run = _stuffer.Next(raw, out var needsDot);
+            if (needsDot)
+            {
+                ScanAndPass("."u8);
+            }
+            ScanAndPass(raw[..run]);
+            raw = raw[run..];
+        }
+    }
+
+    private void CompleteStuffed()
+    {
+        if (!_stuffer.IsAtLineStart)
+        {
+            ScanAndPass("\r\n"u8);
+        }
+        ScanAndPass(".\r\n"u8);
+    }
+
+    private void ScanAndPass(ReadOnlySpan<byte> wire)
+    {
+        _scanner.Scan(wire);
+        Pass(wire);
+    }
+
+    /// <summary>Hands a scanned run to the sink, as long as the content may still be stored.</summary>
+    private void Pass(ReadOnlySpan<byte> wire)
+    {
+        if (!_isOpen)
+        {
+            return;
+        }
+        // Up to 3 octets counted so far may turn out to be the end of data.
+        var certain = _scanner.Octets - (_scanner.HasEnded ? 0 : 3);
+        if (_scanner.IsFlawed || certain > _options.MaxMessageBytes)
+        {
+            _sink.Abandon(); // at once: what is held for a message that cannot be stored is needed by others
+            _isOpen = false;
+            return;
+        }
+        _sink.Append(wire);
+    }
+
+    private void EndContent(ref ReplyWriter replies)
+    {
+        if (_isOpen && _scanner.HasEnded)
+        {
+            _isOpen = false; // it is the sink's now; Abandon would be too late
+            _state = SmtpState.Committing;
+            _sink.Commit(_scanner.Facts());
+            return;
+        }
+        CloseTransaction();
+        _state = SmtpState.Ready;
+        replies.Write((_scanner.HasBareLineEnd ? SessionReplies.BareLineEnd
+            : _scanner.HasNul ? SessionReplies.NulInContent
+            : SessionReplies.TooLarge).Wire);
+    }
+}

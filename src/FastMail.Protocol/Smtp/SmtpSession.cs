@@ -1,0 +1,327 @@
+using System.Buffers;
+
+namespace FastMail.Protocol.Smtp;
+
+/// <summary>
+/// The server side of one SMTP dialog (RFC 5321). Owned by one connection and entered by one thread at a time; holds no
+/// socket, clock or file. Reusable: <see cref="Reset"/> puts it back to before the greeting and allocates nothing.
+/// </summary>
+/// <remarks>
+/// Replies depend on the octets received and never on how they were cut into segments. So input that a client sends
+/// early behind EHLO or DATA is not punished as such: behind EHLO it is simply the next command, behind an accepted DATA
+/// it is content. Behind a refused DATA it would be content run as commands; its first header field ends the session
+/// (<see cref="AsciiWord.IsForeign"/>).
+/// </remarks>
+public sealed partial class SmtpSession : ISession
+{
+    private readonly SmtpSessionOptions _options;
+    private readonly IMailSink _sink;
+    private readonly IAuthenticator _authenticator;
+
+    private SmtpState _state;
+    private SmtpReply? _outcome; // of the work handed out; written by the next Receive
+    private long _skippedBytes; // of an over-long line; negative when none is being skipped
+    private int _badCommands;
+    private int _idleCommands;
+
+    // What must outlive the call that brought it, copied into memory of the session.
+    private readonly byte[] _helo = new byte[Limits.DomainBytes];
+    private int _heloLength;
+    private bool _isExtended;
+
+    /// <summary>Takes part in no I/O; the sink and the authenticator are entered only from this session's calls.</summary>
+    public SmtpSession(SmtpSessionOptions options, IMailSink sink, IAuthenticator authenticator)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Hostname.Length, Limits.DomainBytes);
+        if (options.OffersAuth && options.Role != SmtpRole.Submission)
+        {
+            throw new ArgumentException("AUTH is for submission only.", nameof(options));
+        }
+        _options = options;
+        _sink = sink;
+        _authenticator = authenticator;
+        Reset();
+    }
+
+    /// <inheritdoc/>
+    public bool IsWaiting => _state is SmtpState.Committing or SmtpState.Authenticating;
+
+    /// <summary>Always empty: SMTP sends nothing from the log to its clients.</summary>
+    public ReadOnlyMemory<byte> Body => default;
+
+    /// <summary>Content is arriving: the timeout of data applies (RFC 5321 4.5.3.2.5).</summary>
+    public bool IsInContent => _state is SmtpState.InData or SmtpState.InChunk;
+
+    /// <summary>A mail transaction is open, or its commit is under way.</summary>
+    public bool IsInTransaction => _isOpen || _state == SmtpState.Committing;
+
+    /// <summary>AUTH has succeeded.</summary>
+    public bool IsAuthenticated { get; private set; }
+
+    /// <summary>Back to before the greeting. The transaction must be over: see <see cref="Abandon"/>.</summary>
+    public void Reset()
+    {
+        _state = SmtpState.Connected;
+        _outcome = null;
+        _skippedBytes = -1;
+        _badCommands = 0;
+        _idleCommands = 0;
+        _heloLength = 0;
+        _isExtended = false;
+        ResetTransaction();
+        ResetAuth();
+    }
+
+    /// <summary>How the commit ended; call <see cref="Receive"/> afterwards. Ignored when the dialog is over.</summary>
+    public void Committed(SmtpReply reply)
+    {
+        if (_state != SmtpState.Committing)
+        {
+            return; // closed meanwhile; the message is safe, its reply has no reader
+        }
+        if (reply.IsPositive)
+        {
+            _badCommands = 0;
+            _idleCommands = 0;
+        }
+        _outcome = reply;
+        _state = SmtpState.Ready;
+    }
+
+    /// <summary>How the password check ended; call <see cref="Receive"/> afterwards. Ignored when it is over.</summary>
+    public void Authenticated(AuthVerdict verdict)
+    {
+        if (_state != SmtpState.Authenticating)
+        {
+            return;
+        }
+        _outcome = Judge(verdict);
+        _state = SmtpState.Ready;
+    }
+
+    /// <summary>
+    /// Ends the dialog from our side with 421 (RFC 5321 3.8): send what is written, then close. A commit that is under
+    /// way goes on without us.
+    /// </summary>
+    /// <param name="isTimeout">The client was too slow; otherwise the service shuts down.</param>
+    /// <param name="replies">Room for the reply.</param>
+    /// <returns>Octets written.</returns>
+    public int LastWords(bool isTimeout, Span<byte> replies)
+    {
+        if (_state == SmtpState.Closed)
+        {
+            return 0;
+        }
+        Abandon();
+        var writer = new ReplyWriter(replies);
+        writer.Write((isTimeout ? SessionReplies.TimedOut : SessionReplies.ShuttingDown).Wire);
+        return writer.Written;
+    }
+
+    /// <summary>The connection is gone: an open transaction is abandoned, nothing more is said.</summary>
+    public void Abandon()
+    {
+        CloseTransaction();
+        _outcome = null;
+        _state = SmtpState.Closed;
+    }
+
+    /// <inheritdoc/>
+    public OperationStatus Receive(ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(replies.Length, ISession.MinimumRepliesBytes);
+        var writer = new ReplyWriter(replies);
+        consumed = 0;
+        OperationStatus? status;
+        do
+        {
+            status = Step(received[consumed..], ref writer, out var taken);
+            consumed += taken;
+        }
+        while (status is null);
+        written = writer.Written;
+        return status.Value;
+    }
+
+    /// <summary>One reply, one run of content or one command; null means go on.</summary>
+    private OperationStatus? Step(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
+    {
+        taken = 0;
+        if (_state == SmtpState.Closed)
+        {
+            taken = received.Length;
+            return OperationStatus.Done;
+        }
+        if (IsWaiting)
+        {
+            return OperationStatus.NeedMoreData;
+        }
+        var isDue = _outcome is not null || _state == SmtpState.Connected || IsChunkComplete;
+        if (received.IsEmpty && !isDue)
+        {
+            return OperationStatus.NeedMoreData;
+        }
+        if (!replies.Fits(_state == SmtpState.Connected ? Limits.LongReplyBytes : Limits.ReplyBytes))
+        {
+            return OperationStatus.DestinationTooSmall;
+        }
+        if (_outcome is not null)
+        {
+            WriteOutcome(ref replies);
+            return null;
+        }
+        switch (_state)
+        {
+            case SmtpState.Connected:
+                Greet(ref replies);
+                return null;
+            case SmtpState.InData:
+                taken = TakeData(received, ref replies);
+                return null;
+            case SmtpState.InChunk:
+                taken = TakeChunk(received, ref replies);
+                return null;
+            default:
+                return StepLine(received, ref replies, out taken);
+        }
+    }
+
+    private OperationStatus? StepLine(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
+    {
+        if (_skippedBytes >= 0)
+        {
+            return SkipLine(received, out taken);
+        }
+        var isAuth = _state >= SmtpState.SaslPlain || SmtpVerbs.IsAuth(received);
+        var limit = isAuth ? Limits.AuthLineBytes : Limits.SmtpCommandLineBytes;
+        switch (CommandLine.ReadStrict(received, limit, out var line, out taken))
+        {
+            case LineStatus.Incomplete:
+                return OperationStatus.NeedMoreData;
+            case LineStatus.TooLong:
+                // The verb is lost with its line; nothing of it is remembered and the rest is skipped.
+                _state = _state >= SmtpState.SaslPlain ? SmtpState.Ready : _state;
+                _skippedBytes = 0;
+                Refuse(isAuth ? SessionReplies.AuthLineTooLong : SessionReplies.LineTooLong, ref replies);
+                return null;
+            case LineStatus.Malformed:
+                taken = received.Length;
+                replies.Write(SessionReplies.BadLine.Wire);
+                Abandon();
+                return null;
+            default:
+                return TakeLine(line, ref replies, ref taken);
+        }
+    }
+
+    private OperationStatus? TakeLine(ReadOnlySpan<byte> line, ref ReplyWriter replies, ref int taken)
+    {
+        if (_state >= SmtpState.SaslPlain)
+        {
+            TakeSaslResponse(line, ref replies);
+            return null;
+        }
+        var verb = SmtpVerbs.Parse(line, out var argument);
+        if ((verb & (SmtpVerb.Ehlo | SmtpVerb.Helo)) != 0 && !replies.Fits(Limits.LongReplyBytes))
+        {
+            taken = 0;
+            return OperationStatus.DestinationTooSmall;
+        }
+        if (verb == SmtpVerb.Unknown)
+        {
+            RefuseUnknown(line, ref replies);
+            return null;
+        }
+        if (verb != SmtpVerb.Bdat && !_state.Admits(verb))
+        {
+            Refuse(verb == SmtpVerb.Data ? DataOutOfPlace() : SessionReplies.BadSequence, ref replies);
+            return null;
+        }
+        Dispatch(verb, argument, ref replies);
+        return null;
+    }
+
+    private void Dispatch(SmtpVerb verb, ReadOnlySpan<byte> argument, ref ReplyWriter replies)
+    {
+        switch (verb)
+        {
+            case SmtpVerb.Ehlo: Introduce(argument, isExtended: true, ref replies); break;
+            case SmtpVerb.Helo: Introduce(argument, isExtended: false, ref replies); break;
+            case SmtpVerb.Mail: Mail(argument, ref replies); break;
+            case SmtpVerb.Rcpt: Rcpt(argument, ref replies); break;
+            case SmtpVerb.Data: Data(argument, ref replies); break;
+            case SmtpVerb.Rset: Rset(argument, ref replies); break;
+            case SmtpVerb.Vrfy: Idle(SessionReplies.CannotVerify, ref replies); break;
+            case SmtpVerb.Expn: Refuse(SessionReplies.NotOffered, ref replies); break;
+            case SmtpVerb.Help: Idle(SessionReplies.Help, ref replies); break;
+            case SmtpVerb.Noop: Idle(SessionReplies.Ok, ref replies); break;
+            case SmtpVerb.Quit: Quit(argument, ref replies); break;
+            case SmtpVerb.Bdat: Bdat(argument, ref replies); break;
+            case SmtpVerb.Auth: Auth(argument, ref replies); break;
+            case SmtpVerb.StartTls: StartTls(argument, ref replies); break;
+            default: throw new InvalidOperationException($"No method for {verb}.");
+        }
+    }
+
+    private OperationStatus? SkipLine(ReadOnlySpan<byte> received, out int taken)
+    {
+        var status = CommandLine.ReadStrict(received, int.MaxValue, out _, out taken);
+        if (status == LineStatus.Incomplete)
+        {
+            taken = received.Length - (received[^1] == '\r' ? 1 : 0); // its LF may follow
+        }
+        _skippedBytes += taken;
+        if (status == LineStatus.Malformed || _skippedBytes > Limits.SkippedLineBytes)
+        {
+            taken = received.Length;
+            Abandon();
+        }
+        else if (status == LineStatus.Complete)
+        {
+            _skippedBytes = -1;
+        }
+        return taken == 0 ? OperationStatus.NeedMoreData : null;
+    }
+
+    private void WriteOutcome(ref ReplyWriter replies)
+    {
+        var reply = _outcome!;
+        _outcome = null;
+        if (ReferenceEquals(reply, SmtpReply.Accepted))
+        {
+            replies.Write(reply.Wire[..^2]);
+            replies.Write(" as "u8);
+            replies.Advance(_sink.WriteTransactionId(replies.Rest));
+            replies.WriteLineEnd();
+            return;
+        }
+        replies.Write(reply.Wire);
+        if (ReferenceEquals(reply, SessionReplies.TooManyErrors))
+        {
+            Abandon();
+        }
+    }
+
+    /// <summary>Answers the client's mistake; the one too many ends the session.</summary>
+    private void Refuse(SmtpReply reply, ref ReplyWriter replies)
+    {
+        if (++_badCommands <= Limits.BadCommands && !ReferenceEquals(reply, SessionReplies.TooManyErrors))
+        {
+            replies.Write(reply.Wire);
+            return;
+        }
+        replies.Write(SessionReplies.TooManyErrors.Wire);
+        Abandon();
+    }
+
+    private void RefuseUnknown(ReadOnlySpan<byte> line, ref ReplyWriter replies)
+    {
+        if (!AsciiWord.IsForeign(line))
+        {
+            Refuse(SessionReplies.UnknownCommand, ref replies);
+            return;
+        }
+        replies.Write(SessionReplies.NotACommand.Wire);
+        Abandon();
+    }
+}
