@@ -74,4 +74,5 @@ internal static class CommandLine
         line = window[..(at > 0 && window[at - 1] == '\r' ? at - 1 : at)];
         consumed = at + 1;
         return LineStatus.Complete;
-    }}
+    }
+}

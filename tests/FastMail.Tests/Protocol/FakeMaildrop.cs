@@ -1,0 +1,94 @@
+using System.Text;
+using FastMail.Protocol.Pop3;
+using Xunit;
+
+namespace FastMail.Tests.Protocol;
+
+/// <summary>A maildrop in memory; message texts are wire form without the final dot. Belongs to one test.</summary>
+internal sealed class FakeMaildrop : IMaildrop
+{
+    private readonly List<(ReadOnlyMemory<byte> Wire, int Header)> _messages = [];
+
+    public FakeMaildrop(params string[] texts)
+    {
+        foreach (var text in texts)
+        {
+            var header = text.IndexOf("\r\n\r\n", StringComparison.Ordinal);
+            _messages.Add((Encoding.Latin1.GetBytes(text + ".\r\n"), header < 0 ? text.Length : header + 4));
+        }
+    }
+
+    public int Count => _messages.Count;
+
+    public bool IsClosed { get; private set; }
+
+    public List<int> DamagedIndexes { get; } = [];
+
+    /// <summary>Indexes of the messages removed; null as long as Remove was not called.</summary>
+    public List<int>? Removed { get; private set; }
+
+    public int Octets(int index)
+    {
+        var text = Encoding.Latin1.GetString(_messages[index].Wire.Span[..^3]);
+        var dots = text.StartsWith('.') ? 1 : 0;
+        return text.Length - dots - (text.Split("\r\n.").Length - 1);
+    }
+
+    public int WriteUniqueId(int index, Span<byte> destination) =>
+        Encoding.ASCII.GetBytes($"uid-{index + 1}", destination);
+
+    public ContentStatus TryOpen(int index, out MessageContent content)
+    {
+        content = new MessageContent(_messages[index].Wire, _messages[index].Header);
+        return DamagedIndexes.Contains(index) ? ContentStatus.Damaged : ContentStatus.Ok;
+    }
+
+    public void Remove(ReadOnlySpan<ulong> marks)
+    {
+        Assert.False(IsClosed);
+        Removed = [];
+        for (var i = 0; i < Count; i++)
+        {
+            if ((marks[i / 64] >> (i % 64) & 1) != 0)
+            {
+                Removed.Add(i);
+            }
+        }
+    }
+
+    public void Close()
+    {
+        Assert.False(IsClosed, "closed twice");
+        IsClosed = true;
+    }
+}
+
+/// <summary>Opens one maildrop for the user "u" with the password "p w". Belongs to one test.</summary>
+internal sealed class FakeMaildropSource(FakeMaildrop maildrop) : IMaildropSource
+{
+    public LoginVerdict? Verdict { get; private set; }
+
+    public FakeMaildrop Maildrop => maildrop;
+
+    /// <summary>Given to a right password.</summary>
+    public LoginVerdict Answer { get; set; } = LoginVerdict.Accepted;
+
+    public bool IsFull { get; set; }
+
+    public bool TryBegin(ReadOnlySpan<byte> user, ReadOnlySpan<byte> password)
+    {
+        if (IsFull)
+        {
+            return false;
+        }
+        Verdict = user.SequenceEqual("u"u8) && password.SequenceEqual("p w"u8) ? Answer : LoginVerdict.Rejected;
+        return true;
+    }
+
+    public LoginVerdict Complete()
+    {
+        var verdict = Verdict!.Value;
+        Verdict = null;
+        return verdict;
+    }
+}

@@ -1,0 +1,147 @@
+using System.Buffers;
+using System.Text;
+using FastMail.Protocol;
+using FastMail.Protocol.Pop3;
+using FastMail.Protocol.Smtp;
+using Xunit;
+
+namespace FastMail.Tests.Protocol;
+
+/// <summary>
+/// Drives a session as a connection would: keeps what was not consumed, offers it again, sends replies then body, and
+/// lets handed-out work end. Belongs to one test.
+/// </summary>
+internal abstract class Rig(ISession session, int replyBytes)
+{
+    private readonly ArrayBufferWriter<byte> _sent = new();
+    private byte[] _pending = [];
+
+    public bool IsClosed { get; private set; }
+
+    /// <summary>Everything sent to the client so far.</summary>
+    public string Sent => Encoding.Latin1.GetString(_sent.WrittenSpan);
+
+    public void Feed(ReadOnlySpan<byte> segment)
+    {
+        _pending = [.. _pending, .. segment];
+        var replies = new byte[replyBytes];
+        var idle = 0;
+        while (!IsClosed)
+        {
+            var status = session.Receive(_pending, replies, out var consumed, out var written);
+            _sent.Write(replies.AsSpan(0, written));
+            _sent.Write(session.Body.Span);
+            _pending = _pending[consumed..];
+            idle = consumed + written + session.Body.Length > 0 ? 0 : idle + 1;
+            Assert.True(idle < 3, "no progress");
+            IsClosed = status == OperationStatus.Done;
+            if (status == OperationStatus.NeedMoreData)
+            {
+                if (!session.IsWaiting)
+                {
+                    return;
+                }
+                Resume();
+            }
+        }
+    }
+
+    /// <summary>Feeds the text in segments of the given length.</summary>
+    public void FeedSplit(ReadOnlySpan<byte> text, int segmentBytes)
+    {
+        for (; !text.IsEmpty; text = text[Math.Min(segmentBytes, text.Length)..])
+        {
+            Feed(text[..Math.Min(segmentBytes, text.Length)]);
+        }
+    }
+
+    protected abstract void Resume();
+}
+
+/// <summary>An SMTP session with its fakes. Belongs to one test.</summary>
+internal sealed class SmtpRig : Rig
+{
+    private SmtpRig(SmtpSession session, FakeSink sink, FakeAuthenticator authenticator, int replyBytes)
+        : base(session, replyBytes)
+    {
+        Session = session;
+        Sink = sink;
+        Authenticator = authenticator;
+    }
+
+    public SmtpSession Session { get; }
+
+    public FakeSink Sink { get; }
+
+    public FakeAuthenticator Authenticator { get; }
+
+    public static SmtpRig Create(
+        SmtpRole role = SmtpRole.Mx, int replyBytes = 4096, long maxMessageBytes = 1_000_000, int maxRecipients = 1000)
+    {
+        var options = new SmtpSessionOptions
+        {
+            Hostname = "mx.test"u8.ToArray(),
+            Role = role,
+            MaxMessageBytes = maxMessageBytes,
+            MaxRecipients = maxRecipients,
+            OffersAuth = role == SmtpRole.Submission,
+            RequiresAuth = role == SmtpRole.Submission,
+        };
+        var sink = new FakeSink();
+        var authenticator = new FakeAuthenticator();
+        return new SmtpRig(new SmtpSession(options, sink, authenticator), sink, authenticator, replyBytes);
+    }
+
+    protected override void Resume()
+    {
+        if (Sink.IsCommitting)
+        {
+            Session.Committed(Sink.CompleteCommit());
+        }
+        else
+        {
+            Session.Authenticated(Authenticator.Complete());
+        }
+    }
+}
+
+/// <summary>A POP3 session with its fakes. Belongs to one test.</summary>
+internal sealed class Pop3Rig : Rig
+{
+    private Pop3Rig(Pop3Session session, FakeMaildropSource source, int replyBytes)
+        : base(session, replyBytes)
+    {
+        Session = session;
+        Source = source;
+    }
+
+    public Pop3Session Session { get; }
+
+    public FakeMaildropSource Source { get; }
+
+    /// <summary>How the removal at QUIT ends.</summary>
+    public bool IsRemovalDurable { get; set; } = true;
+
+    public static Pop3Rig Create(FakeMaildrop maildrop, int replyBytes = 4096, bool allowsCleartext = true)
+    {
+        var options = new Pop3SessionOptions
+        {
+            Hostname = "pop.test"u8.ToArray(),
+            ImplementationName = "FastMail-test"u8.ToArray(),
+            AllowsCleartext = allowsCleartext,
+        };
+        var source = new FakeMaildropSource(maildrop);
+        return new Pop3Rig(new Pop3Session(options, source), source, replyBytes);
+    }
+
+    protected override void Resume()
+    {
+        if (Source.Verdict is null)
+        {
+            Session.Removed(IsRemovalDurable);
+            return;
+        }
+        var verdict = Source.Complete();
+        Session.LoggedIn(verdict, verdict == LoginVerdict.Accepted ? Source.Maildrop : null);
+    }
+}
