@@ -1,0 +1,130 @@
+namespace FastMail.Storage;
+
+/// <summary>
+/// What waits for the appender: a chain through <see cref="PendingAppend.Next"/>. Any thread pushes; the appender
+/// alone waits and takes. The bell is rung only when the appender sleeps, so a busy log costs its producers one short
+/// lock.
+/// </summary>
+internal sealed class AppendQueue : IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly AutoResetEvent _bell = new(false);
+    private PendingAppend? _first;
+    private PendingAppend? _last;
+    private bool _isAsleep;
+    private bool _isClosed;
+
+    /// <summary>False, and nothing happened, when the queue is closed.</summary>
+    public bool TryPush(PendingAppend append)
+    {
+        bool mustRing;
+        lock (_gate)
+        {
+            if (_isClosed)
+            {
+                return false;
+            }
+
+            append.Next = null;
+            if (_last is null)
+            {
+                _first = append;
+            }
+            else
+            {
+                _last.Next = append;
+            }
+
+            _last = append;
+            mustRing = _isAsleep;
+            _isAsleep = false;
+        }
+
+        if (mustRing)
+        {
+            _ = _bell.Set();
+        }
+
+        return true;
+    }
+
+    /// <summary>Nothing more is accepted; the appender wakes, takes the rest and ends.</summary>
+    public void Close()
+    {
+        lock (_gate)
+        {
+            _isClosed = true;
+        }
+
+        _ = _bell.Set();
+    }
+
+    /// <summary>Sleeps until there is work, the queue is closed or the time is over.</summary>
+    public QueueState Wait(int timeoutMilliseconds)
+    {
+        lock (_gate)
+        {
+            if (_first is not null || _isClosed)
+            {
+                return State();
+            }
+
+            _isAsleep = true;
+        }
+
+        _ = _bell.WaitOne(timeoutMilliseconds);
+        lock (_gate)
+        {
+            _isAsleep = false;
+            return State();
+        }
+    }
+
+    /// <summary>Moves everything that waits to the end of the appender's own chain.</summary>
+    public void MoveTo(ref PendingAppend? first, ref PendingAppend? last)
+    {
+        lock (_gate)
+        {
+            if (_first is null)
+            {
+                return;
+            }
+
+            if (last is null)
+            {
+                first = _first;
+            }
+            else
+            {
+                last.Next = _first;
+            }
+
+            last = _last;
+            _first = null;
+            _last = null;
+        }
+    }
+
+    public void Dispose()
+    {
+        _bell.Dispose();
+    }
+
+    private QueueState State()
+    {
+        if (_first is not null)
+        {
+            return QueueState.HasWork;
+        }
+
+        return _isClosed ? QueueState.Closed : QueueState.Empty;
+    }
+}
+
+/// <summary>What the appender found after waiting.</summary>
+internal enum QueueState
+{
+    Empty,
+    HasWork,
+    Closed,
+}

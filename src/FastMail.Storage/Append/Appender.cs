@@ -1,0 +1,208 @@
+namespace FastMail.Storage;
+
+/// <summary>
+/// The one thread that writes the log. It takes what has queued up while the last group was being flushed, makes it
+/// the next group, and hands the completed chain to the observer. There is no timer: the flush is the timer. Owned by
+/// the <see cref="MailLog"/>.
+/// </summary>
+internal sealed class Appender : IDisposable
+{
+    private const int IdleMilliseconds = 10; // then a bare GROUP proves the last group
+
+    private readonly GroupWriter _writer;
+    private readonly IMailLogObserver _observer;
+    private readonly int _groupBytes;
+    private readonly AppendQueue _queue = new();
+    private readonly Thread _thread;
+
+    // The appender's own chain: taken from the queue, not yet written.
+    private PendingAppend? _first;
+    private PendingAppend? _last;
+
+    // The chain of the group: in the order of appending, whatever the outcomes.
+    private PendingAppend? _doneFirst;
+    private PendingAppend? _doneLast;
+    private long _pendingBytes;
+    private volatile bool _hasFailed;
+
+    public Appender(GroupWriter writer, IMailLogObserver observer, int groupBytes)
+    {
+        _writer = writer;
+        _observer = observer;
+        _groupBytes = groupBytes;
+        _thread = new Thread(Run) { Name = "fastmail appender", IsBackground = true };
+    }
+
+    /// <summary>Bytes handed to <see cref="Append"/> and not yet completed.</summary>
+    public long PendingBytes => Interlocked.Read(ref _pendingBytes);
+
+    /// <summary>A write or flush failed: nothing will ever be acknowledged again.</summary>
+    public bool HasFailed => _hasFailed;
+
+    public void Start()
+    {
+        _thread.Start();
+    }
+
+    public void Append(PendingAppend append)
+    {
+        if (!append.IsReady)
+        {
+            throw new InvalidOperationException("a record is sealed before it is appended, and appended once");
+        }
+
+        long bytes = append.Bytes; // after the push it is no longer ours to look at
+        append.Enqueued();
+        _ = Interlocked.Add(ref _pendingBytes, bytes);
+        if (!_queue.TryPush(append))
+        {
+            _ = Interlocked.Add(ref _pendingBytes, -bytes);
+            throw new ObjectDisposedException(nameof(MailLog));
+        }
+    }
+
+    /// <summary>Writes what is queued, proves it, and ends the thread.</summary>
+    public void Dispose()
+    {
+        _queue.Close();
+        if (_thread.IsAlive)
+        {
+            _thread.Join();
+        }
+
+        _queue.Dispose();
+    }
+
+    private void Run()
+    {
+        while (true)
+        {
+            bool mayProve = _writer.NeedsProof && !_hasFailed;
+            QueueState state = _queue.Wait(mayProve ? IdleMilliseconds : Timeout.Infinite);
+            if (state == QueueState.HasWork)
+            {
+                WriteGroups();
+            }
+            else if (state == QueueState.Closed)
+            {
+                break;
+            }
+            else if (mayProve)
+            {
+                Check(_writer.Prove(isClean: false), "the durability proof");
+            }
+        }
+
+        if (!_hasFailed)
+        {
+            Check(_writer.Prove(isClean: true), "the closing proof");
+        }
+    }
+
+    private void WriteGroups()
+    {
+        do
+        {
+            _queue.MoveTo(ref _first, ref _last);
+            TakeGroup();
+            if (_writer.HasRecords)
+            {
+                Check(_writer.Commit(), "a group of records");
+            }
+
+            Complete();
+        }
+        while (_first is not null);
+    }
+
+    /// <summary>Moves records from the backlog into the next group until it is full or its segment is.</summary>
+    private void TakeGroup()
+    {
+        while (_first is { } record && !_hasFailed)
+        {
+            if (_writer.HasRecords && _writer.RecordBytes + record.Bytes > _groupBytes)
+            {
+                return; // large mail must not hold up small mail
+            }
+
+            if (_writer.HasRoomFor(record))
+            {
+                MoveToDone(record);
+                _writer.Add(record);
+            }
+            else if (_writer.HasRecords)
+            {
+                return; // a group never spans segments
+            }
+            else if (Check(_writer.Roll(record.Bytes, out bool hasSpace), "the next segment") && !hasSpace)
+            {
+                record.Outcome = AppendOutcome.NoSpace;
+                MoveToDone(record);
+            }
+        }
+    }
+
+    private void MoveToDone(PendingAppend record)
+    {
+        _first = record.Next;
+        _last = _first is null ? null : _last;
+        record.Next = null;
+        if (_doneLast is null)
+        {
+            _doneFirst = record;
+        }
+        else
+        {
+            _doneLast.Next = record;
+        }
+
+        _doneLast = record;
+    }
+
+    /// <summary>Gives the chain its outcomes and hands it over. From here on its elements are the observer's.</summary>
+    private void Complete()
+    {
+        if (_hasFailed)
+        {
+            while (_first is { } rest)
+            {
+                MoveToDone(rest);
+            }
+        }
+
+        long bytes = 0;
+        for (PendingAppend? done = _doneFirst; done is not null; done = done.Next)
+        {
+            bytes += done.Bytes;
+            if (done.Outcome == AppendOutcome.Pending)
+            {
+                done.Outcome = _hasFailed ? AppendOutcome.Failed : AppendOutcome.Durable;
+            }
+        }
+
+        PendingAppend? first = _doneFirst;
+        _doneFirst = null;
+        _doneLast = null;
+        _ = Interlocked.Add(ref _pendingBytes, -bytes);
+        if (first is not null)
+        {
+            _observer.GroupCompleted(first);
+        }
+    }
+
+    /// <summary>
+    /// The first failure is the last: the page cache may drop what it could not write and call it clean, so a second
+    /// flush that succeeds proves nothing.
+    /// </summary>
+    private bool Check(int errno, string what)
+    {
+        if (errno == 0)
+        {
+            return true;
+        }
+
+        _hasFailed = true;
+        _observer.Failed(errno, $"writing {what}: {Errno.Text(errno)}");
+        return false;
+    }
+}

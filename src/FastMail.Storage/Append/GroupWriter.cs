@@ -1,0 +1,263 @@
+using System.Runtime.InteropServices;
+
+namespace FastMail.Storage;
+
+/// <summary>
+/// Where the log ends and how it grows: assigns addresses and numbers, writes one group with one gathered write and
+/// one flush, seals a full segment and goes on in the next. Owned by the appender and used by its thread alone (by the
+/// opening thread before that starts).
+/// </summary>
+internal sealed class GroupWriter(
+    SegmentList segments, MaildropTable maildrops, SegmentFiles files, SpareMaker spares, MailLogOptions options,
+    TimeProvider clock)
+{
+    /// <summary>Bytes at the end of the last segment that only expunges may use while no spare exists.</summary>
+    public const int ReserveBytes = 64 * 1024;
+
+    private readonly VectorList _vectors = new();
+    private readonly List<PendingAppend> _records = [];
+    private readonly List<RecordHeader> _headers = [];
+    private readonly byte[] _groupRecord = GC.AllocateArray<byte>(GroupMeta.TotalBytes, pinned: true);
+    private LogEnd _at = new();
+    private ulong _groupSeq;
+    private long _groupEnd;
+    private long _timestamp;
+    private long _durableLsn;
+    private long _groups;
+    private long _recordsWritten;
+    private long _bytesWritten;
+
+    /// <summary>The group under construction has records.</summary>
+    public bool HasRecords => _records.Count > 0;
+
+    /// <summary>Bytes of the records of the group under construction.</summary>
+    public long RecordBytes { get; private set; }
+
+    /// <summary>The last group that had records is not yet proven durable by a later GROUP record.</summary>
+    public bool NeedsProof { get; private set; }
+
+    /// <summary>Any thread.</summary>
+    public LogStatistics Statistics => new()
+    {
+        DurableLsn = (ulong)Volatile.Read(ref _durableLsn),
+        Groups = Volatile.Read(ref _groups),
+        Records = Volatile.Read(ref _recordsWritten),
+        Bytes = Volatile.Read(ref _bytesWritten),
+        Segments = segments.All.Length,
+        Maildrops = maildrops.Count,
+    };
+
+    private Segment Segment => _at.Segment!;
+
+    /// <summary>Goes on where recovery (or the making of the store) left the log.</summary>
+    public void StartAt(LogEnd end)
+    {
+        _at = end;
+        _timestamp = end.TimestampMicros;
+        Publish();
+    }
+
+    /// <summary>True when a record of that size may still be added to the group in this segment.</summary>
+    public bool HasRoomFor(PendingAppend record)
+    {
+        bool mayFill = record.MayUseReserve || spares.HasSpare;
+        return !_at.IsSealed && Start() + record.Bytes <= FillEnd(mayFill);
+    }
+
+    /// <summary>Adds a record for which <see cref="HasRoomFor"/> just said yes.</summary>
+    public void Add(PendingAppend record)
+    {
+        if (_records.Count == 0)
+        {
+            BeginGroup();
+        }
+
+        RecordStamp stamp = new(
+            Segment.BaseLsn + (ulong)_groupEnd, ++_at.Seq, _timestamp, Segment.Header.Salt);
+        _headers.Add(record.Stamp(stamp, maildrops, _vectors));
+        _records.Add(record);
+        _groupEnd += record.Bytes;
+        RecordBytes += record.Bytes;
+    }
+
+    /// <summary>Writes and flushes the group, then enters it into the index. Answers an errno; it is never retried.</summary>
+    public int Commit()
+    {
+        int errno = WriteGroup(flags: 0);
+        if (errno == 0)
+        {
+            lock (maildrops.Gate)
+            {
+                foreach (PendingAppend record in _records)
+                {
+                    record.Apply(maildrops);
+                }
+            }
+        }
+
+        Volatile.Write(ref _recordsWritten, _recordsWritten + _records.Count);
+        NeedsProof = true;
+        Clear();
+        return errno;
+    }
+
+    /// <summary>
+    /// Writes a GROUP record alone: it says that everything before it is durable. Skipped when the segment has no room
+    /// left, because then its SEAL will say it.
+    /// </summary>
+    public int Prove(bool isClean)
+    {
+        NeedsProof = false;
+        if (_at.IsSealed || _at.Offset + GroupMeta.TotalBytes > FillEnd(mayFill: true))
+        {
+            return 0;
+        }
+
+        BeginGroup();
+        int errno = WriteGroup(isClean ? RecordHeader.CleanFlag : (byte)0);
+        Clear();
+        return errno;
+    }
+
+    /// <summary>
+    /// Goes on in the next segment, waiting while that is being prepared. <paramref name="hasSpace"/> is false when
+    /// the disk has no room for one; nothing changed then.
+    /// </summary>
+    public int Roll(long recordBytes, out bool hasSpace)
+    {
+        hasSpace = spares.TryTake(recordBytes, out PreparedFile file);
+        if (!hasSpace)
+        {
+            return 0;
+        }
+
+        // The SEAL first: a segment that has a successor is complete, which recovery relies on.
+        Segment? next = null;
+        int errno = _at.IsSealed ? 0 : Seal();
+        errno = errno != 0 ? errno : files.Name(file, Segment.EndLsn, Segment.BaseLsn, out next);
+        if (errno != 0)
+        {
+            file.File.Dispose();
+            return errno;
+        }
+
+        segments.Add(next!);
+        _at.MoveTo(next!);
+        Publish();
+        spares.Want(options.SpareBytesAfter(next!.Length));
+        return 0;
+    }
+
+    private long Start()
+    {
+        return _records.Count == 0 ? _at.Offset + GroupMeta.TotalBytes : _groupEnd;
+    }
+
+    private long FillEnd(bool mayFill)
+    {
+        return Segment.Length - SealMeta.TotalBytes - (mayFill ? 0 : ReserveBytes);
+    }
+
+    private void BeginGroup()
+    {
+        long now = (clock.GetUtcNow().UtcTicks - DateTime.UnixEpoch.Ticks) / TimeSpan.TicksPerMicrosecond;
+        _timestamp = Math.Max(_timestamp, now); // a clock that jumps back must not reorder the log
+        _groupSeq = ++_at.Seq;
+        _groupEnd = _at.Offset + GroupMeta.TotalBytes;
+        _vectors.Add(_groupRecord, 0, _groupRecord.Length);
+    }
+
+    private int WriteGroup(byte flags)
+    {
+        ulong lsn = Segment.BaseLsn + (ulong)_at.Offset;
+        // Every group is flushed before the next is written, so everything below this one is durable.
+        GroupMeta meta = new(
+            ++_at.GroupNo, lsn + GroupMeta.TotalBytes, (uint)_records.Count, (ulong)RecordBytes, DurableLsn: lsn);
+        meta.Write(_groupRecord.AsSpan(RecordHeader.Bytes));
+        RecordHeader header = Finish(_groupRecord, RecordType.Group, flags, GroupMeta.Bytes, lsn, _groupSeq);
+
+        int errno = Segment.File.WriteAll(_vectors.All, _at.Offset);
+        errno = errno != 0 ? errno : Segment.File.Flush();
+        if (errno != 0)
+        {
+            return errno;
+        }
+
+        _at.Seal.Add(header);
+        foreach (ref readonly RecordHeader written in CollectionsMarshal.AsSpan(_headers))
+        {
+            _at.Seal.Add(written);
+        }
+
+        Volatile.Write(ref _bytesWritten, _bytesWritten + _groupEnd - _at.Offset);
+        Volatile.Write(ref _groups, _groups + 1);
+        _at.Offset = _groupEnd;
+        Publish();
+        return 0;
+    }
+
+    private int Seal()
+    {
+        byte[] record = new byte[SealMeta.TotalBytes];
+        _at.Seal.Write(record.AsSpan(RecordHeader.Bytes));
+        ulong lsn = Segment.BaseLsn + (ulong)_at.Offset;
+        _ = Finish(record, RecordType.Seal, 0, SealMeta.Bytes, lsn, ++_at.Seq);
+        int errno = Segment.File.WriteAll(record, _at.Offset);
+        errno = errno != 0 ? errno : Segment.File.Flush();
+        _at.IsSealed = errno == 0;
+        return errno;
+    }
+
+    private RecordHeader Finish(byte[] record, RecordType type, byte flags, int metaBytes, ulong lsn, ulong seq)
+    {
+        RecordHeader header = new()
+        {
+            Type = type,
+            Flags = flags,
+            TotalBytes = (uint)record.Length,
+            Lsn = lsn,
+            Seq = seq,
+            TimestampMicros = _timestamp,
+            MetaBytes = (uint)metaBytes,
+            MetaCrc = Crc32C.Extend(0, record.AsSpan(RecordHeader.Bytes, metaBytes)),
+        };
+        header.Write(record, Segment.Header.Salt);
+        return header;
+    }
+
+    private void Publish()
+    {
+        Segment.ReadableEnd = _at.Offset;
+        Volatile.Write(ref _durableLsn, (long)Segment.BaseLsn + _at.Offset);
+    }
+
+    private void Clear()
+    {
+        _vectors.Clear();
+        _records.Clear();
+        _headers.Clear();
+        RecordBytes = 0;
+    }
+}
+
+/// <summary>
+/// The end of the log: what recovery finds and the writer continues. Owned by one of them at a time.
+/// </summary>
+internal sealed class LogEnd
+{
+    public Segment? Segment;
+    public long Offset = SegmentHeader.Bytes;
+    public ulong Seq;
+    public ulong GroupNo;
+    public long TimestampMicros;
+    public SealMeta Seal;
+    public bool IsSealed;
+
+    public void MoveTo(Segment next)
+    {
+        Segment = next;
+        Offset = SegmentHeader.Bytes;
+        Seal = default;
+        IsSealed = false;
+    }
+}

@@ -1,0 +1,64 @@
+namespace FastMail.Storage;
+
+/// <summary>How an append ended.</summary>
+public enum AppendOutcome
+{
+    /// <summary>Not yet.</summary>
+    Pending,
+
+    /// <summary>Written and flushed: it may be acknowledged, now and only now.</summary>
+    Durable,
+
+    /// <summary>The disk has no room for it; the log goes on. Nothing of it was written.</summary>
+    NoSpace,
+
+    /// <summary>A write or flush failed, for this or before it. This log will never acknowledge anything again.</summary>
+    Failed,
+}
+
+/// <summary>
+/// A record on its way into the log. Built by one producer thread, owned by the log from <see cref="MailLog.Append"/>
+/// until <see cref="IMailLogObserver.GroupCompleted"/>, then by the observer.
+/// </summary>
+public abstract class PendingAppend
+{
+    private protected PendingAppend()
+    {
+    }
+
+    /// <summary>The chain it is in: the log's queue first, then the completed group; then free for the observer.</summary>
+    public PendingAppend? Next { get; set; }
+
+    /// <summary>Set by the log before the group is handed over.</summary>
+    public AppendOutcome Outcome { get; internal set; }
+
+    /// <summary>Whoever waits for it; the log does not look at it.</summary>
+    public object? Owner { get; set; }
+
+    /// <summary>Address of the record once it is durable.</summary>
+    public ulong Lsn { get; private protected set; }
+
+    /// <summary>Number of the record once it is durable.</summary>
+    public ulong Seq { get; private protected set; }
+
+    /// <summary>Length of the whole record; a multiple of 32.</summary>
+    public abstract long Bytes { get; }
+
+    /// <summary>It is built completely and not yet handed to a log.</summary>
+    internal abstract bool IsReady { get; }
+
+    /// <summary>It may be written into the last bytes of a full disk, because it leads to space or ends work.</summary>
+    internal abstract bool MayUseReserve { get; }
+
+    /// <summary>Ownership passes to the log.</summary>
+    internal abstract void Enqueued();
+
+    /// <summary>Fills in everything that only the appender knows, header CRC last; adds the memory to be written.</summary>
+    internal abstract RecordHeader Stamp(in RecordStamp stamp, MaildropTable maildrops, VectorList vectors);
+
+    /// <summary>Enters the durable record into the index; the caller holds the table's lock.</summary>
+    internal abstract void Apply(MaildropTable maildrops);
+}
+
+/// <summary>What the appender gives each record. A value.</summary>
+internal readonly record struct RecordStamp(ulong Lsn, ulong Seq, long TimestampMicros, uint Salt);

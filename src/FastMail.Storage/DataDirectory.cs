@@ -1,0 +1,144 @@
+using System.Globalization;
+using System.Text;
+
+namespace FastMail.Storage;
+
+/// <summary>
+/// The data directory, locked for this process: <c>FORMAT</c>, <c>LOCK</c>, <c>log/</c> (later <c>ckpt/</c> and
+/// <c>quarantine/</c>). Owned by the <see cref="LogParts"/>; used by the thread that opens the log.
+/// </summary>
+internal sealed class DataDirectory : IDisposable
+{
+    private const string LockName = "LOCK";
+    private const string LogName = "log";
+
+    private readonly IDiskFile _lock;
+
+    private DataDirectory(IDisk disk, string path, IDiskFile locked)
+    {
+        Disk = disk;
+        Path = path;
+        LogPath = System.IO.Path.Join(path, LogName);
+        _lock = locked;
+    }
+
+    public IDisk Disk { get; }
+
+    public string Path { get; }
+
+    public string LogPath { get; }
+
+    /// <summary>Makes the directory when there is none and takes its lock, which ends with the process at the latest.</summary>
+    /// <exception cref="DataDirectoryInUseException">Another process holds the lock.</exception>
+    /// <exception cref="IOException">The disk failed.</exception>
+    public static DataDirectory Lock(IDisk disk, string directory)
+    {
+        string path = System.IO.Path.GetFullPath(directory);
+        Errno.Check(disk.CreateDirectory(path), "make", path);
+        string lockPath = System.IO.Path.Join(path, LockName);
+        Errno.Check(disk.Open(lockPath, FileUse.OpenOrCreate, out IDiskFile? file), "open", lockPath);
+        int errno = file!.TryLock();
+        if (errno == 0)
+        {
+            return new DataDirectory(disk, path, file);
+        }
+
+        Span<byte> owner = stackalloc byte[20];
+        _ = file.Read(owner, 0, out int read); // only to say who; unreadable is as good as unknown
+        file.Dispose();
+        if (errno != Errno.WouldBlock)
+        {
+            throw Errno.Failure(errno, "lock", lockPath);
+        }
+
+        string process = Encoding.ASCII.GetString(owner[..read]).Trim();
+        throw new DataDirectoryInUseException(
+            $"{path} is in use by process {(process.Length > 0 ? process : "(unknown)")}; "
+            + "two servers must not share a data directory");
+    }
+
+    /// <summary>Writes this process's id into the lock file, for the message of the next one that tries.</summary>
+    public void WriteOwner()
+    {
+        string text = Environment.ProcessId.ToString(CultureInfo.InvariantCulture).PadRight(19) + "\n";
+        string path = System.IO.Path.Join(Path, LockName);
+        Errno.Check(_lock.WriteAll(Encoding.ASCII.GetBytes(text), 0), "write", path);
+    }
+
+    public List<string> ListLog()
+    {
+        List<string> names = [];
+        int errno = Disk.List(LogPath, names);
+        Errno.Check(errno == Errno.NotFound ? 0 : errno, "list", LogPath);
+        return names;
+    }
+
+    /// <summary>Makes the first segment, then FORMAT: a crash in between leaves a directory that is simply made anew.</summary>
+    public StoreFormat MakeStore(
+        MailLogOptions options, TimeProvider clock, Random random, Action<string> notice)
+    {
+        Errno.Check(Disk.CreateDirectory(LogPath), "make", LogPath);
+        RemoveUnusedSegments();
+        Span<byte> id = stackalloc byte[16];
+        random.NextBytes(id);
+        StoreFormat format = new(0, 0, 0, new Guid(id));
+
+        SegmentFiles files = new(Disk, LogPath, format.StoreId, clock, random);
+        int errno = files.Zero(SegmentFiles.TemporaryName, options.FirstSegmentBytes, () => false, out IDiskFile? file);
+        Errno.Check(errno, "prepare the first segment in", LogPath);
+        PreparedFile prepared = new(file!, options.FirstSegmentBytes, SegmentFiles.TemporaryName);
+        errno = files.Name(prepared, 0, 0, out Segment? segment);
+        segment?.Dispose(); // recovery opens it again, like any other
+        file!.Dispose();
+        Errno.Check(errno, "make the first segment in", LogPath);
+        format.Write(Disk, Path);
+
+        string? parent = System.IO.Path.GetDirectoryName(Path);
+        errno = parent is null ? 0 : Disk.SyncDirectory(parent);
+        if (errno != 0)
+        {
+            // A parent we may not read was made by somebody else, and so was our own name in it.
+            notice($"{parent} could not be flushed: {Errno.Text(errno)}");
+        }
+
+        return format;
+    }
+
+    /// <summary>Removes half-made files of an earlier run.</summary>
+    public void RemoveTemporaries()
+    {
+        foreach (string name in (ReadOnlySpan<string>)[SegmentFiles.TemporaryName, SegmentFiles.OversizedName])
+        {
+            string path = System.IO.Path.Join(LogPath, name);
+            Errno.Check(Disk.Remove(path), "remove", path);
+        }
+    }
+
+    public void Dispose()
+    {
+        _lock.Dispose();
+    }
+
+    /// <summary>Without FORMAT a segment can only be the empty one of an interrupted beginning.</summary>
+    private void RemoveUnusedSegments()
+    {
+        Span<byte> first = stackalloc byte[RecordHeader.Bytes];
+        foreach (string name in ListLog().Where(SegmentHeader.IsSegmentName))
+        {
+            string path = System.IO.Path.Join(LogPath, name);
+            Errno.Check(Disk.Open(path, FileUse.Existing, out IDiskFile? file), "open", path);
+            first.Clear();
+            using (file)
+            {
+                Errno.Check(file!.Read(first, SegmentHeader.Bytes, out _), "read", path);
+            }
+
+            if (first.ContainsAnyExcept((byte)0))
+            {
+                throw new DamagedLogException($"{Path} has mail in {name} but no FORMAT file; restore that file");
+            }
+
+            Errno.Check(Disk.Remove(path), "remove", path);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+using System.Buffers.Binary;
+
+namespace FastMail.Storage;
+
+/// <summary>
+/// Types of the meta fields of a record. The numbers are on disk and never change. Reserved: 16 orcpt, 17 notify,
+/// 18 envid, 19 ret, 20 tls, 21 message-id, 22 idempotency key, 23 unique-id override.
+/// </summary>
+public enum MetaType : ushort
+{
+    /// <summary>The reverse-path without angle brackets; empty for the null reverse-path.</summary>
+    ReversePath = 1,
+
+    /// <summary>mailboxId u64, uid u64, address.</summary>
+    LocalRecipient = 2,
+
+    /// <summary>queue index u32, address.</summary>
+    RelayRecipient = 3,
+
+    /// <summary>returnPathBytes u32: length of the Return-Path field at the start of the trace.</summary>
+    TraceFacts = 4,
+
+    /// <summary>u32: trace and header section in wire form, with the empty line that ends it.</summary>
+    HeaderWireBytes = 5,
+
+    /// <summary>Name of the transaction, ASCII.</summary>
+    TransactionId = 6,
+
+    /// <summary>Address of the client, ASCII.</summary>
+    ClientAddress = 7,
+
+    /// <summary>Argument of EHLO or HELO.</summary>
+    Helo = 8,
+
+    /// <summary>Who authenticated.</summary>
+    AuthIdentity = 9,
+
+    /// <summary>mailboxId u64, reason u16 (of an EXPUNGE record).</summary>
+    Expunge = 10,
+
+    /// <summary>Up to 4,095 times first uid u64, count u64, ascending (of an EXPUNGE record).</summary>
+    ExpungeRanges = 11,
+}
+
+/// <summary>
+/// Walks the meta fields of a record: <c>type u16, length u16, value</c>. A view over the record's bytes; dies with
+/// them.
+/// </summary>
+public ref struct MetaReader
+{
+    /// <summary>Octets in front of each value.</summary>
+    public const int FieldHeaderBytes = 4;
+
+    private ReadOnlySpan<byte> _rest;
+
+    /// <summary>Begins at the first field.</summary>
+    public MetaReader(ReadOnlySpan<byte> meta)
+    {
+        _rest = meta;
+        Type = default;
+        Value = default;
+    }
+
+    /// <summary>Type of the field just read.</summary>
+    public MetaType Type { get; private set; }
+
+    /// <summary>Value of the field just read.</summary>
+    public ReadOnlySpan<byte> Value { get; private set; }
+
+    /// <summary>True when there was another field; false at the end, and at a field that overruns the meta.</summary>
+    public bool Read()
+    {
+        if (_rest.Length < FieldHeaderBytes)
+        {
+            return false;
+        }
+
+        int length = BinaryPrimitives.ReadUInt16LittleEndian(_rest[2..]);
+        if (_rest.Length - FieldHeaderBytes < length)
+        {
+            return false;
+        }
+
+        Type = (MetaType)BinaryPrimitives.ReadUInt16LittleEndian(_rest);
+        Value = _rest.Slice(FieldHeaderBytes, length);
+        _rest = _rest[(FieldHeaderBytes + length)..];
+        return true;
+    }
+
+    /// <summary>Writes the four octets in front of a value.</summary>
+    internal static void WriteFieldHeader(Span<byte> destination, MetaType type, int length)
+    {
+        BinaryPrimitives.WriteUInt16LittleEndian(destination, (ushort)type);
+        BinaryPrimitives.WriteUInt16LittleEndian(destination[2..], checked((ushort)length));
+    }
+}

@@ -1,0 +1,130 @@
+using System.Runtime.InteropServices;
+
+namespace FastMail.Storage;
+
+/// <summary>What a record is. The numbers are on disk and never change.</summary>
+internal enum RecordType : byte
+{
+    Message = 1,
+    Link = 2, // reserved: another maildrop's reference to a message
+    Expunge = 3,
+    QueueState = 4, // reserved: progress of a relay recipient
+    Account = 5, // reserved
+    Move = 6, // reserved: compaction
+    Checkpoint = 7, // reserved
+    Group = 8,
+    Seal = 9,
+    Pad = 10,
+}
+
+/// <summary>Flags of a message, as stored. The numbers are on disk and never change.</summary>
+[Flags]
+public enum MessageFlags : byte
+{
+    /// <summary>Nothing special.</summary>
+    None = 0,
+
+    /// <summary>An octet above 127 was seen.</summary>
+    Has8Bit = 1,
+
+    /// <summary>The transaction asked for SMTPUTF8 (RFC 6531).</summary>
+    SmtpUtf8 = 2,
+
+    /// <summary>A line of more than 998 octets was seen (RFC 5321 4.5.3.1.6).</summary>
+    LongLine = 4,
+
+    /// <summary>A NUL octet was seen.</summary>
+    HasNul = 8,
+
+    /// <summary>No empty line ended the header section.</summary>
+    NoEndOfHeader = 16,
+}
+
+/// <summary>
+/// The 64 octets in front of every record, little-endian, laid out as on disk (both supported processors are
+/// little-endian). A value: whoever holds it owns it.
+/// </summary>
+[StructLayout(LayoutKind.Explicit, Size = Bytes)]
+internal struct RecordHeader
+{
+    public const int Bytes = 64;
+    public const int Alignment = 32;
+    public const uint MagicNumber = 0x31524D46; // "FMR1"
+    public const ushort Version = 1;
+
+    /// <summary>Bit of <see cref="VersionBits"/>: a reader that does not know the type may step over the record.</summary>
+    public const ushort Skippable = 0x8000;
+
+    /// <summary>Flag of a GROUP record: the log was closed in order right after it.</summary>
+    public const byte CleanFlag = 1;
+
+    private const int CrcOffset = 12;
+
+    [FieldOffset(0)] public uint Magic;
+    [FieldOffset(4)] public RecordType Type;
+    [FieldOffset(5)] public byte Flags;
+    [FieldOffset(6)] public ushort VersionBits;
+    [FieldOffset(8)] public uint TotalBytes;
+    [FieldOffset(CrcOffset)] public uint HeaderCrc;
+    [FieldOffset(16)] public ulong Lsn;
+    [FieldOffset(24)] public ulong Seq;
+    [FieldOffset(32)] public long TimestampMicros;
+    [FieldOffset(40)] public uint MetaBytes;
+    [FieldOffset(44)] public uint TraceBytes;
+    [FieldOffset(48)] public uint BodyBytes;
+    [FieldOffset(52)] public uint Octets;
+    [FieldOffset(56)] public uint MetaCrc;
+    [FieldOffset(60)] public uint BodyCrc;
+
+    /// <summary>Meta, trace and body, without the padding.</summary>
+    public readonly long ContentBytes => (long)MetaBytes + TraceBytes + BodyBytes;
+
+    /// <summary>Length of a record with that much content: header in front, zeros up to the alignment behind.</summary>
+    public static long TotalFor(long contentBytes)
+    {
+        return (Bytes + contentBytes + Alignment - 1) & -Alignment;
+    }
+
+    public static RecordHeader Read(ReadOnlySpan<byte> source)
+    {
+        return MemoryMarshal.Read<RecordHeader>(source);
+    }
+
+    /// <summary>Sets magic, version and header CRC, and writes the 64 octets.</summary>
+    public void Write(Span<byte> destination, uint salt)
+    {
+        Magic = MagicNumber;
+        VersionBits = Version;
+        HeaderCrc = 0;
+        MemoryMarshal.Write(destination, in this);
+        HeaderCrc = ComputeCrc(destination, salt);
+        MemoryMarshal.Write(destination, in this);
+    }
+
+    /// <summary>CRC of the 64 octets with the field itself taken as 0, begun with the segment's salt.</summary>
+    public static uint ComputeCrc(ReadOnlySpan<byte> header, uint salt)
+    {
+        uint crc = Crc32C.Extend(salt, header[..CrcOffset]);
+        crc = Crc32C.Extend(crc, 0u);
+        return Crc32C.Extend(crc, header[(CrcOffset + sizeof(uint))..Bytes]);
+    }
+
+    /// <summary>
+    /// True when <paramref name="source"/> holds the header of a record that was written at <paramref name="lsn"/> of
+    /// a segment with this salt, and whose record fits into <paramref name="room"/> bytes.
+    /// </summary>
+    public static bool TryRead(ReadOnlySpan<byte> source, uint salt, ulong lsn, long room, out RecordHeader header)
+    {
+        header = default;
+        if (source.Length < Bytes || MemoryMarshal.Read<uint>(source) != MagicNumber)
+        {
+            return false;
+        }
+
+        header = Read(source);
+        return header.HeaderCrc == ComputeCrc(source, salt)
+            && header.Lsn == lsn
+            && header.TotalBytes <= room
+            && header.TotalBytes == TotalFor(header.ContentBytes);
+    }
+}

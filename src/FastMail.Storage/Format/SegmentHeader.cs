@@ -1,0 +1,73 @@
+using System.Buffers.Binary;
+using System.Globalization;
+
+namespace FastMail.Storage;
+
+/// <summary>
+/// The first 4 KiB of a segment file. Everything in it is fixed when the segment gets its name. A value.
+/// </summary>
+internal readonly record struct SegmentHeader(
+    Guid StoreId, uint Generation, uint Salt, ulong BaseLsn, ulong PreviousBaseLsn, long CreatedMicros, long SegmentBytes)
+{
+    /// <summary>Length of the header page; the first record stands behind it.</summary>
+    public const int Bytes = 4096;
+
+    private const uint Version = 1;
+    private const int CrcOffset = 72;
+    private const string Suffix = ".seg";
+
+    private static ReadOnlySpan<byte> Magic => "FMSEG\0\0\u0001"u8;
+
+    public string FileName => string.Create(CultureInfo.InvariantCulture, $"{Generation}-{BaseLsn:x16}{Suffix}");
+
+    public static bool IsSegmentName(string name)
+    {
+        return name.EndsWith(Suffix, StringComparison.Ordinal);
+    }
+
+    /// <summary>Fills the whole header page.</summary>
+    public void Write(Span<byte> page)
+    {
+        page[..Bytes].Clear();
+        Magic.CopyTo(page);
+        BinaryPrimitives.WriteUInt32LittleEndian(page[8..], Version);
+        BinaryPrimitives.WriteUInt32LittleEndian(page[12..], Bytes);
+        _ = StoreId.TryWriteBytes(page[16..]);
+        BinaryPrimitives.WriteUInt32LittleEndian(page[32..], Generation);
+        BinaryPrimitives.WriteUInt32LittleEndian(page[36..], Salt);
+        BinaryPrimitives.WriteUInt64LittleEndian(page[40..], BaseLsn);
+        BinaryPrimitives.WriteUInt64LittleEndian(page[48..], PreviousBaseLsn);
+        BinaryPrimitives.WriteInt64LittleEndian(page[56..], CreatedMicros);
+        BinaryPrimitives.WriteInt64LittleEndian(page[64..], SegmentBytes);
+        BinaryPrimitives.WriteUInt32LittleEndian(page[CrcOffset..], Crc32C.Extend(0, page[..Bytes]));
+    }
+
+    /// <summary>False when the page is not the intact header of a segment; its content is changed by the check.</summary>
+    /// <exception cref="IncompatibleFormatException">It is intact, and of a later version.</exception>
+    public static bool TryRead(Span<byte> page, out SegmentHeader header)
+    {
+        header = default;
+        uint crc = BinaryPrimitives.ReadUInt32LittleEndian(page[CrcOffset..]);
+        page.Slice(CrcOffset, sizeof(uint)).Clear();
+        if (!page.StartsWith(Magic) || Crc32C.Extend(0, page[..Bytes]) != crc)
+        {
+            return false;
+        }
+
+        uint version = BinaryPrimitives.ReadUInt32LittleEndian(page[8..]);
+        if (version != Version)
+        {
+            throw new IncompatibleFormatException($"a segment has format version {version}; this program reads 1");
+        }
+
+        header = new(
+            new Guid(page.Slice(16, 16)),
+            BinaryPrimitives.ReadUInt32LittleEndian(page[32..]),
+            BinaryPrimitives.ReadUInt32LittleEndian(page[36..]),
+            BinaryPrimitives.ReadUInt64LittleEndian(page[40..]),
+            BinaryPrimitives.ReadUInt64LittleEndian(page[48..]),
+            BinaryPrimitives.ReadInt64LittleEndian(page[56..]),
+            BinaryPrimitives.ReadInt64LittleEndian(page[64..]));
+        return true;
+    }
+}

@@ -1,0 +1,119 @@
+namespace FastMail.Storage;
+
+/// <summary>
+/// The mail log of one data directory: append-only, one appender thread, read through maps. Owned by whoever opened
+/// it; any thread may call any member, but <see cref="Dispose"/> comes last: it takes the maps away from under slices
+/// that are still held.
+/// </summary>
+public sealed class MailLog : IDisposable
+{
+    private readonly LogParts _parts;
+    private readonly MessagePool _messages;
+    private bool _isDisposed;
+
+    private MailLog(LogParts parts, MessagePool messages)
+    {
+        _parts = parts;
+        _messages = messages;
+    }
+
+    /// <summary>
+    /// No segment beyond the present one can be had: MAIL answers 452 (RFC 5321 4.2.2) until this is false again.
+    /// </summary>
+    public bool IsSpaceLow => _parts.Spares.IsSpaceLow;
+
+    /// <summary>A write or flush failed: everything appended from now on completes as failed.</summary>
+    public bool HasFailed => _parts.Appender.HasFailed;
+
+    /// <summary>Bytes appended and not yet completed.</summary>
+    public long PendingBytes => _parts.Appender.PendingBytes;
+
+    /// <summary>Counters.</summary>
+    public LogStatistics Statistics => _parts.Writer.Statistics;
+
+    /// <summary>
+    /// Opens the log of a data directory, making it when there is none, and recovers it after a crash.
+    /// </summary>
+    /// <param name="directory">The data directory; its parent exists.</param>
+    /// <param name="options">Sizes.</param>
+    /// <param name="disk">The disk, normally <see cref="LinuxDisk"/>.</param>
+    /// <param name="clock">Time of arrival.</param>
+    /// <param name="random">Identity and salts; seeded from a secure source in production.</param>
+    /// <param name="observer">Who learns the outcomes; notices of the recovery come before this returns.</param>
+    /// <exception cref="DataDirectoryInUseException">Another process has it open.</exception>
+    /// <exception cref="IncompatibleFormatException">It needs a newer program; nothing was touched.</exception>
+    /// <exception cref="DamagedLogException">Acknowledged mail is damaged; nothing was modified.</exception>
+    /// <exception cref="IOException">The disk failed or is full.</exception>
+    public static MailLog Open(
+        string directory, MailLogOptions options, IDisk disk, TimeProvider clock, Random random,
+        IMailLogObserver observer)
+    {
+        options.Validate();
+        if (!disk.FlushReportsErrors())
+        {
+            throw new IOException("the flush call of this system hides its errors; mail would be promised in vain");
+        }
+
+        DataDirectory place = DataDirectory.Lock(disk, directory);
+        SegmentList segments = new();
+        try
+        {
+            LogParts parts = LogParts.Open(place, segments, options, clock, random, observer);
+            return new MailLog(parts, new MessagePool(options));
+        }
+        catch
+        {
+            segments.Dispose();
+            place.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>An empty message to be built. It goes back by <see cref="Return"/>, also when it is never appended.</summary>
+    public PendingMessage RentMessage()
+    {
+        return _messages.Rent();
+    }
+
+    /// <summary>Takes back a rented message that is not in the log's hands.</summary>
+    public void Return(PendingMessage message)
+    {
+        _messages.Return(message);
+    }
+
+    /// <summary>
+    /// Hands a complete record to the appender, which owns it until <see cref="IMailLogObserver.GroupCompleted"/>.
+    /// Never blocks on the disk.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">It is not complete, or was appended before.</exception>
+    /// <exception cref="ObjectDisposedException">The log is closed.</exception>
+    public void Append(PendingAppend append)
+    {
+        _parts.Appender.Append(append);
+    }
+
+    /// <summary>The maildrop as it is now; empty for a mailbox that never had a message.</summary>
+    public MaildropSnapshot Snapshot(ulong mailboxId)
+    {
+        return _parts.Maildrops.Snapshot(mailboxId);
+    }
+
+    /// <summary>The message at an address that an entry of a snapshot holds, verified now.</summary>
+    public ReadStatus TryRead(ulong lsn, out StoredMessage message)
+    {
+        return RecordReader.TryRead(_parts.Segments, lsn, out message);
+    }
+
+    /// <summary>
+    /// Writes and completes what was appended, marks the end as clean and closes. Nobody may hold a slice of a stored
+    /// message any more.
+    /// </summary>
+    public void Dispose()
+    {
+        if (!_isDisposed)
+        {
+            _isDisposed = true;
+            _parts.Dispose();
+        }
+    }
+}

@@ -1,0 +1,50 @@
+namespace FastMail.Storage;
+
+/// <summary>Sizes of a mail log. Immutable; checked by <see cref="MailLog.Open"/>.</summary>
+public sealed record MailLogOptions
+{
+    /// <summary>Smallest segment: a record of half of it, the reserve and the overhead must fit.</summary>
+    public const long MinSegmentBytes = 256 * 1024;
+
+    /// <summary>Largest segment that is not made for one oversized message.</summary>
+    public const long MaxSegmentBytes = 1L << 30;
+
+    /// <summary>Length of a segment file, a multiple of 4096. Smaller at first, see below.</summary>
+    public long SegmentBytes { get; init; } = 256L * 1024 * 1024;
+
+    /// <summary>Length of the first segment: a new store waits for this many zeros; each next is four times larger.</summary>
+    public long FirstSegmentBytes { get; init; } = 16L * 1024 * 1024;
+
+    /// <summary>A group takes no further record beyond this; a single larger record is a group of its own.</summary>
+    public int GroupBytes { get; init; } = 8 * 1024 * 1024;
+
+    /// <summary>Memory kept in the pool for the content of messages beyond their first 4 KiB.</summary>
+    public long PooledContentBytes { get; init; } = 64L * 1024 * 1024;
+
+    /// <summary>Idle <see cref="PendingMessage"/> objects kept, each with 4 KiB.</summary>
+    public int PooledMessages { get; init; } = 4096;
+
+    internal long SpareBytesAfter(long currentBytes)
+    {
+        return Math.Min(SegmentBytes, Math.Max(currentBytes, MinSegmentBytes) * 4);
+    }
+
+    internal void Validate()
+    {
+        Check(SegmentBytes, nameof(SegmentBytes));
+        Check(FirstSegmentBytes, nameof(FirstSegmentBytes));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(FirstSegmentBytes, SegmentBytes);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(GroupBytes);
+        ArgumentOutOfRangeException.ThrowIfNegative(PooledContentBytes);
+        ArgumentOutOfRangeException.ThrowIfNegative(PooledMessages);
+
+        static void Check(long bytes, string name)
+        {
+            if (bytes is < MinSegmentBytes or > MaxSegmentBytes || bytes % SegmentHeader.Bytes != 0)
+            {
+                throw new ArgumentOutOfRangeException(
+                    name, bytes, $"must be a multiple of 4096 from {MinSegmentBytes} to {MaxSegmentBytes}");
+            }
+        }
+    }
+}

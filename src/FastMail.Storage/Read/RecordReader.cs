@@ -1,0 +1,66 @@
+namespace FastMail.Storage;
+
+/// <summary>Reads one message through the map and verifies it. Stateless; any thread.</summary>
+internal static class RecordReader
+{
+    private const int FirstLook = 16 * 1024; // one madvise (about 1 microsecond when resident) serves most mail
+
+    public static ReadStatus TryRead(SegmentList segments, ulong lsn, out StoredMessage message)
+    {
+        message = default;
+        if (segments.Find(lsn) is not { } segment)
+        {
+            return ReadStatus.NotFound;
+        }
+
+        long offset = (long)(lsn - segment.BaseLsn);
+        long room = segment.ReadableEnd - offset;
+        if (offset < SegmentHeader.Bytes || offset % RecordHeader.Alignment != 0 || room < RecordHeader.Bytes)
+        {
+            return ReadStatus.NotFound;
+        }
+
+        long looked = Math.Min(FirstLook, room);
+        if (segment.Populate(offset, looked) != 0)
+        {
+            return ReadStatus.Unavailable;
+        }
+
+        ReadOnlySpan<byte> start = segment.Span(offset, RecordHeader.Bytes);
+        if (!RecordHeader.TryRead(start, segment.Header.Salt, lsn, room, out RecordHeader header))
+        {
+            return ReadStatus.Damaged;
+        }
+
+        if (header.Type != RecordType.Message)
+        {
+            return ReadStatus.NotFound;
+        }
+
+        if (header.TotalBytes > looked && segment.Populate(offset + looked, header.TotalBytes - looked) != 0)
+        {
+            return ReadStatus.Unavailable;
+        }
+
+        ReadOnlyMemory<byte> record = segment.Memory.Slice((int)offset, (int)header.TotalBytes);
+        if (!HasIntactMeta(header, record.Span) || !HasIntactBody(header, record.Span))
+        {
+            return ReadStatus.Damaged;
+        }
+
+        message = new StoredMessage(header, record);
+        return ReadStatus.Ok;
+    }
+
+    public static bool HasIntactMeta(in RecordHeader header, ReadOnlySpan<byte> record)
+    {
+        int length = (int)(header.MetaBytes + header.TraceBytes);
+        return Crc32C.Extend(0, record.Slice(RecordHeader.Bytes, length)) == header.MetaCrc;
+    }
+
+    public static bool HasIntactBody(in RecordHeader header, ReadOnlySpan<byte> record)
+    {
+        int start = RecordHeader.Bytes + (int)(header.MetaBytes + header.TraceBytes);
+        return Crc32C.Extend(0, record.Slice(start, (int)header.BodyBytes)) == header.BodyCrc;
+    }
+}

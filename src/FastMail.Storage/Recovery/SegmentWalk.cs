@@ -1,0 +1,118 @@
+namespace FastMail.Storage;
+
+/// <summary>
+/// Steps through the records of one segment from its start and checks each: header CRC, own address, consecutive seq,
+/// meta CRC. It stops at the end, behind a SEAL, or at the first record that is not valid. Owned by the thread that
+/// opens the log.
+/// </summary>
+internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
+{
+    private const int WindowBytes = 1024 * 1024;
+
+    private long _populatedEnd;
+    private RecordHeader _current;
+    private SealMeta _seal;
+
+    /// <summary>Behind the last valid record.</summary>
+    public long Offset { get; private set; } = SegmentHeader.Bytes;
+
+    /// <summary>Where the current record begins.</summary>
+    public long CurrentOffset { get; private set; }
+
+    /// <summary>Header of the current record.</summary>
+    public ref readonly RecordHeader Current => ref _current;
+
+    /// <summary>Seq of the last valid record.</summary>
+    public ulong Seq { get; private set; } = previousSeq;
+
+    /// <summary>The records so far, as a SEAL would state them.</summary>
+    public ref readonly SealMeta Seal => ref _seal;
+
+    /// <summary>The segment ended with a SEAL that agrees with its records.</summary>
+    public bool IsSealed { get; private set; }
+
+    /// <summary>Meta of the current record.</summary>
+    public ReadOnlySpan<byte> CurrentMeta =>
+        segment.Span(CurrentOffset + RecordHeader.Bytes, (int)_current.MetaBytes);
+
+    /// <summary>Steps to the next valid record; false when there is none.</summary>
+    /// <exception cref="IncompatibleFormatException">A valid record of a kind that may not be stepped over.</exception>
+    /// <exception cref="IOException">The segment cannot be read.</exception>
+    public bool MoveNext()
+    {
+        long room = segment.Length - Offset;
+        if (IsSealed || room < RecordHeader.Bytes)
+        {
+            return false;
+        }
+
+        Populate(Offset, RecordHeader.Bytes);
+        ReadOnlySpan<byte> start = segment.Span(Offset, RecordHeader.Bytes);
+        ulong lsn = segment.BaseLsn + (ulong)Offset;
+        if (!RecordHeader.TryRead(start, segment.Header.Salt, lsn, room, out RecordHeader header)
+            || header.Seq != Seq + 1)
+        {
+            return false;
+        }
+
+        long checkedBytes = RecordHeader.Bytes + (long)header.MetaBytes + header.TraceBytes;
+        Populate(Offset, checkedBytes);
+        if (!RecordReader.HasIntactMeta(header, segment.Span(Offset, (int)checkedBytes)))
+        {
+            return false;
+        }
+
+        RefuseUnknown(header);
+        _current = header;
+        CurrentOffset = Offset;
+        if (header.Type == RecordType.Seal)
+        {
+            IsSealed = _seal.Matches(CurrentMeta);
+            if (!IsSealed)
+            {
+                return false;
+            }
+        }
+        else
+        {
+            _seal.Add(header);
+        }
+
+        Seq = header.Seq;
+        Offset += header.TotalBytes;
+        return true;
+    }
+
+    /// <summary>True when the current record's body is what was written.</summary>
+    public bool HasIntactBody()
+    {
+        Populate(CurrentOffset, _current.TotalBytes);
+        return RecordReader.HasIntactBody(_current, segment.Span(CurrentOffset, (int)_current.TotalBytes));
+    }
+
+    /// <summary>Brings a range into memory before it is touched, at least a window at a time.</summary>
+    public void Populate(long offset, long length)
+    {
+        if (offset + length <= _populatedEnd)
+        {
+            return;
+        }
+
+        length = Math.Min(Math.Max(length, WindowBytes), segment.Length - offset);
+        Errno.Check(segment.Populate(offset, length), "read", segment.Path);
+        _populatedEnd = offset + length;
+    }
+
+    private void RefuseUnknown(in RecordHeader header)
+    {
+        bool isKnown = header.Type
+            is RecordType.Message or RecordType.Expunge or RecordType.Group or RecordType.Seal or RecordType.Pad;
+        bool isReadable = isKnown && (byte)header.VersionBits == RecordHeader.Version;
+        if (!isReadable && (header.VersionBits & RecordHeader.Skippable) == 0)
+        {
+            throw new IncompatibleFormatException(
+                $"{segment.Path}: the record at offset {Offset} has type {(byte)header.Type}, version "
+                + $"{(byte)header.VersionBits}, which this program does not know; use a newer FastMail");
+        }
+    }
+}

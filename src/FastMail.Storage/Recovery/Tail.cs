@@ -1,0 +1,112 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
+
+namespace FastMail.Storage;
+
+/// <summary>
+/// The end of the last segment, where a crash may have left anything: tells a torn tail from damage, and makes a torn
+/// tail safe to append to. Owned by the thread that opens the log.
+/// </summary>
+internal static class Tail
+{
+    private const int BlockBytes = 1024 * 1024;
+
+    /// <summary>
+    /// Looks behind the first invalid record for a GROUP that was written when that place was durable already. Such a
+    /// proof means the record was acknowledged and is damaged, not torn.
+    /// </summary>
+    /// <returns>Offset of the proof, or -1.</returns>
+    public static long FindProofBehind(Segment segment, long invalid, out bool hasLeftovers)
+    {
+        hasLeftovers = false;
+        for (long offset = invalid; offset < segment.Length;)
+        {
+            offset = NextNonZero(segment, offset);
+            if (offset >= segment.Length)
+            {
+                return -1;
+            }
+
+            hasLeftovers = true;
+            // A block of candidates at a time; a GROUP record may begin in this block and end in the next.
+            long blockEnd = Math.Min(offset + BlockBytes, segment.Length);
+            long populatedEnd = Math.Min(blockEnd + GroupMeta.TotalBytes, segment.Length);
+            Errno.Check(segment.Populate(offset, populatedEnd - offset), "read", segment.Path);
+            for (; offset < blockEnd; offset += RecordHeader.Alignment)
+            {
+                if (offset > invalid && IsProofOf(segment, offset, invalid))
+                {
+                    return offset;
+                }
+            }
+        }
+
+        return -1;
+    }
+
+    /// <summary>
+    /// Writes the unproven records again, the same bytes to the same places: after a failed flush the page cache may
+    /// hold what the disk does not, and only a new write forces it there. Then zeros what is behind them, so that no
+    /// left-over record can line up with a later one and be taken for valid. Running it twice does no harm.
+    /// </summary>
+    public static void Rewrite(Segment segment, long proof, long end)
+    {
+        byte[] block = ArrayPool<byte>.Shared.Rent(BlockBytes);
+        for (long offset = proof; offset < end;)
+        {
+            int length = (int)Math.Min(BlockBytes, end - offset);
+            Errno.Check(segment.Populate(offset, length), "read", segment.Path);
+            segment.Span(offset, length).CopyTo(block);
+            Errno.Check(segment.File.WriteAll(block.AsSpan(0, length), offset), "write", segment.Path);
+            offset += length;
+        }
+
+        block.AsSpan(0, BlockBytes).Clear();
+        for (long offset = NextNonZero(segment, end); offset < segment.Length; offset = NextNonZero(segment, offset))
+        {
+            int length = (int)Math.Min(BlockBytes, segment.Length - offset);
+            Errno.Check(segment.File.WriteAll(block.AsSpan(0, length), offset), "write", segment.Path);
+            offset += length;
+        }
+
+        ArrayPool<byte>.Shared.Return(block);
+        Errno.Check(segment.File.Flush(), "flush", segment.Path);
+    }
+
+    private static bool IsProofOf(Segment segment, long offset, long invalid)
+    {
+        long room = segment.Length - offset;
+        if (room < GroupMeta.TotalBytes)
+        {
+            return false;
+        }
+
+        ReadOnlySpan<byte> record = segment.Span(offset, GroupMeta.TotalBytes);
+        return MemoryMarshal.Read<uint>(record) == RecordHeader.MagicNumber
+            && RecordHeader.TryRead(record, segment.Header.Salt, segment.BaseLsn + (ulong)offset, room, out var header)
+            && header.Type is RecordType.Group
+            && header.TotalBytes == GroupMeta.TotalBytes
+            && RecordReader.HasIntactMeta(header, record)
+            && GroupMeta.TryRead(record.Slice(RecordHeader.Bytes, (int)header.MetaBytes), out GroupMeta group)
+            && group.DurableLsn > segment.BaseLsn + (ulong)invalid;
+    }
+
+    /// <summary>The 32-byte boundary at or before the next octet that is not 0; the segment's length when all are.</summary>
+    private static long NextNonZero(Segment segment, long offset)
+    {
+        while (offset < segment.Length)
+        {
+            int length = (int)Math.Min(BlockBytes, segment.Length - offset);
+            Errno.Check(segment.Populate(offset, length), "read", segment.Path);
+            int index = segment.Span(offset, length).IndexOfAnyExcept((byte)0);
+            if (index >= 0)
+            {
+                return offset + (index & -RecordHeader.Alignment);
+            }
+
+            offset += length;
+        }
+
+        return segment.Length;
+    }
+}

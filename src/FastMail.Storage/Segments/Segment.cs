@@ -1,0 +1,106 @@
+using System.Buffers;
+
+namespace FastMail.Storage;
+
+/// <summary>
+/// One segment file: open, mapped read-only as a whole, of fixed length for life. Owned by the <see cref="MailLog"/>;
+/// the appender alone writes to it, any thread reads what lies below <see cref="ReadableEnd"/>. Reclamation will
+/// count its readers here; until then it lives as long as the log.
+/// </summary>
+internal sealed class Segment : IDisposable
+{
+    private readonly IDiskFile _file;
+    private readonly nint _address;
+    private readonly MappedMemory _map;
+    private long _readableEnd = SegmentHeader.Bytes;
+
+    private Segment(IDiskFile file, in SegmentHeader header, string path, nint address)
+    {
+        _file = file;
+        _address = address;
+        _map = new MappedMemory(address, (int)header.SegmentBytes);
+        Header = header;
+        Path = path;
+    }
+
+    public SegmentHeader Header { get; }
+
+    public string Path { get; }
+
+    public IDiskFile File => _file;
+
+    public long Length => Header.SegmentBytes;
+
+    public ulong BaseLsn => Header.BaseLsn;
+
+    /// <summary>The LSN right behind the segment: the base of the next one.</summary>
+    public ulong EndLsn => Header.BaseLsn + (ulong)Header.SegmentBytes;
+
+    /// <summary>Offset below which records are durable and may be read; written by the appender, read by anyone.</summary>
+    public long ReadableEnd
+    {
+        get => Volatile.Read(ref _readableEnd);
+        set => Volatile.Write(ref _readableEnd, value);
+    }
+
+    /// <summary>The whole file. Populate a range before touching it.</summary>
+    public ReadOnlyMemory<byte> Memory => _map.Memory;
+
+    /// <summary>Maps a file whose header was just read or written. The file is the segment's from now on.</summary>
+    public static int Open(IDiskFile file, in SegmentHeader header, string path, out Segment? segment)
+    {
+        segment = null;
+        int errno = file.Map(header.SegmentBytes, out nint address);
+        if (errno == 0)
+        {
+            segment = new Segment(file, header, path, address);
+        }
+
+        return errno;
+    }
+
+    /// <summary>Brings a range into memory, or says why it cannot be read.</summary>
+    public int Populate(long offset, long length)
+    {
+        return _file.Populate(_address, offset, length);
+    }
+
+    /// <summary>Bytes of the map; only after <see cref="Populate"/> of the range.</summary>
+    public unsafe ReadOnlySpan<byte> Span(long offset, int length)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset + length, Length);
+        return new ReadOnlySpan<byte>((byte*)_address + offset, length);
+    }
+
+    /// <summary>Unmaps and closes. No reader may hold a slice any more: touching it would end the process.</summary>
+    public void Dispose()
+    {
+        _ = _file.Unmap(_address, Length);
+        _file.Dispose();
+    }
+
+    /// <summary>
+    /// Makes <see cref="Memory{T}"/> of the mapping, so that slices go to a socket without a copy. Owned by its
+    /// segment; any thread; the slices are read-only by the protection of their pages.
+    /// </summary>
+    private sealed unsafe class MappedMemory(nint address, int length) : MemoryManager<byte>
+    {
+        public override Span<byte> GetSpan()
+        {
+            return new Span<byte>((byte*)address, length);
+        }
+
+        public override MemoryHandle Pin(int elementIndex = 0)
+        {
+            return new MemoryHandle((byte*)address + elementIndex); // a mapping never moves
+        }
+
+        public override void Unpin()
+        {
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+        }
+    }
+}
