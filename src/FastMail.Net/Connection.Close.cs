@@ -1,0 +1,259 @@
+using System.Runtime.InteropServices;
+
+namespace FastMail.Net;
+
+/// <content>
+/// Deadlines and the ways a connection ends: the handler closes, the peer ends, a deadline passes, the loop stops, or
+/// something breaks.
+/// </content>
+public sealed partial class Connection
+{
+    private TimeSpan _span = Timeout.InfiniteTimeSpan;
+    private TimeSpan _deadline = TimeSpan.MaxValue; // on the loop's clock
+    private int _lingerLeft;
+
+    private enum Entry
+    {
+        Opened,
+        Closed,
+    }
+
+    /// <summary>
+    /// The peer has this long from now, until the next call of this method; <see cref="Timeout.InfiniteTimeSpan"/> lifts
+    /// it. Only stores: the wheel finds out later. Starts anew when a wait ends and when a slow reader takes output.
+    /// Does not pass while the handler waits.
+    /// </summary>
+    public void SetDeadline(TimeSpan due)
+    {
+        _loop.DemandLoopThread();
+        _span = due;
+        RenewDeadline();
+    }
+
+    /// <summary>The loop stops: what is under way ends first, everything else is told and closed.</summary>
+    internal void Stop()
+    {
+        bool isIdle = _phase == Phase.Open && _turn == Turn.Receive && !_isSending && !_isPosted && !_isEntered;
+        if (isIdle)
+        {
+            SayLastWords(CloseReason.Stopping);
+        }
+    }
+
+    private void RenewDeadline()
+    {
+        if (_span == Timeout.InfiniteTimeSpan || _phase != Phase.Open)
+        {
+            _deadline = TimeSpan.MaxValue;
+            return;
+        }
+
+        _deadline = _loop.Elapsed + _span;
+        if (!_timer.IsArmed || _loop.TickOf(_deadline) < _timer.DueTick)
+        {
+            _loop.Arm(_timer, _span);
+        }
+    }
+
+    private void DeadlineReached()
+    {
+        if (_phase == Phase.Lingering)
+        {
+            Over();
+            return;
+        }
+
+        bool isWaiting = _turn == Turn.Wait && !_isSending && !_isPosted; // armed again when the wait ends
+        if (_phase != Phase.Open || isWaiting || _deadline == TimeSpan.MaxValue)
+        {
+            return;
+        }
+
+        TimeSpan left = _deadline - _loop.Elapsed;
+        if (left > TimeSpan.Zero || _isPosted)
+        {
+            _loop.Arm(_timer, left); // moved meanwhile, or its own turn is still to come
+        }
+        else if (_isSending)
+        {
+            Over(); // the peer reads nothing: words would only join the queue
+        }
+        else
+        {
+            SayLastWords(CloseReason.Timeout);
+        }
+    }
+
+    private void SayLastWords(CloseReason reason)
+    {
+        _hasSaidLastWords = true;
+        _isCallDue = false;
+        _outgoing ??= _loop.Outgoings.Rent();
+        Span<byte> room = _outgoing.Room;
+        int written = 0;
+        _isEntered = true;
+        try
+        {
+            written = _handler!.LastWords(reason, room);
+            ArgumentOutOfRangeException.ThrowIfGreaterThan((uint)written, (uint)room.Length, nameof(written));
+        }
+        catch (Exception exception)
+        {
+            _isAborted = true;
+            _loop.Report(this, exception);
+        }
+        finally
+        {
+            _isEntered = false;
+        }
+
+        if (_isAborted)
+        {
+            Over();
+            return;
+        }
+
+        _outgoing.Add(written, default);
+        if (Flush())
+        {
+            Finish();
+        }
+    }
+
+    /// <summary>
+    /// Everything is with the kernel. The session ends now; the socket lingers, because closing it with input unread
+    /// would send a reset that may destroy the last reply before the peer has read it.
+    /// </summary>
+    private void Finish()
+    {
+        _phase = Phase.Lingering;
+        ReturnSlab();
+        EndSession();
+        if (_isAborted || _hasPeerEnded || Native.Shutdown(_descriptor, Native.ShutdownSend) != 0)
+        {
+            Over();
+            return;
+        }
+
+        _lingerLeft = EventLoopOptions.LingerBytes;
+        _loop.Arm(_timer, EventLoopOptions.LingerTime);
+        Discard();
+    }
+
+    /// <summary>Throws away what still comes until the peer has ended too, in bounds of octets and time.</summary>
+    private unsafe void Discard()
+    {
+        while (_isReadable || BecomesReadable())
+        {
+            nint received = Native.Receive(
+                _descriptor,
+                null,
+                EventLoopOptions.LingerBytes,
+                Native.DontWait | Native.Truncate);
+            int error = received < 0 ? Marshal.GetLastPInvokeError() : 0;
+            if (error == Native.WouldBlock)
+            {
+                _isReadable = false;
+                continue;
+            }
+
+            _lingerLeft -= (int)Math.Max(received, 0);
+            if (received == 0 || _lingerLeft <= 0 || (error != 0 && error != Native.Interrupted))
+            {
+                Over();
+                return;
+            }
+        }
+    }
+
+    /// <summary>
+    /// Closes the socket. The session ends here, or, while a send is in flight, when that has come back: until then the
+    /// kernel may read a body.
+    /// </summary>
+    private void Over()
+    {
+        if (_phase == Phase.Closed)
+        {
+            return;
+        }
+
+        _phase = Phase.Closed;
+        _loop.Disarm(_timer);
+        ReturnSlab();
+        _socket!.Dispose();
+        _socket = null;
+        _descriptor = -1;
+        if (!_isSending)
+        {
+            ReturnOutgoing();
+            EndSession();
+        }
+
+        ReleaseWhenQuiet();
+    }
+
+    private void EndSession()
+    {
+        if (_handler is not null)
+        {
+            Enter(Entry.Closed);
+        }
+    }
+
+    /// <summary>The first and the last call of a session; an exception aborts the connection, no more.</summary>
+    private void Enter(Entry entry)
+    {
+        _isEntered = true;
+        try
+        {
+            if (entry == Entry.Opened)
+            {
+                _handler = _factory!.Rent();
+                _handler.Opened(this);
+            }
+            else
+            {
+                IConnectionHandler handler = _handler!;
+                _handler = null;
+                try
+                {
+                    handler.Closed();
+                }
+                finally
+                {
+                    _factory!.Return(handler);
+                }
+            }
+        }
+        catch (Exception exception)
+        {
+            _isAborted = true;
+            _loop.Report(this, exception);
+        }
+        finally
+        {
+            _isEntered = false;
+        }
+    }
+
+    /// <summary>Back to the pool once nothing that was started can come back any more.</summary>
+    private void ReleaseWhenQuiet()
+    {
+        if (_phase != Phase.Closed || _isReceiving || _isSending || _isPosted || _isEntered)
+        {
+            return;
+        }
+
+        _phase = Phase.Free;
+        _factory = null;
+        _span = Timeout.InfiniteTimeSpan;
+        _deadline = TimeSpan.MaxValue;
+        _isCallDue = false;
+        _isResumed = false;
+        _isAborted = false;
+        _hasSaidLastWords = false;
+        _isReadable = false;
+        _hasPeerEnded = false;
+        _loop.Release(this);
+    }
+}

@@ -1,0 +1,310 @@
+using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
+using System.Net;
+using System.Net.Sockets;
+
+namespace FastMail.Net;
+
+/// <summary>
+/// One accepted socket and the turns of its handler. Owned and pooled by its loop, touched on the loop thread only; a
+/// handler must drop it in <see cref="IConnectionHandler.Closed"/>, for afterwards it serves somebody else. At most one
+/// receive and one send are in flight, and the handler is not entered while a send is: unsent output never exceeds one
+/// turn.
+/// </summary>
+[SuppressMessage("Design", "CA1001", Justification = "Pooled for the life of the loop; Over closes the socket.")]
+public sealed partial class Connection : ICompletion
+{
+    private readonly EventLoop _loop;
+    private readonly LoopArgs _receive;
+    private readonly Again _again;
+    private readonly LoopTimer _timer;
+
+    private Socket? _socket;
+    private int _descriptor;
+    private IHandlerFactory? _factory;
+    private IConnectionHandler? _handler;
+
+    private Phase _phase;
+    private Turn _turn;
+    private bool _isCallDue; // the handler wants to be called whether or not there is new input
+    private bool _isResumed;
+    private bool _isEntered; // the handler is on the stack
+    private bool _isAborted;
+    private bool _hasSaidLastWords;
+    private bool _isPosted;
+
+    internal Connection(EventLoop loop)
+    {
+        _loop = loop;
+        _receive = new LoopArgs(loop) { Owner = this };
+        _receive.SetBuffer(Memory<byte>.Empty); // only ever waits for readiness: an idle connection holds no slab
+        _again = new Again(this);
+        _timer = new LoopTimer(new Due(this));
+    }
+
+    private enum Phase : byte
+    {
+        Free,
+        Open,
+
+        /// <summary>The session is over and its last reply on the way; input is thrown away.</summary>
+        Lingering,
+
+        /// <summary>The socket is closed; calls in flight have yet to come back.</summary>
+        Closed,
+    }
+
+    public EventLoop Loop => _loop;
+
+    public bool IsOpen => _phase == Phase.Open && !_isAborted;
+
+    /// <exception cref="InvalidOperationException">The connection is closed.</exception>
+    public IPEndPoint RemoteEndPoint => (IPEndPoint)OpenSocket.RemoteEndPoint!;
+
+    /// <exception cref="InvalidOperationException">The connection is closed.</exception>
+    public IPEndPoint LocalEndPoint => (IPEndPoint)OpenSocket.LocalEndPoint!;
+
+    /// <summary>Position in the loop's list of live connections.</summary>
+    internal int Index { get; set; }
+
+    private Socket OpenSocket => _socket ?? throw new InvalidOperationException("The connection is closed.");
+
+    /// <summary>
+    /// Ends a <see cref="Turn.Wait"/>: the handler is called again with what is left of its input. May come before the
+    /// call that waits has returned; then that call's Wait counts as Continue. The handler runs inside this call.
+    /// </summary>
+    public void Resume()
+    {
+        _loop.DemandLoopThread();
+        if (!IsOpen)
+        {
+            return;
+        }
+
+        _isResumed = true;
+        if (_turn == Turn.Wait && !_isEntered && !_isSending)
+        {
+            Serve();
+        }
+    }
+
+    /// <summary>Closes without another word. The handler's Closed comes before this returns, except from within it.</summary>
+    public void Abort()
+    {
+        _loop.DemandLoopThread();
+        if (_phase is Phase.Free or Phase.Closed)
+        {
+            return;
+        }
+
+        _isAborted = true;
+        if (!_isEntered)
+        {
+            Over();
+        }
+    }
+
+    internal void Begin(Socket socket, IHandlerFactory factory)
+    {
+        Debug.Assert(_phase == Phase.Free, "a connection is rented once");
+        _socket = socket;
+        // The descriptor stays ours until Over closes the socket on this same thread, so the bare number is safe.
+        // Asking for it tells the runtime not to assume the socket's mode; its asynchronous calls set O_NONBLOCK
+        // themselves on first use, and ours say MSG_DONTWAIT each time.
+        _descriptor = (int)socket.SafeHandle.DangerousGetHandle();
+        _factory = factory;
+        _phase = Phase.Open;
+        _turn = Turn.Continue;
+        _isCallDue = true;
+        Enter(Entry.Opened);
+        if (_isAborted)
+        {
+            Over();
+            return;
+        }
+
+        Serve();
+    }
+
+    void ICompletion.Completed(LoopArgs args)
+    {
+        if (ReferenceEquals(args, _receive))
+        {
+            _isReceiving = false;
+            Readable();
+        }
+        else
+        {
+            Sent(args);
+        }
+    }
+
+    /// <summary>
+    /// Calls the handler and sends what it says until it wants more input than there is, waits or closes, a send is in
+    /// flight, or its share of this turn is used up. Entered whenever one of those ends.
+    /// </summary>
+    private void Serve()
+    {
+        int calls = EventLoopOptions.CallsPerTurn;
+        int octets = EventLoopOptions.OctetsPerTurn;
+        while (Converse(ref calls) && Flush() && FindNext(ref octets))
+        {
+            _isCallDue = true;
+            if (calls <= 0 || octets <= 0)
+            {
+                _isPosted = true;
+                _loop.Post(_again);
+                return;
+            }
+        }
+    }
+
+    /// <summary>Everything is said: true when the handler is to be called again at once.</summary>
+    private bool FindNext(ref int octets)
+    {
+        if (_hasSaidLastWords || _turn == Turn.Close)
+        {
+            Finish();
+            return false;
+        }
+
+        switch (_turn)
+        {
+            case Turn.Continue:
+                return true;
+            case Turn.Wait:
+                if (!_isResumed)
+                {
+                    return false;
+                }
+
+                RenewDeadline();
+                return true;
+            default:
+                if (_loop.IsStopping)
+                {
+                    SayLastWords(CloseReason.Stopping);
+                    return false;
+                }
+
+                return Fill(ref octets);
+        }
+    }
+
+    /// <summary>Handler calls of one send, gathered. False when the connection is over.</summary>
+    private bool Converse(ref int calls)
+    {
+        if (_turn == Turn.Wait && _isResumed)
+        {
+            RenewDeadline();
+            _isCallDue = true;
+        }
+
+        if (!_isCallDue)
+        {
+            return true;
+        }
+
+        _isCallDue = false;
+        _outgoing ??= _loop.Outgoings.Rent();
+        do
+        {
+            calls--;
+            if (!CallHandler(_outgoing))
+            {
+                Over();
+                return false;
+            }
+        }
+        while (_turn == Turn.Continue && calls > 0 && _outgoing.HasRoom);
+
+        ReturnEmptySlab();
+        return true;
+    }
+
+    private bool CallHandler(Outgoing outgoing)
+    {
+        ReadOnlySpan<byte> received = _slab is null ? default : _slab.AsSpan(_start, _end - _start);
+        Span<byte> room = outgoing.Room;
+        int consumed;
+        int written;
+        ReadOnlyMemory<byte> body;
+        _isResumed = false;
+        _isEntered = true;
+        try
+        {
+            _turn = _handler!.Receive(received, room, out consumed, out written, out body);
+        }
+        catch (Exception exception)
+        {
+            _isAborted = true;
+            _loop.Report(this, exception);
+            return false;
+        }
+        finally
+        {
+            _isEntered = false;
+        }
+
+        if (_isAborted)
+        {
+            return false;
+        }
+
+        if (FindFault(received.Length, room.Length, consumed, written, body.Length, outgoing) is { } fault)
+        {
+            _isAborted = true;
+            _loop.Report(this, new InvalidOperationException(fault));
+            return false;
+        }
+
+        _start += consumed;
+        outgoing.Add(written, body);
+        return true;
+    }
+
+    /// <summary>What the handler did wrong in its last call, if anything: each of these would spin or corrupt.</summary>
+    private string? FindFault(int received, int room, int consumed, int written, int body, Outgoing outgoing)
+    {
+        if ((uint)consumed > (uint)received || (uint)written > (uint)room)
+        {
+            return $"The handler consumed {consumed} of {received} and wrote {written} of {room} octets.";
+        }
+
+        if (consumed > 0 || written > 0 || body > 0)
+        {
+            return null;
+        }
+
+        return _turn switch
+        {
+            Turn.Receive when received == _loop.Slabs.SlabBytes => "The handler wants more input than a slab holds.",
+            Turn.Continue when outgoing.IsEmpty => "The handler wants to continue but does nothing.",
+            _ => null,
+        };
+    }
+
+    private void ServeAgain()
+    {
+        _isPosted = false;
+        if (_phase == Phase.Open)
+        {
+            Serve();
+        }
+        else
+        {
+            ReleaseWhenQuiet();
+        }
+    }
+
+    /// <summary>The rest of a turn that used up its share; behind the others in the ready list.</summary>
+    private sealed class Again(Connection connection) : ILoopWork
+    {
+        public void Run() => connection.ServeAgain();
+    }
+
+    private sealed class Due(Connection connection) : ILoopWork
+    {
+        public void Run() => connection.DeadlineReached();
+    }
+}

@@ -1,0 +1,59 @@
+using System.Net.Sockets;
+
+namespace FastMail.Net;
+
+/// <summary>Limits and choices of an <see cref="EventLoop"/>; read once at start, immutable afterwards.</summary>
+public sealed class EventLoopOptions
+{
+    /// <summary>A handler is never called with less room for replies than this.</summary>
+    public const int LeastReplyBytes = 2048;
+
+    /// <summary>Pieces of one gathered send: reply ranges and bodies. Far below the system's IOV_MAX of 1,024.</summary>
+    internal const int PiecesPerSend = 64;
+
+    /// <summary>After so many handler calls or octets the connection queues up behind the others.</summary>
+    internal const int CallsPerTurn = 64;
+
+    internal const int OctetsPerTurn = 64 * 1024;
+
+    /// <summary>Accepts per readiness before the other connections get their turn.</summary>
+    internal const int AcceptsPerTurn = 64;
+
+    /// <summary>
+    /// One asynchronous send covers at most this much, so that its end shows a slow reader's progress (and renews its
+    /// deadline) long before a big body is through.
+    /// </summary>
+    internal const int AsyncSendBytes = 256 * 1024;
+
+    /// <summary>After the last reply this much input is thrown away while the peer reads it.</summary>
+    internal const int LingerBytes = 64 * 1024;
+
+    internal static readonly TimeSpan LingerTime = TimeSpan.FromSeconds(2);
+
+    internal static readonly TimeSpan FirstAcceptPause = TimeSpan.FromMilliseconds(100);
+
+    internal static readonly TimeSpan LongestAcceptPause = TimeSpan.FromSeconds(1);
+
+    /// <summary>
+    /// Told of every exception that escaped a handler (with its connection, which is then aborted), a posted work or a
+    /// timer (null). Called on the loop thread; an exception from here ends the process.
+    /// </summary>
+    public required Action<Connection?, Exception> Failed { get; init; }
+
+    /// <summary>Null: inline where the runtime does it, otherwise an own thread.</summary>
+    public LoopThread? Thread { get; init; }
+
+    /// <summary>Octets of a receive slab and of a reply slab; the longest input a handler can ask to see at once.</summary>
+    public int SlabBytes { get; init; } = 16 * 1024;
+
+    /// <summary>Free slabs of each kind that are kept for reuse; 1,024 of 16 KiB are 16 MiB.</summary>
+    public int SlabsKept { get; init; } = 1024;
+
+    /// <summary>Connections open at a time; lowered to 80 % of the descriptors the process may have.</summary>
+    public int ConnectionCap { get; init; } = 20_000;
+
+    public int Backlog { get; init; } = 4096;
+
+    /// <summary>Stands for a failing accept in tests: running out of descriptors is a matter of the whole process.</summary>
+    internal Func<SocketError>? AcceptFault { get; init; }
+}

@@ -1,0 +1,179 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Net;
+using System.Net.Sockets;
+
+namespace FastMail.Net;
+
+/// <summary>
+/// A listening socket. Owned by its loop, which closes it when it stops; accepts on the loop thread. When the system
+/// refuses (no descriptors, no memory) it pauses instead of spinning, and goes on by itself.
+/// </summary>
+[SuppressMessage("Design", "CA1001", Justification = "The loop closes it; Dispose is not its user's business.")]
+public sealed class Listener : ICompletion, ILoopWork
+{
+    private readonly EventLoop _loop;
+    private readonly Socket _socket;
+    private readonly IHandlerFactory _handlers;
+    private readonly LoopArgs _accept;
+    private readonly LoopTimer _pauseOver;
+    private TimeSpan _pause = EventLoopOptions.FirstAcceptPause;
+    private bool _isAccepting;
+    private bool _isClosed;
+
+    /// <exception cref="SocketException">The address is in use or not ours.</exception>
+    internal Listener(EventLoop loop, IPEndPoint endPoint, IHandlerFactory handlers)
+    {
+        _loop = loop;
+        _handlers = handlers;
+        _accept = new LoopArgs(loop) { Owner = this };
+        _pauseOver = new LoopTimer(this);
+        _socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            _socket.NoDelay = true; // Linux hands it down to accepted sockets: one system call less each
+            _socket.Bind(endPoint);
+            _socket.Listen(loop.Options.Backlog);
+            LocalEndPoint = (IPEndPoint)_socket.LocalEndPoint!;
+        }
+        catch
+        {
+            _socket.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Where it listens; tells the port when 0 was asked for.</summary>
+    public IPEndPoint LocalEndPoint { get; }
+
+    /// <summary>Accepts that the system refused so far. Any thread; may lag.</summary>
+    public long FailedAccepts { get; private set; }
+
+    /// <summary>Connections that were over the cap so far. Any thread; may lag.</summary>
+    public long Refused { get; private set; }
+
+    internal bool IsOver => _isClosed && !_isAccepting;
+
+    void ILoopWork.Run() => Accept();
+
+    void ICompletion.Completed(LoopArgs args)
+    {
+        _isAccepting = false;
+        if (!_isClosed)
+        {
+            if (Take(args))
+            {
+                Accept();
+            }
+        }
+        else
+        {
+            args.AcceptSocket?.Dispose();
+            _loop.FinishStopWhenEmpty();
+        }
+    }
+
+    internal void Close()
+    {
+        if (!_isClosed)
+        {
+            _isClosed = true;
+            _loop.Disarm(_pauseOver);
+            _socket.Dispose();
+        }
+    }
+
+    /// <summary>Accepts what waits, up to its share of a turn.</summary>
+    private void Accept()
+    {
+        for (int taken = 0; !_isClosed && !_isAccepting; taken++)
+        {
+            if (taken == EventLoopOptions.AcceptsPerTurn)
+            {
+                _loop.Post(this);
+                return;
+            }
+
+            _accept.AcceptSocket = null;
+            if (_loop.Options.AcceptFault?.Invoke() is { } fault and not SocketError.Success)
+            {
+                Pause(fault);
+                return;
+            }
+
+            _isAccepting = true;
+            if (_socket.AcceptAsync(_accept))
+            {
+                return;
+            }
+
+            _isAccepting = false;
+            if (!Take(_accept))
+            {
+                return;
+            }
+        }
+    }
+
+    /// <summary>False when accepting has to pause.</summary>
+    private bool Take(LoopArgs args)
+    {
+        switch (args.SocketError)
+        {
+            case SocketError.Success:
+                _pause = EventLoopOptions.FirstAcceptPause;
+                Socket socket = args.AcceptSocket!;
+                args.AcceptSocket = null;
+                if (_loop.IsFull)
+                {
+                    Refuse(socket);
+                }
+                else
+                {
+                    _loop.Begin(socket, _handlers);
+                }
+
+                return true;
+            case SocketError.TooManyOpenSockets or SocketError.NoBufferSpaceAvailable:
+                Pause(args.SocketError);
+                return false;
+            case SocketError.ConnectionAborted or SocketError.ConnectionReset or SocketError.Interrupted:
+                return true; // the peer gave up while it waited in the backlog
+            default:
+                Pause(args.SocketError);
+                return false;
+        }
+    }
+
+    /// <summary>The backlog keeps the peers meanwhile; each failure in a row doubles the pause.</summary>
+    private void Pause(SocketError error)
+    {
+        if (FailedAccepts++ == 0 || _pause == EventLoopOptions.FirstAcceptPause)
+        {
+            _loop.Report(connection: null, new SocketException((int)error)); // once in a row, not once a try
+        }
+
+        _loop.Arm(_pauseOver, _pause);
+        _pause = _pause + _pause < EventLoopOptions.LongestAcceptPause
+            ? _pause + _pause
+            : EventLoopOptions.LongestAcceptPause;
+    }
+
+    /// <summary>Over the cap: says why in one try, takes what the peer has sent so that no reset hides it, and closes.</summary>
+    private unsafe void Refuse(Socket socket)
+    {
+        Refused++;
+        int descriptor = (int)socket.SafeHandle.DangerousGetHandle();
+        fixed (byte* start = _handlers.Refusal.Span)
+        {
+            _ = Native.Send(
+                descriptor,
+                start,
+                (nuint)_handlers.Refusal.Length,
+                Native.DontWait | Native.NoSignal); // a peer that is gone already needs no refusal
+        }
+
+        _ = Native.Shutdown(descriptor, Native.ShutdownSend);
+        _ = Native.Receive(descriptor, null, EventLoopOptions.LingerBytes, Native.DontWait | Native.Truncate);
+        socket.Dispose();
+    }
+}
