@@ -107,7 +107,6 @@ internal struct ContentScanner
         var low = Vector256.LoadUnsafe(ref block);
         var top = Vector256.LoadUnsafe(ref block, 32);
         var keep = ulong.MaxValue >> (BlockBytes - length);
-        _high |= Bits(low, top) & keep;
 
         // All special octets but the dot are at most CR, and a dot matters only at a line start.
         var limit = Vector256.Create((byte)'\r');
@@ -115,6 +114,7 @@ internal struct ContentScanner
             Vector256.Equals(Vector256.Min(low, limit), low), Vector256.Equals(Vector256.Min(top, limit), top)) & keep;
         if ((special | _carryCr | _carryLineStart | _carryDots) == 0)
         {
+            _high |= Bits(low, top) & keep;
             WireBytes += length;
             _lineBytes += length;
             return length;
@@ -142,6 +142,7 @@ internal struct ContentScanner
         _bareCr |= afterCr & ~lf & keep;
         _bareLf |= lf & ~afterCr & keep;
         _nul |= Find(low, top, 0) & keep;
+        _high |= Bits(low, top) & keep;
         _dots += BitOperations.PopCount(dotted & keep);
 
         var emptyCr = lineStart & cr;
