@@ -22,6 +22,15 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
         Directory = System.IO.Directory.CreateTempSubdirectory("fastmail-storage-").FullName;
     }
 
+    /// <summary>The smallest segments, for tests that open a log a thousand times.</summary>
+    public static MailLogOptions Tiny { get; } = new()
+    {
+        SegmentBytes = MailLogOptions.MinSegmentBytes,
+        FirstSegmentBytes = MailLogOptions.MinSegmentBytes,
+        PooledContentBytes = 0,
+        PooledMessages = 16,
+    };
+
     public static MailLogOptions Small { get; } = new()
     {
         SegmentBytes = 1024 * 1024,
@@ -174,6 +183,58 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
         }
 
         return files;
+    }
+
+    /// <summary>What a power loss right now would leave: a closed scene with a copy of every file.</summary>
+    public LogScene Crash()
+    {
+        LogScene image = new(LinuxDisk.Instance, Options);
+        System.IO.Directory.CreateDirectory(image.LogDirectory);
+        foreach ((string name, byte[] content) in Files())
+        {
+            if (name.EndsWith(".seg", StringComparison.Ordinal) || name == "FORMAT")
+            {
+                File.WriteAllBytes(Path.Join(image.Directory, name), content);
+            }
+        }
+
+        return image;
+    }
+
+    /// <summary>
+    /// Appends these records so that they become one group, and crashes when it has been flushed, before its proof.
+    /// </summary>
+    public LogScene CrashAfterGroup(params PendingAppend[] group)
+    {
+        using SemaphoreSlim entered = new(0);
+        using SemaphoreSlim go = new(0);
+        using SemaphoreSlim done = new(0);
+        LogScene? image = null;
+        int groups = 0;
+        OnGroup = _ =>
+        {
+            if (groups++ == 0)
+            {
+                entered.Release();
+                go.Wait();
+            }
+            else
+            {
+                image = Crash();
+                done.Release();
+            }
+        };
+        Log!.Append(Build("holds up the appender", 4711));
+        entered.Wait();
+        foreach (PendingAppend append in group)
+        {
+            Log.Append(append);
+        }
+
+        go.Release();
+        Assert.True(done.Wait(TimeSpan.FromSeconds(60)));
+        OnGroup = null;
+        return image!;
     }
 
     public void GroupCompleted(PendingAppend first)
