@@ -1,0 +1,76 @@
+using System.Runtime.InteropServices;
+
+namespace FastMail.LoadTest.Kernel;
+
+/// <summary>
+/// The Linux calls of the event loop, as the manual pages give them: -1 is failure, errno by
+/// <see cref="Marshal.GetLastPInvokeError"/>. Stateless; any thread.
+/// </summary>
+internal static unsafe partial class Linux
+{
+    internal const int AgainError = 11;
+    internal const int InterruptedError = 4;
+    internal const int InProgressError = 115;
+
+    internal const uint PollIn = 0x1;
+    internal const uint PollOut = 0x4;
+
+    internal const int ControlAdd = 1;
+    internal const int ControlModify = 3;
+
+    private const int StreamSocket = 1;
+    private const int NonBlocking = 0x800;
+    private const int CloseOnExec = 0x80000;
+    private const int TcpLevel = 6;
+    private const int TcpNoDelay = 1;
+
+    internal static string ErrorText(int errno) => Marshal.GetPInvokeErrorMessage(errno);
+
+    /// <summary>A non-blocking TCP socket without Nagle's delay, or -1.</summary>
+    internal static int OpenSocket(int family)
+    {
+        int descriptor = Socket(family, StreamSocket | NonBlocking | CloseOnExec, 0);
+        if (descriptor >= 0)
+        {
+            int on = 1;
+            _ = SetSocketOption(descriptor, TcpLevel, TcpNoDelay, &on, sizeof(int)); // only costs speed if refused
+        }
+
+        return descriptor;
+    }
+
+    [LibraryImport("libc", EntryPoint = "epoll_create1", SetLastError = true)]
+    internal static partial int EpollCreate(int flags);
+
+    [LibraryImport("libc", EntryPoint = "epoll_ctl", SetLastError = true)]
+    internal static partial int EpollControl(int epoll, int operation, int descriptor, byte* oneEvent);
+
+    [LibraryImport("libc", EntryPoint = "epoll_wait", SetLastError = true)]
+    internal static partial int EpollWait(int epoll, byte* events, int capacity, int timeoutMilliseconds);
+
+    [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
+    internal static partial int Connect(int descriptor, byte* address, uint addressBytes);
+
+    [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
+    internal static partial nint Read(int descriptor, byte* buffer, nint bytes);
+
+    [LibraryImport("libc", EntryPoint = "writev", SetLastError = true)]
+    internal static partial nint WriteVectors(int descriptor, IoVector* vectors, int count);
+
+    [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
+    internal static partial int Close(int descriptor);
+
+    [LibraryImport("libc", EntryPoint = "socket", SetLastError = true)]
+    private static partial int Socket(int family, int type, int protocol);
+
+    [LibraryImport("libc", EntryPoint = "setsockopt", SetLastError = true)]
+    private static partial int SetSocketOption(int descriptor, int level, int name, int* value, uint valueBytes);
+}
+
+/// <summary>struct iovec of readv(2); the memory it names must be pinned or native.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct IoVector(byte* start, nint length)
+{
+    internal byte* Start = start;
+    internal nint Length = length;
+}

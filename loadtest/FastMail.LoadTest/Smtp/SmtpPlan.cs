@@ -1,0 +1,61 @@
+using FastMail.LoadTest.Kernel;
+using FastMail.LoadTest.Messages;
+
+namespace FastMail.LoadTest.Smtp;
+
+/// <summary>How much of a transaction goes out before replies are awaited (RFC 2920).</summary>
+internal enum Pipelining
+{
+    /// <summary>One command per round trip.</summary>
+    None,
+
+    /// <summary>MAIL, every RCPT and DATA together; then the content.</summary>
+    Envelope,
+
+    /// <summary>The content of a message together with the envelope of the next.</summary>
+    Full,
+}
+
+/// <summary>What a run is asked to do. Immutable; any thread.</summary>
+internal sealed record SmtpPlan
+{
+    internal required TargetAddress Target { get; init; }
+
+    internal required int Connections { get; init; }
+
+    /// <summary>Messages to send, or null when <see cref="Duration"/> ends the run.</summary>
+    internal long? Messages { get; init; }
+
+    internal TimeSpan? Duration { get; init; }
+
+    internal TimeSpan WarmUp { get; init; }
+
+    internal OctetRange Size { get; init; }
+
+    internal required RecipientPattern Recipients { get; init; }
+
+    /// <summary>Reverse-path without angle brackets; empty is the null reverse-path.</summary>
+    internal required string From { get; init; }
+
+    /// <summary>Messages after which a connection says QUIT and another takes its place; 0: never.</summary>
+    internal int MessagesPerConnection { get; init; }
+
+    internal Pipelining Pipelining { get; init; }
+
+    internal bool IsEightBit { get; init; }
+
+    internal string? AuthUser { get; init; }
+
+    internal string? Password { get; init; }
+
+    internal ulong Seed { get; init; }
+
+    internal string? LedgerPath { get; init; }
+
+    internal bool Reconnect { get; init; }
+
+    /// <summary>Silence of every connection after which the run is given up.</summary>
+    internal TimeSpan GiveUp { get; init; }
+
+    internal bool IsQuiet { get; init; }
+}

@@ -1,0 +1,346 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using FastMail.LoadTest.Kernel;
+using FastMail.LoadTest.Ledgers;
+using FastMail.LoadTest.Messages;
+
+namespace FastMail.LoadTest.Smtp;
+
+/// <summary>
+/// One run of the SMTP load: an epoll loop on the calling thread that owns the connections, deals the messages out and
+/// counts. Only <see cref="Stop"/> may be called from another thread. A message costs no allocation.
+/// </summary>
+internal sealed class SmtpRun : IDisposable
+{
+    private const int FirstReopenMilliseconds = 20;
+    private const int LongestReopenMilliseconds = 500;
+
+    private static readonly long Second = Stopwatch.Frequency;
+
+    private readonly TextWriter _progress;
+    private readonly Epoll _epoll = new();
+    private readonly SmtpConnection[] _connections;
+    private readonly List<SmtpConnection> _deferred = [];
+    private readonly List<SmtpConnection> _waiting = [];
+    private readonly SmtpProgress _progressLine;
+    private long _nextSequence;
+    private long _claimLimit;
+    private int _live;
+    private long _now;
+    private long _startedAt;
+    private long _measuredFrom;
+    private long _endsAt = long.MaxValue;
+    private long _lastHeardAt;
+    private bool _isKeywordChecked;
+    private volatile bool _isStopped;
+
+    /// <param name="plan">What to do.</param>
+    /// <param name="ledger">Opened by the caller, who also closes it; null for none.</param>
+    /// <param name="firstSequence">Number of the first message.</param>
+    /// <param name="progress">Takes a line per second and the first errors.</param>
+    internal SmtpRun(SmtpPlan plan, LedgerWriter? ledger, long firstSequence, TextWriter progress)
+    {
+        Plan = plan;
+        Ledger = ledger;
+        _progress = progress;
+        _nextSequence = firstSequence;
+        Generator = new MessageGenerator(plan.Seed, plan.Size, plan.IsEightBit);
+        AuthLine = AuthPlain(plan);
+        _connections = new SmtpConnection[plan.Connections];
+        for (int i = 0; i < _connections.Length; i++)
+        {
+            _connections[i] = new SmtpConnection(this, _epoll, i);
+        }
+
+        _progressLine = new SmtpProgress(progress, Tally);
+    }
+
+    internal SmtpPlan Plan { get; }
+
+    internal SmtpTally Tally { get; } = new();
+
+    internal MessageGenerator Generator { get; }
+
+    internal LedgerWriter? Ledger { get; }
+
+    /// <summary>AUTH PLAIN with its initial response (RFC 4954), pinned; null when no user was given.</summary>
+    internal byte[]? AuthLine { get; }
+
+    internal bool IsMeasuring => _now >= _measuredFrom;
+
+    /// <summary>From the end of the warm-up to the last acknowledgement.</summary>
+    internal TimeSpan Measured { get; private set; }
+
+    /// <summary>User and system time of this process while the loop ran.</summary>
+    internal TimeSpan UserTime { get; private set; }
+
+    internal TimeSpan SystemTime { get; private set; }
+
+    internal bool IsGivenUp { get; private set; }
+
+    /// <summary>Runs until everything is answered, the time is over or the server is given up.</summary>
+    internal void Run()
+    {
+        Environment.ProcessCpuUsage cpuBefore = Environment.CpuUsage;
+        Start();
+        long tickAt = _startedAt + Second;
+        while (_live > 0)
+        {
+            int ready = _epoll.Wait(MillisecondsUntil(NextDue(tickAt)));
+            _now = Stopwatch.GetTimestamp();
+            for (int i = 0; i < ready; i++)
+            {
+                _connections[_epoll.TokenOf(i)].OnReady(_epoll.EventsOf(i));
+            }
+
+            WriteDeferred();
+            ReopenDue();
+            if (_now >= tickAt)
+            {
+                tickAt += Second;
+                if (!Tick())
+                {
+                    break;
+                }
+            }
+        }
+
+        foreach (SmtpConnection connection in _connections)
+        {
+            connection.Abandon();
+        }
+
+        Ledger?.Flush();
+        Environment.ProcessCpuUsage cpu = Environment.CpuUsage;
+        UserTime = cpu.UserTime - cpuBefore.UserTime;
+        SystemTime = cpu.PrivilegedTime - cpuBefore.PrivilegedTime;
+    }
+
+    /// <summary>Takes up no further message; those on the way are finished. Any thread.</summary>
+    internal void Stop() => _isStopped = true;
+
+    public void Dispose()
+    {
+        _epoll.Dispose();
+        Generator.Dispose();
+    }
+
+    internal bool TryClaim(out LoadMessage message)
+    {
+        message = default;
+        if (!MayClaim())
+        {
+            return false;
+        }
+
+        Tally.Claimed++;
+        message = Generator.Describe(_nextSequence++);
+        return true;
+    }
+
+    /// <summary>A claimed message whose content never left is somebody else's, under a new number.</summary>
+    internal void GiveBack() => Tally.Claimed--;
+
+    /// <summary>Counts an acknowledgement; latency in stopwatch ticks, negative during the warm-up.</summary>
+    internal void Acked(in LoadMessage message, long latency)
+    {
+        Tally.Acked++;
+        Tally.AckedOctets += message.Octets;
+        if (latency >= 0)
+        {
+            Tally.MeasuredAcked++;
+            Tally.MeasuredOctets += message.Octets;
+            Tally.Latency.Record((long)(latency * (1e9 / Second)));
+            Measured = Stopwatch.GetElapsedTime(_measuredFrom, _now);
+        }
+    }
+
+    internal void HeardFromServer() => _lastHeardAt = _now;
+
+    internal void Defer(SmtpConnection connection) => _deferred.Add(connection);
+
+    /// <summary>A session is over: another begins at once, later, or never.</summary>
+    internal void Ended(SmtpConnection connection, bool isLost, bool isHopeless)
+    {
+        _live--;
+        if (isLost)
+        {
+            if (Plan.Reconnect && !isHopeless)
+            {
+                int delay = Math.Min(
+                    LongestReopenMilliseconds, FirstReopenMilliseconds << Math.Min(connection.FailedOpens, 8));
+                connection.ReopenAt = _now + (delay * Second / 1000);
+                _waiting.Add(connection);
+                _live++;
+            }
+        }
+        else if (MayClaim())
+        {
+            // By way of the list: opening here would nest as deep as a server that hangs up is quick.
+            connection.ReopenAt = _now;
+            _waiting.Add(connection);
+            _live++;
+        }
+    }
+
+    /// <summary>Says once when the server does not offer what the plan relies on.</summary>
+    internal void CheckKeywords(ReadOnlySpan<byte> ehloReply)
+    {
+        if (_isKeywordChecked)
+        {
+            return;
+        }
+
+        _isKeywordChecked = true;
+        string keywords = Encoding.UTF8.GetString(ehloReply).ToUpperInvariant();
+        Warn(Plan.Pipelining != Pipelining.None && !keywords.Contains("PIPELINING", StringComparison.Ordinal),
+            "the server does not offer PIPELINING, yet --pipeline uses it");
+        Warn(Plan.IsEightBit && !keywords.Contains("8BITMIME", StringComparison.Ordinal),
+            "the server does not offer 8BITMIME, yet --8bit uses it");
+    }
+
+    internal void ShowError(string text)
+    {
+        Tally.KeepError(text);
+        _progress.WriteLine($"fastmail-load: {text}");
+    }
+
+    /// <summary>The first line of what a server said, fit for a terminal.</summary>
+    internal static string Printable(ReadOnlySpan<byte> reply)
+    {
+        int end = reply.IndexOfAny((byte)'\r', (byte)'\n');
+        ReadOnlySpan<byte> line = reply[..Math.Min(200, end < 0 ? reply.Length : end)];
+        return string.Create(line.Length, line, static (text, octets) =>
+        {
+            for (int i = 0; i < octets.Length; i++)
+            {
+                text[i] = octets[i] is >= 0x20 and < 0x7f ? (char)octets[i] : '?';
+            }
+        });
+    }
+
+    private bool MayClaim() =>
+        !_isStopped && _now < _endsAt && (Plan.Messages is null || Tally.Claimed < _claimLimit);
+
+    private void Start()
+    {
+        _startedAt = Stopwatch.GetTimestamp();
+        _now = _startedAt;
+        _lastHeardAt = _now;
+        _measuredFrom = _startedAt + (long)(Plan.WarmUp.TotalSeconds * Second);
+        _claimLimit = Plan.WarmUp > TimeSpan.Zero ? long.MaxValue : Plan.Messages ?? long.MaxValue;
+        if (Plan.Duration is { } duration)
+        {
+            _endsAt = _measuredFrom + (long)(duration.TotalSeconds * Second);
+        }
+
+        foreach (SmtpConnection connection in _connections)
+        {
+            Reopen(connection);
+        }
+    }
+
+    private void Reopen(SmtpConnection connection)
+    {
+        if (TryClaim(out LoadMessage first))
+        {
+            _live++;
+            connection.Open(first);
+        }
+    }
+
+    private void ReopenDue()
+    {
+        EndWarmUp();
+        for (int i = _waiting.Count - 1; i >= 0; i--)
+        {
+            SmtpConnection connection = _waiting[i];
+            if (connection.ReopenAt <= _now || !MayClaim())
+            {
+                _waiting.RemoveAt(i);
+                _live--;
+                Reopen(connection);
+            }
+        }
+    }
+
+    private void EndWarmUp()
+    {
+        if (_claimLimit == long.MaxValue && Plan.Messages is { } messages && IsMeasuring)
+        {
+            _claimLimit = Tally.Claimed + messages;
+        }
+    }
+
+    private void WriteDeferred()
+    {
+        if (_deferred.Count == 0)
+        {
+            return;
+        }
+
+        Ledger!.Flush();
+        foreach (SmtpConnection connection in _deferred)
+        {
+            connection.WriteQueued();
+        }
+
+        _deferred.Clear();
+    }
+
+    private bool Tick()
+    {
+        if (!Plan.IsQuiet)
+        {
+            _progressLine.Show(Stopwatch.GetElapsedTime(_startedAt, _now), isWarmUp: !IsMeasuring);
+        }
+
+        if (Stopwatch.GetElapsedTime(_lastHeardAt, _now) >= Plan.GiveUp)
+        {
+            IsGivenUp = true;
+            ShowError($"nothing heard for {Plan.GiveUp.TotalSeconds:0} s: given up with {_live} connections open");
+            return false;
+        }
+
+        return true;
+    }
+
+    private long NextDue(long due)
+    {
+        foreach (SmtpConnection connection in _waiting)
+        {
+            due = Math.Min(due, connection.ReopenAt);
+        }
+
+        return due;
+    }
+
+    private static int MillisecondsUntil(long due)
+    {
+        long left = due - Stopwatch.GetTimestamp();
+        return left <= 0 ? 0 : (int)((left * 1000 / Second) + 1);
+    }
+
+    private void Warn(bool isWanted, string text)
+    {
+        if (isWanted)
+        {
+            _progress.WriteLine($"fastmail-load: warning: {text}");
+        }
+    }
+
+    private static byte[]? AuthPlain(SmtpPlan plan)
+    {
+        if (plan.AuthUser is not { } user)
+        {
+            return null;
+        }
+
+        string response = Convert.ToBase64String(Encoding.UTF8.GetBytes($"\0{user}\0{plan.Password}"));
+        byte[] line = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"AUTH PLAIN {response}\r\n"));
+        byte[] pinned = GC.AllocateUninitializedArray<byte>(line.Length, pinned: true);
+        line.CopyTo(pinned, 0);
+        return pinned;
+    }
+}
