@@ -6,6 +6,7 @@ var root = new RootCommand(
     + "server that what was acknowledged is there, once and unchanged.")
 {
     SmtpVerb.Create(),
+    Pop3Verb.Create(),
 };
 
 ParseResult line = root.Parse(args);

@@ -96,6 +96,13 @@ internal sealed class Ledger
             return _entries.TryAdd(id, new LedgerEntry(id, fields[1], RecipientsOf(fields[3])));
         }
 
+        // Refused before any content left: there was nothing to be noted as sent.
+        if (!isKnown && fields[2] == "refused")
+        {
+            _entries.Add(id, new LedgerEntry(id, fields[1], []) { State = LedgerState.Refused });
+            return true;
+        }
+
         if (!isKnown || entry!.State != LedgerState.Sent || entry.Hash != fields[1])
         {
             return false;

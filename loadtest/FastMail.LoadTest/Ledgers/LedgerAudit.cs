@@ -1,0 +1,177 @@
+using FastMail.LoadTest.Messages;
+
+namespace FastMail.LoadTest.Ledgers;
+
+/// <summary>
+/// Compares what maildrops held with what a ledger says: acknowledged exactly once in each recipient's maildrop, in
+/// doubt at most once, refused never, nothing altered, nothing unknown. Only recipients whose maildrop was collected
+/// are judged. <see cref="Found"/> and <see cref="FoundUnknown"/> may be called from any thread.
+/// </summary>
+internal sealed class LedgerAudit
+{
+    private const int KeptFindings = 20;
+
+    private readonly Ledger _ledger;
+    private readonly Dictionary<string, string> _maildrops = new(StringComparer.OrdinalIgnoreCase);
+    private readonly Dictionary<(LoadId Id, string Maildrop), int> _seen = [];
+    private readonly List<string> _findings = [];
+    private readonly Lock _gate = new();
+
+    /// <param name="ledger">What should be there.</param>
+    /// <param name="maildrops">User names whose maildrops are collected: mailboxes, or local-parts alone.</param>
+    internal LedgerAudit(Ledger ledger, IEnumerable<string> maildrops)
+    {
+        _ledger = ledger;
+        foreach (string maildrop in maildrops)
+        {
+            _maildrops[maildrop] = maildrop;
+        }
+    }
+
+    /// <summary>Messages collected.</summary>
+    internal long Stored { get; private set; }
+
+    /// <summary>Acknowledged, but not there.</summary>
+    internal long Lost { get; private set; }
+
+    /// <summary>Copies beyond the first.</summary>
+    internal long Doubled { get; private set; }
+
+    /// <summary>Not in the ledger, or in a maildrop it was not sent to.</summary>
+    internal long Foreign { get; private set; }
+
+    /// <summary>In the ledger, with other octets.</summary>
+    internal long Damaged { get; private set; }
+
+    /// <summary>Refused, but there.</summary>
+    internal long RefusedYetStored { get; private set; }
+
+    internal long AckedAndStored { get; private set; }
+
+    internal long InDoubtStored { get; private set; }
+
+    internal long InDoubtAbsent { get; private set; }
+
+    /// <summary>Recipients in the ledger whose maildrop was not collected.</summary>
+    internal long NotCollected { get; private set; }
+
+    internal bool IsClean => Lost + Doubled + Foreign + Damaged + RefusedYetStored == 0;
+
+    /// <summary>The first findings, a line each.</summary>
+    internal IReadOnlyList<string> Findings => _findings;
+
+    internal void Found(string maildrop, in LoadId id, string hash)
+    {
+        lock (_gate)
+        {
+            Stored++;
+            if (!_ledger.Entries.TryGetValue(id, out LedgerEntry? entry))
+            {
+                Foreign++;
+                Keep($"foreign: {id} in {maildrop} is not in the ledger");
+                return;
+            }
+
+            // A refused message has no recipients in the ledger when its envelope was refused.
+            if (entry.State != LedgerState.Refused && !entry.Recipients.Any(r => MaildropOf(r) == maildrop))
+            {
+                Foreign++;
+                Keep($"foreign: {id} was not sent to {maildrop}");
+                return;
+            }
+
+            if (entry.Hash != hash)
+            {
+                Damaged++;
+                Keep($"damaged: {id} in {maildrop} has SHA-256 {hash}, sent was {entry.Hash}");
+            }
+
+            int times = _seen.GetValueOrDefault((id, maildrop)) + 1;
+            _seen[(id, maildrop)] = times;
+            if (times > 1)
+            {
+                Doubled++;
+                Keep($"doubled: {id} in {maildrop}, copy {times}");
+            }
+            else if (entry.State == LedgerState.Refused)
+            {
+                RefusedYetStored++;
+                Keep($"refused yet stored: {id} in {maildrop}");
+            }
+        }
+    }
+
+    internal void FoundUnknown(string maildrop, int messageNumber)
+    {
+        lock (_gate)
+        {
+            Stored++;
+            Foreign++;
+            Keep($"foreign: message {messageNumber} of {maildrop} bears no {LoadId.FieldName}");
+        }
+    }
+
+    /// <summary>Looks for what was not found; call once, when everything was collected.</summary>
+    internal void Finish()
+    {
+        lock (_gate)
+        {
+            foreach (LedgerEntry entry in _ledger.Entries.Values)
+            {
+                if (entry.State != LedgerState.Refused)
+                {
+                    FinishEntry(entry);
+                }
+            }
+        }
+    }
+
+    private void FinishEntry(LedgerEntry entry)
+    {
+        foreach (string recipient in entry.Recipients)
+        {
+            if (MaildropOf(recipient) is not { } maildrop)
+            {
+                NotCollected++;
+                continue;
+            }
+
+            bool isStored = _seen.ContainsKey((entry.Id, maildrop));
+            switch (entry.State, isStored)
+            {
+                case (LedgerState.Acked, true):
+                    AckedAndStored++;
+                    break;
+                case (LedgerState.Acked, false):
+                    Lost++;
+                    Keep($"lost: {entry.Id} was acknowledged for {recipient}");
+                    break;
+                case (_, true):
+                    InDoubtStored++;
+                    break;
+                default:
+                    InDoubtAbsent++;
+                    break;
+            }
+        }
+    }
+
+    private string? MaildropOf(string recipient)
+    {
+        if (_maildrops.TryGetValue(recipient, out string? maildrop))
+        {
+            return maildrop;
+        }
+
+        int at = recipient.LastIndexOf('@');
+        return at > 0 ? _maildrops.GetValueOrDefault(recipient[..at]) : null;
+    }
+
+    private void Keep(string finding)
+    {
+        if (_findings.Count < KeptFindings)
+        {
+            _findings.Add(finding);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+using System.Reflection;
+using FastMail.LoadTest.Cli;
+using Xunit;
+
+namespace FastMail.Tests.LoadTest;
+
+/// <summary>The exit codes that scripts rely on, through the program's own entry point.</summary>
+public sealed class CommandLineTests
+{
+    [Theory]
+    [InlineData("")]
+    [InlineData("smtp")]
+    [InlineData("smtp --target nowhere")]
+    [InlineData("smtp --target 127.0.0.1:25 --conections 5")]
+    [InlineData("smtp --target 127.0.0.1:25 --connections 0")]
+    [InlineData("smtp --target 127.0.0.1:25 --size 9..3")]
+    [InlineData("smtp --target 127.0.0.1:25 --pipeline some")]
+    [InlineData("smtp --target 127.0.0.1:25 --messages 5 --duration 5s")]
+    [InlineData("smtp --target 127.0.0.1:25 --recipients-per-message 2")]
+    [InlineData("smtp --target 127.0.0.1:25 --to <a@b>")]
+    [InlineData("pop3 --target 127.0.0.1:110")]
+    [InlineData("pop3 --target 127.0.0.1:110 --user a --do stat,expunge")]
+    [InlineData("pop3 --target 127.0.0.1:110 --user a{n} --users 2 --parallel 3")]
+    public void A_wrong_command_line_ends_with_64(string line)
+    {
+        Assert.Equal(ExitCode.Usage, Run(line));
+    }
+
+    [Theory]
+    [InlineData("--help")]
+    [InlineData("smtp --help")]
+    [InlineData("pop3 --help")]
+    public void Help_is_not_an_error(string line)
+    {
+        Assert.Equal(ExitCode.Ok, Run(line));
+    }
+
+    [Fact]
+    public void A_run_that_is_all_acknowledged_ends_with_0_and_one_that_is_refused_with_1()
+    {
+        using var server = new FakeMailServer { OnRecipient = mailbox => mailbox == "a@x" ? "250 ok" : "550 no" };
+        string run = $"smtp --target 127.0.0.1:{server.SmtpPort} -n 20 -c 2 -q --json";
+        Assert.Equal(ExitCode.Ok, Run($"{run} --to a@x"));
+        Assert.Equal(ExitCode.NotAllWell, Run($"{run} --to b@x"));
+    }
+
+    [Fact]
+    public void A_ledger_that_is_none_ends_with_65()
+    {
+        string path = Path.GetTempFileName();
+        File.WriteAllText(path, "hello\n");
+        Assert.Equal(ExitCode.BadLedger, Run($"smtp --target 127.0.0.1:25 --ledger {path}"));
+        File.Delete(path);
+    }
+
+    private static int Run(string line)
+    {
+        MethodInfo main = typeof(ExitCode).Assembly.EntryPoint!;
+        return (int)main.Invoke(null, [line.Split(' ', StringSplitOptions.RemoveEmptyEntries)])!;
+    }
+}
