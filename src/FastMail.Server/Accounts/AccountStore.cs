@@ -1,0 +1,175 @@
+using Microsoft.Data.Sqlite;
+
+namespace FastMail.Server.Accounts;
+
+/// <summary>
+/// The accounts in SQLite (WAL mode), file <c>accounts.db</c> in the data directory. The command line and the running
+/// server open it at the same time; each change raises a generation counter, and the server notes the generation it has
+/// read, so that the command line can wait for it. One thread at a time.
+/// </summary>
+internal sealed class AccountStore : IDisposable
+{
+    public const string FileName = "accounts.db";
+
+    private const int BusySeconds = 10;
+    private const int UniqueViolation = 19; // SQLITE_CONSTRAINT
+
+    private readonly SqliteConnection _connection;
+
+    private AccountStore(SqliteConnection connection) => _connection = connection;
+
+    /// <summary>Opens the store and makes it when it is missing. Throws <see cref="SqliteException"/>.</summary>
+    public static AccountStore Open(string dataDirectory)
+    {
+        Directory.CreateDirectory(dataDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        string path = Path.Combine(dataDirectory, FileName);
+        var connection = new SqliteConnection(new SqliteConnectionStringBuilder
+        {
+            DataSource = path,
+            DefaultTimeout = BusySeconds,
+            Pooling = false,
+        }.ToString());
+        try
+        {
+            connection.Open();
+            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite); // it holds password hashes
+            var store = new AccountStore(connection);
+            store.Execute("PRAGMA journal_mode=WAL");
+            store.Execute("PRAGMA synchronous=FULL");
+            // AUTOINCREMENT: the number of a removed mailbox must never name another one's mail.
+            store.Execute("""
+                BEGIN IMMEDIATE;
+                CREATE TABLE IF NOT EXISTS accounts(
+                    mailbox_id INTEGER PRIMARY KEY AUTOINCREMENT,
+                    address TEXT NOT NULL UNIQUE,
+                    password TEXT NOT NULL,
+                    created_us INTEGER NOT NULL);
+                CREATE TABLE IF NOT EXISTS changes(
+                    id INTEGER PRIMARY KEY CHECK (id = 1),
+                    generation INTEGER NOT NULL,
+                    seen INTEGER NOT NULL);
+                INSERT OR IGNORE INTO changes VALUES (1, 0, 0);
+                COMMIT;
+                """);
+            return store;
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>True when no account was ever added.</summary>
+    public bool IsPristine => Convert.ToInt64(Scalar("SELECT COUNT(*) FROM sqlite_sequence WHERE name = 'accounts'")) == 0;
+
+    /// <summary>Changes whenever another connection has committed something.</summary>
+    public long DataVersion => Convert.ToInt64(Scalar("PRAGMA data_version"));
+
+    /// <summary>Counts the changes made to the accounts.</summary>
+    public long Generation => Convert.ToInt64(Scalar("SELECT generation FROM changes"));
+
+    /// <summary>The generation that a running server has read last.</summary>
+    public long SeenGeneration
+    {
+        get => Convert.ToInt64(Scalar("SELECT seen FROM changes"));
+        set => Execute("UPDATE changes SET seen = $seen", ("$seen", value));
+    }
+
+    /// <summary>Adds an account; false when the address has one already.</summary>
+    public bool TryAdd(string address, PasswordHash password, DateTimeOffset now)
+    {
+        using SqliteTransaction transaction = _connection.BeginTransaction();
+        try
+        {
+            Execute(
+                "INSERT INTO accounts(address, password, created_us) VALUES ($address, $password, $created)",
+                ("$address", address),
+                ("$password", password.ToString()),
+                ("$created", (now - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond));
+        }
+        catch (SqliteException e) when (e.SqliteErrorCode == UniqueViolation)
+        {
+            return false;
+        }
+
+        CommitChange(transaction);
+        return true;
+    }
+
+    /// <summary>Gives an account a new password; false when there is no such account.</summary>
+    public bool TrySetPassword(string address, PasswordHash password) => TryChange(
+        "UPDATE accounts SET password = $password WHERE address = $address",
+        ("$address", address),
+        ("$password", password.ToString()));
+
+    /// <summary>Removes an account; false when there is none.</summary>
+    public bool TryRemove(string address) =>
+        TryChange("DELETE FROM accounts WHERE address = $address", ("$address", address));
+
+    /// <summary>Every account, oldest first, with the generation they belong to.</summary>
+    public (long Generation, List<Account> Accounts) Read()
+    {
+        using SqliteTransaction transaction = _connection.BeginTransaction(deferred: true);
+        long generation = Generation;
+        using SqliteCommand command = Command("SELECT mailbox_id, address, password, created_us FROM accounts ORDER BY mailbox_id");
+        using SqliteDataReader reader = command.ExecuteReader();
+        var accounts = new List<Account>();
+        while (reader.Read())
+        {
+            accounts.Add(new Account(
+                (ulong)reader.GetInt64(0),
+                reader.GetString(1),
+                PasswordHash.Parse(reader.GetString(2)),
+                DateTimeOffset.UnixEpoch.AddTicks(reader.GetInt64(3) * TimeSpan.TicksPerMicrosecond)));
+        }
+
+        return (generation, accounts);
+    }
+
+    public void Dispose() => _connection.Dispose();
+
+    private bool TryChange(string sql, params ReadOnlySpan<(string Name, object Value)> parameters)
+    {
+        using SqliteTransaction transaction = _connection.BeginTransaction();
+        if (Execute(sql, parameters) == 0)
+        {
+            return false;
+        }
+
+        CommitChange(transaction);
+        return true;
+    }
+
+    private void CommitChange(SqliteTransaction transaction)
+    {
+        Execute("UPDATE changes SET generation = generation + 1");
+        transaction.Commit();
+    }
+
+    private int Execute(string sql, params ReadOnlySpan<(string Name, object Value)> parameters)
+    {
+        using SqliteCommand command = Command(sql, parameters);
+        return command.ExecuteNonQuery();
+    }
+
+    private object? Scalar(string sql)
+    {
+        using SqliteCommand command = Command(sql);
+        return command.ExecuteScalar();
+    }
+
+    private SqliteCommand Command(string sql, params ReadOnlySpan<(string Name, object Value)> parameters)
+    {
+        SqliteCommand command = _connection.CreateCommand();
+#pragma warning disable CA2100 // every statement is a literal of this file; values are parameters
+        command.CommandText = sql;
+#pragma warning restore CA2100
+        foreach ((string name, object value) in parameters)
+        {
+            command.Parameters.AddWithValue(name, value);
+        }
+
+        return command;
+    }
+}
