@@ -1,1 +1,25 @@
-return 0;
+using System.CommandLine;
+using FastMail.Net;
+using FastMail.Server.Cli;
+
+// The runtime reads its socket switches when the first socket is made.
+EventLoop.PrepareRuntime();
+
+RootCommand root = CommandTree.Build();
+ParseResult parsed = root.Parse(args);
+if (parsed.Errors.Count > 0)
+{
+    foreach (var error in parsed.Errors)
+    {
+        Console.Error.WriteLine($"fastmail: {error.Message}");
+    }
+
+    Console.Error.WriteLine($"Try: {CommandTree.PathOf(parsed.CommandResult.Command)} --help");
+    return ExitCode.Usage;
+}
+
+return parsed.Invoke(new InvocationConfiguration
+{
+    EnableDefaultExceptionHandler = false, // a mistake of ours is a crash with its stack, not a polite line
+    ProcessTerminationTimeout = null, // serve handles its signals itself
+});

@@ -1,0 +1,167 @@
+using System.CommandLine;
+using System.Net;
+using System.Runtime.InteropServices;
+using FastMail.Storage;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
+
+namespace FastMail.Server.Cli;
+
+/// <summary><c>fastmail serve</c>: runs the server until SIGTERM or SIGINT.</summary>
+internal sealed class ServeVerb
+{
+    private readonly Option<string> _data;
+
+    private readonly Option<string> _hostname = CommandTree.Parsed(
+        "--hostname", "NAME", "This host's name in greetings and Received fields.", DefaultHostname(), Arguments.Hostname);
+
+    private readonly Option<IReadOnlyList<IPEndPoint>> _mx = CommandTree.ParsedList(
+        "--mx", "ADDR:PORT|none", "Receive mail for hosted recipients here; repeatable; port 0 takes a free one.",
+        "127.0.0.1:2525", Arguments.EndPoints);
+
+    private readonly Option<IReadOnlyList<IPEndPoint>> _submission = CommandTree.ParsedList(
+        "--submission", "ADDR:PORT|none", "Take mail from authenticated users here; repeatable.",
+        "127.0.0.1:2587", Arguments.EndPoints);
+
+    private readonly Option<IReadOnlyList<IPEndPoint>> _pop3 = CommandTree.ParsedList(
+        "--pop3", "ADDR:PORT|none", "Serve POP3 here; repeatable.", "127.0.0.1:2110", Arguments.EndPoints);
+
+    private readonly Option<long> _segmentBytes = CommandTree.Parsed(
+        "--segment-size", "SIZE", "Size of a mail log segment, 1MiB to 1GiB.", "256MiB", Arguments.SegmentBytes);
+
+    private readonly Option<long> _maxMessageBytes = CommandTree.Parsed(
+        "--max-message-size", "SIZE", "Largest message accepted, 64KiB to 1023MiB.", "50MiB", Arguments.MessageBytes);
+
+    public ServeVerb(Option<string> data) => _data = data;
+
+    public Command Build(string name)
+    {
+        var command = new Command(name, """
+            Runs the server until SIGTERM or SIGINT, then drains it.
+
+            When it listens, one line on standard output says so: ready mx=ADDR:PORT submission=ADDR:PORT pop3=ADDR:PORT
+            Everything else it has to say goes to standard error. Passwords are taken on loopback addresses only.
+            """);
+        Equip(command);
+        return command;
+    }
+
+    public void Equip(Command command)
+    {
+        Option[] options = [_hostname, _mx, _submission, _pop3, _segmentBytes, _maxMessageBytes];
+        foreach (Option option in options)
+        {
+            command.Add(option);
+        }
+
+        command.SetAction((parsed, _) => RunAsync(new ServeOptions
+        {
+            DataDirectory = Path.GetFullPath(parsed.GetRequiredValue(_data)),
+            Hostname = parsed.GetRequiredValue(_hostname),
+            Mx = parsed.GetRequiredValue(_mx),
+            Submission = parsed.GetRequiredValue(_submission),
+            Pop3 = parsed.GetRequiredValue(_pop3),
+            SegmentBytes = parsed.GetRequiredValue(_segmentBytes),
+            MaxMessageBytes = parsed.GetRequiredValue(_maxMessageBytes),
+        }));
+    }
+
+    private static async Task<int> RunAsync(ServeOptions options)
+    {
+        using ILoggerFactory loggers = LoggerFactory.Create(logging =>
+        {
+            logging.AddSimpleConsole(console =>
+            {
+                console.SingleLine = true;
+                console.UseUtcTimestamp = true;
+                console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
+            });
+            logging.Services.Configure<ConsoleLoggerOptions>(console =>
+            {
+                console.LogToStandardErrorThreshold = LogLevel.Trace; // standard output is for the ready line
+                console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite; // a stuck terminal must not stop mail
+            });
+        });
+
+        try
+        {
+            await using MailServer server = await MailServer.StartAsync(options, TimeProvider.System, loggers.CreateLogger("fastmail"));
+            return await RunUntilStoppedAsync(server);
+        }
+        catch (Exception e) when (ExitCodeOf(e) is { } code)
+        {
+            await Console.Error.WriteLineAsync($"fastmail: {e.Message}");
+            return code;
+        }
+    }
+
+    private static async Task<int> RunUntilStoppedAsync(MailServer server)
+    {
+        var stop = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        void OnSignal(PosixSignalContext signal)
+        {
+            signal.Cancel = true; // not at once: drain first
+            stop.TrySetResult();
+        }
+
+        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
+
+        if (server.FirstAccount is { } first)
+        {
+            await Console.Error.WriteLineAsync(Welcome(server, first.Address, first.Password));
+        }
+
+        await Console.Out.WriteLineAsync(server.ReadyLine);
+        await Task.WhenAny(stop.Task, server.Failed);
+        await server.StopAsync();
+        return server.Failed.IsCompleted ? ExitCode.IoError : ExitCode.Ok;
+    }
+
+    private static string Welcome(MailServer server, string address, string password)
+    {
+        var text = new System.Text.StringBuilder();
+        text.Append($"First start: made the account {address} with the password {password} (shown this once).\n");
+        if (server.EndPointOf("mx") is { } mx)
+        {
+            text.Append($"  send:   printf 'Subject: hello\\r\\n\\r\\nHello.\\r\\n' | curl -s smtp://{mx} --mail-from me@example.org --mail-rcpt {address} -T -\n");
+        }
+
+        if (server.EndPointOf("submission") is { } submission)
+        {
+            text.Append($"  submit: swaks --server {submission} --auth PLAIN --auth-user {address} --auth-password {password} --from {address} --to {address}\n");
+        }
+
+        if (server.EndPointOf("pop3") is { } pop3)
+        {
+            text.Append($"  fetch:  curl -s --user {address}:{password} pop3://{pop3}/1\n");
+        }
+
+        return text.ToString();
+    }
+
+    /// <summary>Exit codes of what the world can do to a start; null for what only a mistake of ours can.</summary>
+    private static int? ExitCodeOf(Exception e) => e switch
+    {
+        DataDirectoryInUseException => ExitCode.TemporaryFailure,
+        IncompatibleFormatException => ExitCode.Configuration,
+        DamagedLogException => ExitCode.DataError,
+        ListenException => ExitCode.Configuration,
+        UnauthorizedAccessException or IOException or SqliteException => ExitCode.IoError,
+        _ => null,
+    };
+
+    private static string DefaultHostname()
+    {
+        try
+        {
+            return Arguments.Hostname(Environment.MachineName);
+        }
+        catch (FormatException)
+        {
+            return "localhost"; // a machine whose own name is no host name
+        }
+    }
+}

@@ -1,0 +1,213 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Text;
+using FastMail.Net;
+using FastMail.Protocol.Pop3;
+using FastMail.Protocol.Smtp;
+using FastMail.Server.Accounts;
+using FastMail.Server.Pop3;
+using FastMail.Server.Receive;
+using FastMail.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace FastMail.Server;
+
+/// <summary>
+/// The running server: one mail log, one event loop, the accounts, and a listener for each role and address. Started
+/// once; <see cref="StopAsync"/> drains it.
+/// </summary>
+internal sealed class MailServer : IAsyncDisposable
+{
+    private const long FirstSegmentBytes = 16 << 20; // zeroed before the very first start is ready: 10 to 50 ms
+
+    private static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(30);
+
+    private readonly ILogger _log;
+    private readonly LogEvents _events;
+    private readonly TaskCompletionSource _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly List<(string Role, IPEndPoint EndPoint)> _listening = [];
+    private readonly Stack<IDisposable> _parts = new();
+    private EventLoop? _loop;
+
+    private MailServer(ILogger log)
+    {
+        _log = log;
+        _events = new LogEvents(log);
+        _events.LogFailed += () => _failed.TrySetResult();
+    }
+
+    /// <summary>Completes when the mail log has failed and the process must be restarted.</summary>
+    public Task Failed => _failed.Task;
+
+    /// <summary>One line that tells scripts where to connect, e.g. <c>ready mx=127.0.0.1:2525 submission=none ...</c>.</summary>
+    public string ReadyLine => $"ready mx={EndPointsOf("mx")} submission={EndPointsOf("submission")} pop3={EndPointsOf("pop3")}";
+
+    /// <summary>The first listener of a role, or null when it is off.</summary>
+    public IPEndPoint? EndPointOf(string role) => _listening.FirstOrDefault(l => l.Role == role).EndPoint;
+
+    /// <summary>The account that the very first start made, with its password; null at every other start.</summary>
+    public (string Address, string Password)? FirstAccount { get; private set; }
+
+    public EventLoop Loop => _loop!;
+
+    /// <summary>
+    /// Opens the data directory, recovers the log, starts listening. Throws what those throw:
+    /// <see cref="DataDirectoryInUseException"/>, <see cref="IncompatibleFormatException"/>,
+    /// <see cref="DamagedLogException"/>, <see cref="IOException"/>, <see cref="ListenException"/>, and SQLite's.
+    /// </summary>
+    public static async Task<MailServer> StartAsync(ServeOptions options, TimeProvider clock, ILogger log)
+    {
+        var server = new MailServer(log);
+        try
+        {
+            server.Start(options, clock);
+            return server;
+        }
+        catch
+        {
+            await server.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Graceful stop: no new connections, commits under way are answered, everybody else hears that the server goes
+    /// away. Returns when no connection is left, at the latest after 30 s.
+    /// </summary>
+    public Task StopAsync() => _loop is null ? Task.CompletedTask : _loop.StopAsync(DrainTime);
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_loop is not null)
+        {
+            await _loop.StopAsync(TimeSpan.Zero);
+        }
+
+        while (_parts.TryPop(out IDisposable? part))
+        {
+            part.Dispose();
+        }
+    }
+
+    private void Start(ServeOptions options, TimeProvider clock)
+    {
+        // The seed is secret: the salts that the log draws from it keep stale bytes from passing for records.
+        var random = new Random(RandomNumberGenerator.GetInt32(int.MaxValue));
+        MailLog mailLog = Own(MailLog.Open(
+            options.DataDirectory,
+            new MailLogOptions
+            {
+                SegmentBytes = options.SegmentBytes,
+                FirstSegmentBytes = Math.Min(options.SegmentBytes, FirstSegmentBytes),
+            },
+            LinuxDisk.Instance,
+            clock,
+            random,
+            _events));
+        AccountStore store = AccountStore.Open(options.DataDirectory);
+        if (store.IsPristine)
+        {
+            FirstAccount = ("demo@localhost", Cli.Passwords.MakeRandom());
+            store.TryAdd(FirstAccount.Value.Address, PasswordHash.Create(Encoding.ASCII.GetBytes(FirstAccount.Value.Password)), clock.GetUtcNow());
+        }
+
+        LiveAccounts accounts = Own(new LiveAccounts(store, _log));
+        PasswordChecker passwords = Own(new PasswordChecker(accounts, clock));
+        _loop = Own(EventLoop.Start(new EventLoopOptions { Failed = OnFailure }, clock));
+        _events.Serve(_loop);
+        if (_loop.Thread != LoopThread.Inline)
+        {
+            _log.LogWarning("the runtime does not run socket completions inline: the loop has its own thread and is slower");
+        }
+
+        byte[] hostname = Encoding.ASCII.GetBytes(options.Hostname);
+        var intake = new Intake(clock, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 8);
+        var locks = new MaildropLocks();
+
+        foreach (IPEndPoint endPoint in options.Mx)
+        {
+            Listen("mx", endPoint, Smtp(SmtpRole.Mx, offersAuth: false));
+        }
+
+        foreach (IPEndPoint endPoint in options.Submission)
+        {
+            Listen("submission", endPoint, Smtp(SmtpRole.Submission, offersAuth: IsPrivate(endPoint)));
+        }
+
+        foreach (IPEndPoint endPoint in options.Pop3)
+        {
+            Listen("pop3", endPoint, new Pop3Handlers
+            {
+                Loop = _loop,
+                Log = mailLog,
+                Passwords = passwords,
+                Locks = locks,
+                Options = new Pop3SessionOptions { Hostname = hostname, AllowsCleartext = IsPrivate(endPoint) },
+            });
+        }
+
+        SmtpHandlers Smtp(SmtpRole role, bool offersAuth) => new()
+        {
+            Loop = _loop,
+            Log = mailLog,
+            Accounts = accounts,
+            Passwords = passwords,
+            Intake = intake,
+            Clock = clock,
+            Options = new SmtpSessionOptions
+            {
+                Hostname = hostname,
+                Role = role,
+                MaxMessageBytes = options.MaxMessageBytes,
+                OffersAuth = offersAuth,
+                RequiresAuth = role == SmtpRole.Submission,
+            },
+        };
+    }
+
+    private void Listen(string role, IPEndPoint endPoint, IHandlerFactory handlers)
+    {
+        try
+        {
+            _listening.Add((role, _loop!.Listen(endPoint, handlers).LocalEndPoint));
+        }
+        catch (System.Net.Sockets.SocketException e)
+        {
+            throw new ListenException($"cannot listen on {endPoint} for {role}: {e.Message}", e);
+        }
+    }
+
+    private string EndPointsOf(string role) =>
+        string.Join(',', _listening.Where(l => l.Role == role).Select(l => l.EndPoint).DefaultIfEmpty<object>("none"));
+
+    /// <summary>Passwords in the clear never leave this machine: without TLS only a loopback listener takes them.</summary>
+    private bool IsPrivate(IPEndPoint endPoint)
+    {
+        bool isPrivate = IPAddress.IsLoopback(endPoint.Address);
+        if (!isPrivate)
+        {
+            _log.LogWarning("{EndPoint} is not a loopback address: without TLS it takes no passwords", endPoint);
+        }
+
+        return isPrivate;
+    }
+
+    private void OnFailure(Connection? connection, Exception exception) =>
+        _log.LogError(exception, "a session failed and was closed; the others go on");
+
+    private T Own<T>(T part)
+        where T : IDisposable
+    {
+        _parts.Push(part);
+        return part;
+    }
+}
+
+/// <summary>An address cannot be listened on; the message says which and why.</summary>
+internal sealed class ListenException : Exception
+{
+    public ListenException(string message, Exception inner)
+        : base(message, inner)
+    {
+    }
+}

@@ -1,0 +1,94 @@
+using System.Buffers.Text;
+using System.Numerics;
+using FastMail.Net;
+using FastMail.Protocol.Pop3;
+using FastMail.Storage;
+
+namespace FastMail.Server.Pop3;
+
+/// <summary>
+/// A maildrop as one POP3 session sees it: the log's snapshot under the maildrop's lock. Belongs to that session from
+/// login to its end. Loop thread only.
+/// </summary>
+internal sealed class LockedMaildrop : IMaildrop
+{
+    private readonly MailLog _log;
+    private readonly ulong _mailboxId;
+    private readonly MaildropSnapshot _snapshot;
+    private readonly MaildropLocks.Token _lock;
+    private readonly ILoopWork _owner;
+    private PendingExpunge? _expunge;
+
+    /// <param name="log">Where the messages are.</param>
+    /// <param name="mailboxId">Whose they are.</param>
+    /// <param name="lockToken">The lock, released by <see cref="Close"/>.</param>
+    /// <param name="owner">Posted to the loop when a removal has ended.</param>
+    public LockedMaildrop(MailLog log, ulong mailboxId, MaildropLocks.Token lockToken, ILoopWork owner)
+    {
+        _log = log;
+        _mailboxId = mailboxId;
+        _snapshot = log.Snapshot(mailboxId);
+        _lock = lockToken;
+        _owner = owner;
+    }
+
+    /// <summary>A removal is under way.</summary>
+    public bool IsRemoving => _expunge is not null;
+
+    public int Count => _snapshot.Count;
+
+    public int Octets(int index) => (int)_snapshot[index].Octets;
+
+    public int WriteUniqueId(int index, Span<byte> destination)
+    {
+        // uidvalidity.uid: another store, or one that lost its counter, never repeats an id for other bytes.
+        Utf8Formatter.TryFormat(_snapshot.UidValidity, destination, out int length, 'x');
+        destination[length++] = (byte)'.';
+        Utf8Formatter.TryFormat(_snapshot[index].Uid, destination[length..], out int uidLength);
+        return length + uidLength;
+    }
+
+    public ContentStatus TryOpen(int index, out MessageContent content)
+    {
+        ReadStatus status = _log.TryRead(_snapshot[index].Lsn, out StoredMessage message);
+        content = status == ReadStatus.Ok ? new MessageContent(message.Wire, message.HeaderWireBytes) : default;
+        return status switch
+        {
+            ReadStatus.Ok => ContentStatus.Ok,
+            ReadStatus.Damaged => ContentStatus.Damaged,
+            _ => ContentStatus.Unavailable,
+        };
+    }
+
+    public void Remove(ReadOnlySpan<ulong> marks)
+    {
+        int count = 0;
+        foreach (ulong word in marks)
+        {
+            count += BitOperations.PopCount(word);
+        }
+
+        var uids = new ulong[count];
+        int filled = 0;
+        for (int w = 0; w < marks.Length; w++)
+        {
+            for (ulong word = marks[w]; word != 0; word &= word - 1)
+            {
+                uids[filled++] = _snapshot[(w * 64) + BitOperations.TrailingZeroCount(word)].Uid;
+            }
+        }
+
+        _expunge = new PendingExpunge(_mailboxId, uids, ExpungeReason.Pop3Quit) { Owner = _owner };
+        _log.Append(_expunge);
+    }
+
+    /// <summary>After the owner was posted: whether the messages are gone for good.</summary>
+    public bool EndRemoval()
+    {
+        bool isDurable = _expunge!.Outcome == AppendOutcome.Durable;
+        _expunge = null;
+        return isDurable;
+    }
+
+    public void Close() => _lock.Release();
+}

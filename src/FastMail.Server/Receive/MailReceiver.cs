@@ -1,0 +1,189 @@
+using System.Net;
+using FastMail.Net;
+using FastMail.Protocol.Smtp;
+using FastMail.Server.Accounts;
+using FastMail.Storage;
+
+namespace FastMail.Server.Receive;
+
+/// <summary>
+/// The mail sink of one connection: builds the log record of a transaction as it arrives and hands it to the appender.
+/// Owner of the record from MAIL to the commit, and again from its completion until it is given back. Loop thread only.
+/// </summary>
+internal sealed class MailReceiver : IMailSink
+{
+    private readonly MailLog _log;
+    private readonly LiveAccounts _accounts;
+    private readonly Intake _intake;
+    private readonly ReadOnlyMemory<byte> _hostname;
+    private readonly TimeProvider _clock;
+    private readonly ILoopWork _owner;
+    private readonly byte[] _clientAddress = new byte[16];
+    private readonly byte[] _clientText = new byte[65]; // the longest text of an IPv6 address with its scope
+    private readonly byte[] _reversePath = new byte[256]; // RFC 5321 4.5.3.1.3
+    private readonly byte[] _onlyRecipient = new byte[256];
+    private int _clientAddressLength;
+    private int _clientTextLength;
+    private int _reversePathLength;
+    private int _onlyRecipientLength;
+    private int _recipients;
+    private bool _isSmtpUtf8;
+    private long _transactionId;
+    private long _heldBytes;
+    private PendingMessage? _message;
+
+    /// <param name="log">Where messages go.</param>
+    /// <param name="accounts">Who lives here.</param>
+    /// <param name="intake">Shared by all receivers of the loop.</param>
+    /// <param name="hostname">This host's name in trace fields, ASCII.</param>
+    /// <param name="clock">Dates the trace fields.</param>
+    /// <param name="owner">Posted to the loop when a commit has ended.</param>
+    public MailReceiver(
+        MailLog log, LiveAccounts accounts, Intake intake, ReadOnlyMemory<byte> hostname, TimeProvider clock, ILoopWork owner)
+    {
+        _log = log;
+        _accounts = accounts;
+        _intake = intake;
+        _hostname = hostname;
+        _clock = clock;
+        _owner = owner;
+    }
+
+    /// <summary>A commit is under way.</summary>
+    public bool IsCommitting { get; private set; }
+
+    /// <summary>A new connection: notes whose mail this will be.</summary>
+    public void Connect(IPAddress client)
+    {
+        IPAddress plain = client.IsIPv4MappedToIPv6 ? client.MapToIPv4() : client;
+        if (!plain.TryWriteBytes(_clientAddress, out _clientAddressLength)
+            || !plain.TryFormat(_clientText, out _clientTextLength))
+        {
+            throw new ArgumentException("No address of a client.", nameof(client));
+        }
+    }
+
+    public SmtpReply Begin(in MailArguments mail)
+    {
+        if (_log.IsSpaceLow || _intake.IsFull(mail.DeclaredSize))
+        {
+            return SmtpReply.InsufficientStorage;
+        }
+
+        _message = _log.RentMessage();
+        _message.SetReversePath(mail.ReversePath);
+        mail.ReversePath.CopyTo(_reversePath); // copied: the receive buffer is reused after this call
+        _reversePathLength = mail.ReversePath.Length;
+        _recipients = 0;
+        return SmtpReply.ReversePathOk;
+    }
+
+    public SmtpReply AddRecipient(in RcptArguments rcpt)
+    {
+        switch (_accounts.Current.Find(rcpt.ForwardPath, rcpt.AtSign, out Account? account))
+        {
+            case Residence.Mailbox:
+                break;
+            case Residence.UnknownHere:
+                return SmtpReply.NoSuchMailbox;
+            default:
+                return SmtpReply.RelayDenied;
+        }
+
+        if (_message!.TryAddLocalRecipient(account!.MailboxId, rcpt.ForwardPath))
+        {
+            _recipients++;
+            _onlyRecipientLength = rcpt.ForwardPath.Length;
+            rcpt.ForwardPath.CopyTo(_onlyRecipient); // copied: the receive buffer is reused after this call
+        }
+
+        return SmtpReply.ForwardPathOk; // a mailbox named twice gets the message once
+    }
+
+    public SmtpReply? BeginContent(in TransactionFacts facts)
+    {
+        _transactionId = _intake.NextTransactionId();
+        PendingMessage message = _message!;
+        Span<byte> id = stackalloc byte[32];
+        id = id[..WriteTransactionId(id)];
+        message.AddMeta(MetaType.TransactionId, id);
+        message.AddMeta(MetaType.ClientAddress, _clientText.AsSpan(0, _clientTextLength));
+        message.AddMeta(MetaType.Helo, facts.Helo);
+        if (!facts.AuthIdentity.IsEmpty)
+        {
+            message.AddMeta(MetaType.AuthIdentity, facts.AuthIdentity);
+        }
+
+        _isSmtpUtf8 = facts.IsSmtpUtf8;
+        Span<byte> trace = stackalloc byte[TraceFields.MaxBytes];
+        int length = TraceFields.Write(
+            trace,
+            new TraceArguments
+            {
+                ReversePath = _reversePath.AsSpan(0, _reversePathLength),
+                Helo = facts.Helo,
+                ClientAddress = _clientAddress.AsSpan(0, _clientAddressLength),
+                Hostname = _hostname.Span,
+                TransactionId = id,
+                OnlyRecipient = _recipients == 1 ? _onlyRecipient.AsSpan(0, _onlyRecipientLength) : [],
+                IsExtended = facts.IsExtended,
+                IsAuthenticated = !facts.AuthIdentity.IsEmpty,
+                IsSmtpUtf8 = facts.IsSmtpUtf8,
+                ReceivedAt = _clock.GetUtcNow(),
+            },
+            out int returnPathBytes);
+        message.SetTrace(trace[..length], returnPathBytes);
+        return null;
+    }
+
+    public void Append(ReadOnlySpan<byte> wire)
+    {
+        _message!.AppendBody(wire);
+        _heldBytes += wire.Length;
+        _intake.Hold(wire.Length);
+    }
+
+    public void Commit(in ContentFacts content)
+    {
+        PendingMessage message = _message!;
+        message.Seal(new BodyFacts
+        {
+            Octets = content.Octets,
+            HeaderWireBytes = content.HeaderWireBytes,
+            Flags = FlagsOf(content),
+        });
+        message.Owner = _owner;
+        IsCommitting = true;
+        _log.Append(message);
+    }
+
+    /// <summary>After the owner was posted: what to say. The record goes back to the log's pool.</summary>
+    public SmtpReply EndCommit()
+    {
+        AppendOutcome outcome = _message!.Outcome;
+        IsCommitting = false;
+        Abandon();
+        return outcome switch
+        {
+            AppendOutcome.Durable => SmtpReply.Accepted,
+            AppendOutcome.NoSpace => SmtpReply.InsufficientStorage,
+            _ => SmtpReply.LocalError,
+        };
+    }
+
+    public void Abandon()
+    {
+        _intake.Release(_heldBytes);
+        _heldBytes = 0;
+        _log.Return(_message!);
+        _message = null;
+    }
+
+    public int WriteTransactionId(Span<byte> destination) => Intake.WriteId(_transactionId, destination);
+
+    private MessageFlags FlagsOf(in ContentFacts content) =>
+        (content.Has8Bit ? MessageFlags.Has8Bit : MessageFlags.None)
+        | (content.HasLongLine ? MessageFlags.LongLine : MessageFlags.None)
+        | (content.HasEndOfHeader ? MessageFlags.None : MessageFlags.NoEndOfHeader)
+        | (_isSmtpUtf8 ? MessageFlags.SmtpUtf8 : MessageFlags.None);
+}
