@@ -1,0 +1,81 @@
+using FastMail.Server.Accounts;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace FastMail.Tests.Server;
+
+public sealed class AccountStoreTests : IDisposable
+{
+    private readonly string _directory = System.IO.Directory.CreateTempSubdirectory("fastmail-accounts-").FullName;
+    private readonly PasswordHash _password = PasswordHash.Create("secret"u8, iterations: 10);
+
+    public void Dispose() => System.IO.Directory.Delete(_directory, recursive: true);
+
+    [Fact]
+    public void Accounts_survive_reopening_oldest_first()
+    {
+        using (AccountStore store = AccountStore.Open(_directory))
+        {
+            Assert.True(store.IsPristine);
+            Assert.True(store.TryAdd("b@x.test", _password, DateTimeOffset.UnixEpoch.AddMicroseconds(5)));
+            Assert.True(store.TryAdd("a@x.test", _password, DateTimeOffset.UnixEpoch));
+            Assert.False(store.TryAdd("a@x.test", _password, DateTimeOffset.UnixEpoch));
+        }
+
+        using AccountStore again = AccountStore.Open(_directory);
+        (long generation, List<Account> accounts) = again.Read();
+        Assert.Equal(2, generation);
+        Assert.Equal(["b@x.test", "a@x.test"], accounts.Select(a => a.Address), StringComparer.Ordinal);
+        Assert.Equal(DateTimeOffset.UnixEpoch.AddMicroseconds(5), accounts[0].Created);
+        Assert.True(accounts[0].Password.Matches("secret"u8));
+        Assert.False(accounts[0].Password.Matches("Secret"u8));
+        Assert.False(again.IsPristine);
+    }
+
+    [Fact]
+    public void A_removed_mailbox_number_is_never_given_again()
+    {
+        using AccountStore store = AccountStore.Open(_directory);
+        store.TryAdd("a@x.test", _password, DateTimeOffset.UnixEpoch);
+        ulong first = store.Read().Accounts[0].MailboxId;
+        Assert.True(store.TryRemove("a@x.test"));
+        Assert.False(store.TryRemove("a@x.test"));
+        store.TryAdd("a@x.test", _password, DateTimeOffset.UnixEpoch);
+
+        Assert.True(store.Read().Accounts[0].MailboxId > first);
+        Assert.False(store.IsPristine);
+    }
+
+    [Fact]
+    public void A_running_directory_follows_changes_made_by_another_process()
+    {
+        using var live = new LiveAccounts(AccountStore.Open(_directory), NullLogger.Instance);
+        using var changed = new ManualResetEventSlim();
+        live.Changed += changed.Set;
+        using AccountStore other = AccountStore.Open(_directory);
+
+        other.TryAdd("a@x.test", _password, DateTimeOffset.UnixEpoch);
+
+        Assert.True(changed.Wait(TimeSpan.FromSeconds(30)), "the change was never seen");
+        Assert.NotNull(live.Current.Find("A@X.test"u8));
+        Assert.Equal(other.Generation, other.SeenGeneration);
+    }
+
+    [Fact]
+    public void A_password_hash_reads_its_own_text_and_nothing_else()
+    {
+        Assert.True(PasswordHash.Parse(_password.ToString()).Matches("secret"u8));
+        Assert.Throws<FormatException>(() => PasswordHash.Parse("$pbkdf2-sha1$i=1$AA==$AA=="));
+        Assert.Throws<FormatException>(() => PasswordHash.Parse("secret"));
+        Assert.Throws<FormatException>(() => PasswordHash.Parse("$pbkdf2-sha256$i=0$AA==$AA=="));
+    }
+
+    [Fact]
+    public void The_store_is_for_its_owners_eyes_only()
+    {
+        using AccountStore store = AccountStore.Open(_directory);
+        Assert.Equal(
+            UnixFileMode.UserRead | UnixFileMode.UserWrite,
+            File.GetUnixFileMode(Path.Combine(_directory, AccountStore.FileName)));
+    }
+}

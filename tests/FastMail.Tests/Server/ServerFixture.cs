@@ -1,0 +1,91 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using FastMail.Server;
+using FastMail.Server.Accounts;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace FastMail.Tests.Server;
+
+/// <summary>A whole server in this process, on free ports, with the accounts u and v at local.test.</summary>
+internal sealed class ServerFixture : IAsyncDisposable
+{
+    public const string Password = "secret";
+
+    private readonly string _directory = Directory.CreateTempSubdirectory("fastmail-server-").FullName;
+
+    private ServerFixture()
+    {
+    }
+
+    public MailServer Server { get; private set; } = null!;
+
+    public static async Task<ServerFixture> StartAsync()
+    {
+        var fixture = new ServerFixture();
+        using (AccountStore store = AccountStore.Open(fixture._directory))
+        {
+            foreach (string address in new[] { "u@local.test", "v@local.test" })
+            {
+                store.TryAdd(address, PasswordHash.Create(Encoding.ASCII.GetBytes(Password), iterations: 10), DateTimeOffset.UnixEpoch);
+            }
+        }
+
+        IPEndPoint[] free = [new(IPAddress.Loopback, 0)];
+        fixture.Server = await MailServer.StartAsync(
+            new ServeOptions
+            {
+                DataDirectory = fixture._directory,
+                Hostname = "mx.local.test",
+                Mx = free,
+                Submission = free,
+                Pop3 = free,
+                SegmentBytes = 64 << 20,
+                MaxMessageBytes = 10 << 20,
+            },
+            TimeProvider.System,
+            NullLogger.Instance);
+        return fixture;
+    }
+
+    public Socket Connect(string role)
+    {
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = 30_000 };
+        socket.Connect(Server.EndPointOf(role)!);
+        return socket;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Server.StopAsync();
+        await Server.DisposeAsync();
+        Directory.Delete(_directory, recursive: true);
+    }
+}
+
+/// <summary>Blocking dialogs over a socket without allocation once warm.</summary>
+internal static class Dialog
+{
+    /// <summary>Sends all, then reads until what came ends with <paramref name="end"/>; returns the octets read.</summary>
+    public static int Say(Socket socket, ReadOnlySpan<byte> sent, ReadOnlySpan<byte> end, byte[] buffer)
+    {
+        while (!sent.IsEmpty)
+        {
+            sent = sent[socket.Send(sent)..];
+        }
+
+        int length = 0;
+        while (!buffer.AsSpan(0, length).EndsWith(end))
+        {
+            int received = socket.Receive(buffer.AsSpan(length));
+            if (received == 0)
+            {
+                throw new IOException("closed after: " + Encoding.ASCII.GetString(buffer, 0, length));
+            }
+
+            length += received;
+        }
+
+        return length;
+    }
+}

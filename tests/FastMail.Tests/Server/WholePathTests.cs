@@ -1,0 +1,98 @@
+using System.Net.Sockets;
+using System.Text;
+using FastMail.Net;
+using Xunit;
+
+namespace FastMail.Tests.Server;
+
+public sealed class WholePathTests
+{
+    private readonly byte[] _buffer = new byte[1 << 20];
+
+    [Fact]
+    public async Task Mail_sent_over_SMTP_is_collected_over_POP3_byte_for_byte()
+    {
+        await using ServerFixture fixture = await ServerFixture.StartAsync();
+        using Socket smtp = fixture.Connect("mx");
+        Say(smtp, "", "\r\n");
+        Say(smtp, "HELO c.test\r\n", "\r\n");
+        Assert.StartsWith("250 2.1.0", Say(smtp, "MAIL FROM:<a@b.test>\r\n", "\r\n"), StringComparison.Ordinal);
+        Assert.StartsWith("250 2.1.5", Say(smtp, "RCPT TO:<u@local.test>\r\n", "\r\n"), StringComparison.Ordinal);
+        Assert.StartsWith("250 2.1.5", Say(smtp, "RCPT TO:<v@local.test>\r\n", "\r\n"), StringComparison.Ordinal);
+        Assert.StartsWith("354", Say(smtp, "DATA\r\n", "\r\n"), StringComparison.Ordinal);
+        Assert.StartsWith("250 2.0.0", Say(smtp, "Subject: x\r\n\r\n..dot\r\n.\r\n", "\r\n"), StringComparison.Ordinal);
+
+        foreach (string user in new[] { "u", "v" })
+        {
+            using Socket pop3 = fixture.Connect("pop3");
+            Say(pop3, "", "\r\n");
+            Say(pop3, $"USER {user}@local.test\r\n", "\r\n");
+            Assert.StartsWith("+OK", Say(pop3, "PASS secret\r\n", "\r\n"), StringComparison.Ordinal);
+            string message = Say(pop3, "RETR 1\r\n", "\r\n.\r\n");
+            Assert.EndsWith("\r\nSubject: x\r\n\r\n..dot\r\n.\r\n", message, StringComparison.Ordinal);
+            Assert.Contains("\r\nReturn-Path: <a@b.test>\r\nReceived: from c.test", message, StringComparison.Ordinal);
+            Assert.StartsWith("+OK", Say(pop3, "QUIT\r\n", "\r\n"), StringComparison.Ordinal);
+        }
+    }
+
+    [ReleaseFact]
+    public async Task Receiving_allocates_nothing_per_message_on_the_loop()
+    {
+        await using ServerFixture fixture = await ServerFixture.StartAsync();
+        using Socket smtp = fixture.Connect("mx");
+        Say(smtp, "", "\r\n");
+        Say(smtp, "HELO c.test\r\n", "\r\n");
+        byte[] envelope = "MAIL FROM:<a@b.test>\r\nRCPT TO:<u@local.test>\r\nDATA\r\n"u8.ToArray();
+        byte[] content = Encoding.ASCII.GetBytes("Subject: x\r\n\r\n" + new string('x', 900) + "\r\n.\r\n");
+        for (int i = 0; i < 5000; i++) // past tiering; the index array of 8192 entries is there then
+        {
+            Send(smtp, envelope, content);
+        }
+
+        long before = LoopBytes(fixture);
+        for (int i = 0; i < 3000; i++)
+        {
+            Send(smtp, envelope, content);
+        }
+
+        Assert.Equal(0, LoopBytes(fixture) - before);
+    }
+
+    private static long LoopBytes(ServerFixture fixture)
+    {
+        using var probe = new AllocationProbe();
+        fixture.Server.Loop.Post(probe);
+        return probe.Read();
+    }
+
+    private void Send(Socket smtp, byte[] envelope, byte[] content)
+    {
+        Dialog.Say(smtp, envelope, "<CR><LF>.<CR><LF>\r\n"u8, _buffer);
+        int length = Dialog.Say(smtp, content, "\r\n"u8, _buffer);
+        Assert.True(_buffer.AsSpan(0, length).StartsWith("250 "u8));
+    }
+
+    private string Say(Socket socket, string sent, string end) => Encoding.ASCII.GetString(
+        _buffer, 0, Dialog.Say(socket, Encoding.ASCII.GetBytes(sent), Encoding.ASCII.GetBytes(end), _buffer));
+
+    /// <summary>Reads the loop thread's count of allocated bytes.</summary>
+    private sealed class AllocationProbe : ILoopWork, IDisposable
+    {
+        private readonly ManualResetEventSlim _done = new();
+        private long _bytes;
+
+        public void Run()
+        {
+            _bytes = GC.GetAllocatedBytesForCurrentThread();
+            _done.Set();
+        }
+
+        public long Read()
+        {
+            Assert.True(_done.Wait(TimeSpan.FromSeconds(30)));
+            return _bytes;
+        }
+
+        public void Dispose() => _done.Dispose();
+    }
+}
