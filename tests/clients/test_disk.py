@@ -1,0 +1,65 @@
+"""A full disk is a reply, not an end."""
+
+import os
+import smtplib
+import subprocess
+import time
+
+from maildrop import content_of, open_maildrop, retrieve
+from server import USER, Server
+from skip import Skip
+
+MOUNT_MIB = 64
+BODY = b"Subject: filler\r\n\r\n" + (b"z" * 76 + b"\r\n") * 1300
+
+
+def send(server):
+    with smtplib.SMTP("127.0.0.1", server.ports["mx"], timeout=30) as smtp:
+        smtp.ehlo()
+        code, text = smtp.mail("a@example.com")
+        if code == 250:
+            code, text = smtp.rcpt(USER)
+            assert code == 250, (code, text)
+            code, text = smtp.data(BODY)
+        return code, text
+
+
+def test_a_full_disk_is_answered_452_and_service_goes_on_when_space_returns(folder):
+    if os.geteuid() != 0:
+        raise Skip("mounting a tmpfs needs root")
+    mount = folder + "/mnt"
+    os.mkdir(mount)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={MOUNT_MIB}m", "tmpfs", mount], check=True)
+    try:
+        with open(mount + "/filler", "wb") as filler:
+            filler.write(b"\0" * (24 << 20))
+        with Server(mount + "/data", "--segment-size", "4MiB", "--max-message-size", "1MiB") as server:
+            accepted = 0
+            while (reply := send(server))[0] == 250:
+                accepted += 1
+                assert accepted < 1000, "the disk never filled up"
+            assert reply[0] == 452 and reply[1].startswith(b"4.3.1"), reply
+            assert accepted > 50, accepted
+            pop = open_maildrop(server)
+            assert pop.stat()[0] == accepted
+            assert content_of(retrieve(pop, accepted)[0]) == BODY
+            pop.dele(1)
+            pop.quit()  # removal works from the reserve
+            assert send(server)[0] == 452
+            os.remove(mount + "/filler")
+            began = time.monotonic()
+            while (reply := send(server))[0] != 250:
+                assert time.monotonic() - began < 5, reply
+                time.sleep(0.05)
+            print(f"        {accepted} accepted; accepts again {time.monotonic() - began:.2f} s after space returned", flush=True)
+            for _ in range(20):
+                assert send(server)[0] == 250
+            server.kill()
+            server.start()
+            pop = open_maildrop(server)
+            assert pop.stat()[0] == accepted - 1 + 21, (pop.stat(), accepted)
+            for number in range(1, pop.stat()[0] + 1):
+                assert content_of(retrieve(pop, number)[0]) == BODY
+            pop.quit()
+    finally:
+        subprocess.run(["umount", mount], check=True)
