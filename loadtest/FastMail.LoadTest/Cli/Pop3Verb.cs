@@ -28,7 +28,8 @@ internal sealed class Pop3Verb
         Required = true,
     };
 
-    private readonly Option<int> _users = SmtpVerb.Number("--users", 1, 1, int.MaxValue, "How many users {n} goes over.");
+    private readonly Option<int> _users = SmtpVerb.Number(
+        "--users", 1, 1, int.MaxValue, "How many users {n} goes over.");
 
     private readonly Option<bool> _passwordStdin = new("--password-stdin")
     {

@@ -16,7 +16,7 @@ internal enum LedgerState
     Refused,
 }
 
-/// <summary>One message of the ledger: its hash (64 lower-case hexadecimal digits), recipients and last state.</summary>
+/// <summary>One message of the ledger: its hash (64 lower-case hexadecimal digits), recipients, last state.</summary>
 internal sealed record LedgerEntry(LoadId Id, string Hash, IReadOnlyList<string> Recipients)
 {
     internal LedgerState State { get; set; }

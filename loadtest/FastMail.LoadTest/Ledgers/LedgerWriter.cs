@@ -71,7 +71,8 @@ internal sealed class LedgerWriter : IDisposable
         _file.Dispose();
     }
 
-    private void AppendOutcome(in LoadId id, ReadOnlySpan<byte> hash, ReadOnlySpan<byte> state, ReadOnlySpan<byte> reply)
+    private void AppendOutcome(
+        in LoadId id, ReadOnlySpan<byte> hash, ReadOnlySpan<byte> state, ReadOnlySpan<byte> reply)
     {
         Begin(id, hash, state);
         Append(FirstLineOf(reply));

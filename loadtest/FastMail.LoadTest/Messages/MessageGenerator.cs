@@ -18,7 +18,7 @@ internal sealed class MessageGenerator : IDisposable
     private const int SequenceDigits = 12;
     private const int SeedDigits = 16;
     private const int SmallestText = 128 * 1024;
-    private const int LargestText = 1024 * 1024; // beyond it a body only goes round; keeps the text inside a CPU's cache
+    private const int LargestText = 1024 * 1024; // longer bodies go round; this much stays in a CPU's cache
 
     private readonly ulong _seed;
     private readonly OctetRange _size;

@@ -39,7 +39,8 @@ internal sealed class Pop3Run(Pop3Plan plan, LedgerAudit? audit, TextWriter prog
     {
         Environment.ProcessCpuUsage cpuBefore = Environment.CpuUsage;
         long from = Stopwatch.GetTimestamp();
-        Pop3Worker[] workers = [.. Enumerable.Range(0, Plan.Parallel).Select(_ => new Pop3Worker(Plan, Audit, ShowError))];
+        Pop3Worker[] workers =
+            [.. Enumerable.Range(0, Plan.Parallel).Select(_ => new Pop3Worker(Plan, Audit, ShowError))];
         Thread[] threads = [.. workers.Select((worker, index) => new Thread(() => Work(worker, index)))];
         foreach (Thread thread in threads)
         {

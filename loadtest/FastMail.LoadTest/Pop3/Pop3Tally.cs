@@ -23,7 +23,7 @@ internal sealed class Pop3Tally
     /// <summary>LIST and RETR told different sizes, or UIDL told one unique-id twice.</summary>
     internal long ListingFaults { get; set; }
 
-    /// <summary>By command: login (connect to the reply to PASS), stat, list, uidl, retr, dele, quit, session.</summary>
+    /// <summary>By command: login (from connecting on), stat, list, uidl, retr, dele, quit, session.</summary>
     internal IReadOnlyDictionary<string, LatencyHistogram> Latencies => _latencies;
 
     internal LatencyHistogram LatencyOf(string command)

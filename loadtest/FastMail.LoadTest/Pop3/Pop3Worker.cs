@@ -83,7 +83,8 @@ internal sealed class Pop3Worker(Pop3Plan plan, LedgerAudit? audit, Action<strin
         List<long> sizes = client.List();
         List<string> uniqueIds = client.Uidl();
         CheckListing(user, count == sizes.Count && count == uniqueIds.Count && octets == sizes.Sum(),
-            $"STAT tells {count} messages of {octets} octets, LIST {sizes.Count} of {sizes.Sum()}, UIDL {uniqueIds.Count}");
+            $"STAT tells {count} messages of {octets} octets, LIST {sizes.Count} of {sizes.Sum()}, "
+            + $"UIDL {uniqueIds.Count}");
         CheckListing(user, uniqueIds.Distinct(StringComparer.Ordinal).Count() == uniqueIds.Count,
             "UIDL tells one unique-id twice");
         Retrieve(client, count, (number, read) =>

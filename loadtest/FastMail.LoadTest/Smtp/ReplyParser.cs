@@ -46,6 +46,20 @@ internal static class ReplyParser
         }
     }
 
+    /// <summary>The first line of what a server said, fit for a terminal.</summary>
+    internal static string Printable(ReadOnlySpan<byte> reply)
+    {
+        int end = reply.IndexOfAny((byte)'\r', (byte)'\n');
+        ReadOnlySpan<byte> line = reply[..Math.Min(200, end < 0 ? reply.Length : end)];
+        return string.Create(line.Length, line, static (text, octets) =>
+        {
+            for (int i = 0; i < octets.Length; i++)
+            {
+                text[i] = octets[i] is >= 0x20 and < 0x7f ? (char)octets[i] : '?';
+            }
+        });
+    }
+
     private static bool TryReadLine(ReadOnlySpan<byte> line, out int code, out bool isLast)
     {
         code = 0;

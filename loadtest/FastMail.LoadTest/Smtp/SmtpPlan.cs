@@ -1,3 +1,4 @@
+using System.Text;
 using FastMail.LoadTest.Kernel;
 using FastMail.LoadTest.Messages;
 
@@ -58,4 +59,19 @@ internal sealed record SmtpPlan
     internal TimeSpan GiveUp { get; init; }
 
     internal bool IsQuiet { get; init; }
+
+    /// <summary>AUTH PLAIN with its initial response (RFC 4954), pinned; null when no user is to log in.</summary>
+    internal byte[]? AuthLine()
+    {
+        if (AuthUser is null)
+        {
+            return null;
+        }
+
+        string response = Convert.ToBase64String(Encoding.UTF8.GetBytes($"\0{AuthUser}\0{Password}"));
+        byte[] line = Encoding.ASCII.GetBytes($"AUTH PLAIN {response}\r\n");
+        byte[] pinned = GC.AllocateUninitializedArray<byte>(line.Length, pinned: true);
+        line.CopyTo(pinned, 0);
+        return pinned;
+    }
 }

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Text;
 using FastMail.LoadTest.Kernel;
 using FastMail.LoadTest.Ledgers;
@@ -46,7 +45,7 @@ internal sealed class SmtpRun : IDisposable
         _progress = progress;
         _nextSequence = firstSequence;
         Generator = new MessageGenerator(plan.Seed, plan.Size, plan.IsEightBit);
-        AuthLine = AuthPlain(plan);
+        AuthLine = plan.AuthLine();
         _connections = new SmtpConnection[plan.Connections];
         for (int i = 0; i < _connections.Length; i++)
         {
@@ -206,20 +205,6 @@ internal sealed class SmtpRun : IDisposable
         _progress.WriteLine($"fastmail-load: {text}");
     }
 
-    /// <summary>The first line of what a server said, fit for a terminal.</summary>
-    internal static string Printable(ReadOnlySpan<byte> reply)
-    {
-        int end = reply.IndexOfAny((byte)'\r', (byte)'\n');
-        ReadOnlySpan<byte> line = reply[..Math.Min(200, end < 0 ? reply.Length : end)];
-        return string.Create(line.Length, line, static (text, octets) =>
-        {
-            for (int i = 0; i < octets.Length; i++)
-            {
-                text[i] = octets[i] is >= 0x20 and < 0x7f ? (char)octets[i] : '?';
-            }
-        });
-    }
-
     private bool MayClaim() =>
         !_isStopped && _now < _endsAt && (Plan.Messages is null || Tally.Claimed < _claimLimit);
 
@@ -328,19 +313,5 @@ internal sealed class SmtpRun : IDisposable
         {
             _progress.WriteLine($"fastmail-load: warning: {text}");
         }
-    }
-
-    private static byte[]? AuthPlain(SmtpPlan plan)
-    {
-        if (plan.AuthUser is not { } user)
-        {
-            return null;
-        }
-
-        string response = Convert.ToBase64String(Encoding.UTF8.GetBytes($"\0{user}\0{plan.Password}"));
-        byte[] line = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"AUTH PLAIN {response}\r\n"));
-        byte[] pinned = GC.AllocateUninitializedArray<byte>(line.Length, pinned: true);
-        line.CopyTo(pinned, 0);
-        return pinned;
     }
 }

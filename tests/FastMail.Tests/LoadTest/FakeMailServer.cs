@@ -56,7 +56,8 @@ internal sealed class FakeMailServer : IDisposable
         lock (_gate)
         {
             _isClosed = true;
-            _clients.ForEach(client => client.Dispose());
+            // The socket alone: its thread may still be inside the stream, and disposes of that itself.
+            _clients.ForEach(client => client.Client?.Close());
         }
 
         _smtp.Stop();

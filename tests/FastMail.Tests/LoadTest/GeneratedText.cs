@@ -3,7 +3,7 @@ using FastMail.LoadTest.Messages;
 
 namespace FastMail.Tests.LoadTest;
 
-/// <summary>A generated message as it goes over the wire, and undone by an own, plain reading of RFC 5321 4.5.2.</summary>
+/// <summary>A generated message as it goes over the wire, and a plain undoing of RFC 5321 4.5.2.</summary>
 internal static class GeneratedText
 {
     /// <summary>Header section and dot-stuffed body, without the terminating dot.</summary>

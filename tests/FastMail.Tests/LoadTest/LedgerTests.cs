@@ -5,7 +5,7 @@ using Xunit;
 
 namespace FastMail.Tests.LoadTest;
 
-/// <summary>The ledger is read as it was written, survives a torn end, and is not believed when it contradicts itself.</summary>
+/// <summary>The ledger is read as written, survives a torn end, and is not believed against itself.</summary>
 public sealed class LedgerTests : IDisposable
 {
     private static readonly byte[] Hash = [.. Enumerable.Range(0, 32).Select(n => (byte)n)];

@@ -99,7 +99,8 @@ public sealed class MessageGeneratorTests
             var id = new LoadId(seed, sequence.Get);
             Span<byte> text = stackalloc byte[LoadId.Length];
             id.Write(text);
-            return LoadId.TryParse(text, out LoadId read) && read == id && id.ToString() == Encoding.ASCII.GetString(text);
+            return LoadId.TryParse(text, out LoadId read) && read == id
+                && id.ToString() == Encoding.ASCII.GetString(text);
         }).QuickCheckThrowOnFailure();
         Assert.False(LoadId.TryParse("00000000a9a624d1.00000001998 "u8, out _));
         Assert.False(LoadId.TryParse("00000000A9A624D1-000000019989"u8, out _));

@@ -22,7 +22,8 @@ public sealed class SmtpRunTests : IDisposable
     [InlineData("Envelope", 3, 1, 2)]
     [InlineData("Full", 1, 0, 5)]
     [InlineData("Full", 4, 7, 3)]
-    public void What_is_sent_is_collected_unchanged(string pipelining, int recipients, int perConnection, int connections)
+    public void What_is_sent_is_collected_unchanged(
+        string pipelining, int recipients, int perConnection, int connections)
     {
         using var server = new FakeMailServer();
         SmtpRun run = Send(server, plan => plan with
