@@ -49,14 +49,14 @@ internal static class Arguments
     }
 
     /// <summary>The size of a segment, 1 MiB to 1 GiB, whole pages of 4 KiB.</summary>
-    public static long SegmentBytes(string text)
+    public static ByteSize SegmentBytes(string text)
     {
-        long bytes = Bytes(text, SmallestSegment, LargestSegment);
-        return bytes % 4096 == 0 ? bytes : throw new FormatException($"'{text}' is not a multiple of 4KiB.");
+        ByteSize size = Bytes(text, SmallestSegment, LargestSegment);
+        return size.Octets % 4096 == 0 ? size : throw new FormatException($"'{text}' is not a multiple of 4KiB.");
     }
 
     /// <summary>The largest message, 64 KiB (RFC 5321 4.5.3.1.7 wants no less) to 1 GiB.</summary>
-    public static long MessageBytes(string text) => Bytes(text, 64 << 10, LargestMessage);
+    public static ByteSize MessageBytes(string text) => Bytes(text, 64 << 10, LargestMessage);
 
     /// <summary>A fully qualified or single-label host name (RFC 1123 2.1), ASCII.</summary>
     public static string Hostname(string text)
@@ -69,7 +69,7 @@ internal static class Arguments
         return isValid ? text : throw new FormatException($"'{text}' is not a host name, e.g. mail.example.org.");
     }
 
-    private static long Bytes(string text, long least, long most)
+    private static ByteSize Bytes(string text, long least, long most)
     {
         (string Suffix, int Shift)[] units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0)];
         (string suffix, int shift) = units.First(u => text.EndsWith(u.Suffix, StringComparison.OrdinalIgnoreCase));
@@ -80,6 +80,6 @@ internal static class Arguments
             throw new FormatException($"'{text}' is not a size between {least >> 10}KiB and {most >> 20}MiB, e.g. 64MiB.");
         }
 
-        return number << shift;
+        return new ByteSize(number << shift);
     }
 }

@@ -49,7 +49,7 @@ internal static class CommandTree
     public static Option<T> Parsed<T>(string name, string helpName, string description, string defaultText, Func<string, T> parse) =>
         new(name)
         {
-            Description = $"{description} [default: {defaultText}]",
+            Description = description,
             HelpName = helpName,
             DefaultValueFactory = _ => parse(defaultText),
             CustomParser = result => Try(() => parse(result.Tokens[0].Value), name, result),
@@ -60,7 +60,7 @@ internal static class CommandTree
         string name, string helpName, string description, string defaultText, Func<IReadOnlyList<string>, T> parse) =>
         new(name)
         {
-            Description = $"{description} [default: {defaultText}]",
+            Description = description,
             HelpName = helpName,
             Arity = ArgumentArity.OneOrMore,
             DefaultValueFactory = _ => parse([defaultText]),

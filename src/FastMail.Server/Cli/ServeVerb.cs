@@ -28,10 +28,10 @@ internal sealed class ServeVerb
     private readonly Option<IReadOnlyList<IPEndPoint>> _pop3 = CommandTree.ParsedList(
         "--pop3", "ADDR:PORT|none", "Serve POP3 here; repeatable.", "127.0.0.1:2110", Arguments.EndPoints);
 
-    private readonly Option<long> _segmentBytes = CommandTree.Parsed(
+    private readonly Option<ByteSize> _segmentBytes = CommandTree.Parsed(
         "--segment-size", "SIZE", "Size of a mail log segment, 1MiB to 1GiB.", "256MiB", Arguments.SegmentBytes);
 
-    private readonly Option<long> _maxMessageBytes = CommandTree.Parsed(
+    private readonly Option<ByteSize> _maxMessageBytes = CommandTree.Parsed(
         "--max-message-size", "SIZE", "Largest message accepted, 64KiB to 1023MiB.", "50MiB", Arguments.MessageBytes);
 
     public ServeVerb(Option<string> data) => _data = data;
@@ -63,8 +63,8 @@ internal sealed class ServeVerb
             Mx = parsed.GetRequiredValue(_mx),
             Submission = parsed.GetRequiredValue(_submission),
             Pop3 = parsed.GetRequiredValue(_pop3),
-            SegmentBytes = parsed.GetRequiredValue(_segmentBytes),
-            MaxMessageBytes = parsed.GetRequiredValue(_maxMessageBytes),
+            SegmentBytes = parsed.GetRequiredValue(_segmentBytes).Octets,
+            MaxMessageBytes = parsed.GetRequiredValue(_maxMessageBytes).Octets,
         }));
     }
 
