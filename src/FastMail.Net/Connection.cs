@@ -64,6 +64,8 @@ public sealed partial class Connection : ICompletion
     /// <exception cref="InvalidOperationException">The connection is closed.</exception>
     public IPEndPoint LocalEndPoint => (IPEndPoint)OpenSocket.LocalEndPoint!;
 
+    internal bool HasNoDelay => OpenSocket.GetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.NoDelay) is 1;
+
     /// <summary>Position in the loop's list of live connections.</summary>
     internal int Index { get; set; }
 
