@@ -11,7 +11,9 @@ internal static class AddressLiteral
     /// <summary>Most octets <see cref="Write"/> needs: brackets, tag and eight groups.</summary>
     public const int MaxBytes = 2 + 5 + 39;
 
-    /// <summary><c>"[" ( IPv4-address-literal / IPv6-address-literal ) "]"</c>; tags other than IPv6 are refused.</summary>
+    /// <summary>
+    /// <c>"[" ( IPv4-address-literal / IPv6-address-literal ) "]"</c>; tags other than IPv6 are refused.
+    /// </summary>
     public static bool IsValid(ReadOnlySpan<byte> literal)
     {
         if (literal.Length < 2 || literal[0] != '[' || literal[^1] != ']')

@@ -12,7 +12,9 @@ internal static class Limits
     /// <summary>POP3 command line with its CRLF, octets (RFC 2449 4: 255).</summary>
     public const int Pop3CommandLineBytes = 255;
 
-    /// <summary>An over-long command line is skipped up to its end for so many octets; then the session closes.</summary>
+    /// <summary>
+    /// An over-long command line is skipped up to its end for so many octets; then the session closes.
+    /// </summary>
     public const int SkippedLineBytes = 64 * 1024;
 
     /// <summary>Bad commands since the last accepted message; one more closes the session.</summary>

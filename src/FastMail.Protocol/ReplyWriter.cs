@@ -34,7 +34,9 @@ internal ref struct ReplyWriter(Span<byte> destination)
 
     public void WriteLineEnd() => Write("\r\n"u8);
 
-    /// <summary>The rest of the destination, for a writer of its own; report its length to <see cref="Advance"/>.</summary>
+    /// <summary>
+    /// The rest of the destination, for a writer of its own; report its length to <see cref="Advance"/>.
+    /// </summary>
     public readonly Span<byte> Rest => _destination[Written..];
 
     public void Advance(int octets)

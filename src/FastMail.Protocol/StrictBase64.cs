@@ -13,7 +13,9 @@ internal static class StrictBase64
     /// <summary>Octets that <paramref name="text"/> decodes to at most.</summary>
     public static int MaxDecodedBytes(ReadOnlySpan<byte> text) => text.Length / 4 * 3;
 
-    /// <summary>Decodes all of <paramref name="text"/>; false on any flaw or when the destination is too small.</summary>
+    /// <summary>
+    /// Decodes all of <paramref name="text"/>; false on any flaw or when the destination is too small.
+    /// </summary>
     public static bool TryDecode(ReadOnlySpan<byte> text, Span<byte> destination, out int written)
     {
         written = 0;

@@ -6,7 +6,9 @@ namespace FastMail.Protocol;
 /// </summary>
 internal static class StrictDecimal
 {
-    /// <summary>Parses the whole of <paramref name="text"/>; a number too large becomes <see cref="long.MaxValue"/>.</summary>
+    /// <summary>
+    /// Parses the whole of <paramref name="text"/>; a number too large becomes <see cref="long.MaxValue"/>.
+    /// </summary>
     public static bool TryParse(ReadOnlySpan<byte> text, out long value)
     {
         value = 0;

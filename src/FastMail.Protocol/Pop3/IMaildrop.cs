@@ -6,7 +6,9 @@ namespace FastMail.Protocol.Pop3;
 /// </summary>
 public interface IMaildropSource
 {
-    /// <summary>Starts a login. The spans die with the call. False when the queue is full: <c>-ERR [SYS/TEMP]</c>.</summary>
+    /// <summary>
+    /// Starts a login. The spans die with the call. False when the queue is full: <c>-ERR [SYS/TEMP]</c>.
+    /// </summary>
     bool TryBegin(ReadOnlySpan<byte> user, ReadOnlySpan<byte> password);
 }
 
@@ -53,11 +55,16 @@ public interface IMaildrop
     /// </summary>
     void Remove(ReadOnlySpan<ulong> marks);
 
-    /// <summary>Ends the session's hold. Removes nothing by itself.</summary>
+    /// <summary>
+    /// Ends the session's hold. Removes nothing by itself. When the connection breaks it comes while a removal is still
+    /// under way: the lock must then stay until the removal has been settled.
+    /// </summary>
     void Close();
 }
 
-/// <summary>A message in wire form, ready to be sent after <c>+OK</c>: dot-stuffed and ended by <c>CRLF.CRLF</c>.</summary>
+/// <summary>
+/// A message in wire form, ready to be sent after <c>+OK</c>: dot-stuffed and ended by <c>CRLF.CRLF</c>.
+/// </summary>
 /// <param name="Wire">Trace fields and content; valid until the maildrop is closed.</param>
 /// <param name="HeaderWireBytes">Octets of the header section with the empty line that ends it.</param>
 public readonly record struct MessageContent(ReadOnlyMemory<byte> Wire, int HeaderWireBytes);

@@ -3,8 +3,8 @@ using System.Buffers;
 namespace FastMail.Protocol.Pop3;
 
 /// <summary>
-/// The server side of one POP3 dialog (RFC 1939, RFC 2449). Owned by one connection and entered by one thread at a time;
-/// holds no socket, clock or file. Reusable: <see cref="Reset"/> puts it back to before the greeting.
+/// The server side of one POP3 dialog (RFC 1939, RFC 2449). Owned by one connection and entered by one thread at a
+/// time; holds no socket, clock or file. Reusable: <see cref="Reset"/> puts it back to before the greeting.
 /// </summary>
 public sealed partial class Pop3Session : ISession
 {
@@ -40,7 +40,8 @@ public sealed partial class Pop3Session : ISession
 
     /// <inheritdoc/>
     public bool IsWaiting =>
-        (_state == Pop3State.LoggingIn && _loginVerdict is null) || (_state == Pop3State.Updating && _isRemoved is null);
+        (_state == Pop3State.LoggingIn && _loginVerdict is null)
+        || (_state == Pop3State.Updating && _isRemoved is null);
 
     /// <inheritdoc/>
     public ReadOnlyMemory<byte> Body { get; private set; }
@@ -48,7 +49,10 @@ public sealed partial class Pop3Session : ISession
     /// <summary>The maildrop is locked and ours.</summary>
     public bool IsAuthenticated => _state is Pop3State.Transaction or Pop3State.Updating;
 
-    /// <summary>Back to before the greeting. A maildrop still held is released and keeps all its messages.</summary>
+    /// <summary>
+    /// Back to before the greeting. A maildrop still held is released and keeps all its messages. An outcome that is
+    /// still under way must have come back first, or it would be taken for one of the next dialog.
+    /// </summary>
     public void Reset()
     {
         Abandon();
@@ -80,7 +84,9 @@ public sealed partial class Pop3Session : ISession
         _loginVerdict = verdict;
     }
 
-    /// <summary>How the removal ended; call <see cref="Receive"/> afterwards. Ignored when the dialog is over.</summary>
+    /// <summary>
+    /// How the removal ended; call <see cref="Receive"/> afterwards. Ignored when the dialog is over.
+    /// </summary>
     public void Removed(bool isDurable)
     {
         if (_state == Pop3State.Updating)

@@ -22,7 +22,9 @@ internal readonly ref struct SmtpPath
     /// <summary>Local-part, at sign and domain without brackets and source route; empty for the null path.</summary>
     public ReadOnlySpan<byte> Mailbox { get; }
 
-    /// <summary>Octet position of the at sign in <see cref="Mailbox"/>, or -1 for the null path and postmaster.</summary>
+    /// <summary>
+    /// Octet position of the at sign in <see cref="Mailbox"/>, or -1 for the null path and postmaster.
+    /// </summary>
     public int AtSign { get; }
 
     /// <summary>No octet of the mailbox is above 127.</summary>
@@ -126,7 +128,9 @@ internal readonly ref struct SmtpPath
         return at < 0 ? text.Length : at;
     }
 
-    /// <summary><c>Quoted-string = DQUOTE *QcontentSMTP DQUOTE</c>; returns its length, 0 when it is malformed.</summary>
+    /// <summary>
+    /// <c>Quoted-string = DQUOTE *QcontentSMTP DQUOTE</c>; returns its length, 0 when it is malformed.
+    /// </summary>
     private static int QuotedStringSlow(ReadOnlySpan<byte> text)
     {
         for (var at = 1; at < text.Length; at++)

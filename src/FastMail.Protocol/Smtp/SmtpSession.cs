@@ -8,9 +8,9 @@ namespace FastMail.Protocol.Smtp;
 /// </summary>
 /// <remarks>
 /// Replies depend on the octets received and never on how they were cut into segments. So input that a client sends
-/// early behind EHLO or DATA is not punished as such: behind EHLO it is simply the next command, behind an accepted DATA
-/// it is content. Behind a refused DATA it would be content run as commands; its first header field ends the session
-/// (<see cref="AsciiWord.IsForeign"/>).
+/// early behind EHLO or DATA is not punished as such: behind EHLO it is simply the next command, behind an accepted
+/// DATA it is content. Behind a refused DATA it would be content run as commands; its first header field ends the
+/// session (<see cref="AsciiWord.IsForeign"/>).
 /// </remarks>
 public sealed partial class SmtpSession : ISession
 {
@@ -29,7 +29,9 @@ public sealed partial class SmtpSession : ISession
     private int _heloLength;
     private bool _isExtended;
 
-    /// <summary>Takes part in no I/O; the sink and the authenticator are entered only from this session's calls.</summary>
+    /// <summary>
+    /// Takes part in no I/O; the sink and the authenticator are entered only from this session's calls.
+    /// </summary>
     public SmtpSession(SmtpSessionOptions options, IMailSink sink, IAuthenticator authenticator)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Hostname.Length, Limits.DomainBytes);
@@ -58,7 +60,10 @@ public sealed partial class SmtpSession : ISession
     /// <summary>AUTH has succeeded.</summary>
     public bool IsAuthenticated { get; private set; }
 
-    /// <summary>Back to before the greeting. The transaction must be over: see <see cref="Abandon"/>.</summary>
+    /// <summary>
+    /// Back to before the greeting. The transaction must be over (see <see cref="Abandon"/>), and an outcome that is
+    /// still under way must have come back first, or it would be taken for one of the next dialog.
+    /// </summary>
     public void Reset()
     {
         _state = SmtpState.Connected;

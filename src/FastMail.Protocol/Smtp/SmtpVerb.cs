@@ -1,6 +1,8 @@
 namespace FastMail.Protocol.Smtp;
 
-/// <summary>Verbs in the order of RFC 5321 4.1.1, then the extensions'; as bits, so that a state admits a set.</summary>
+/// <summary>
+/// Verbs in the order of RFC 5321 4.1.1, then the extensions'; as bits, so that a state admits a set.
+/// </summary>
 [Flags]
 internal enum SmtpVerb
 {

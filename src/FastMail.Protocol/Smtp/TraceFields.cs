@@ -20,7 +20,9 @@ public readonly ref struct TraceArguments
     /// <summary>Name of the transaction, at most 32 octets.</summary>
     public ReadOnlySpan<byte> TransactionId { get; init; }
 
-    /// <summary>The forward-path when the transaction has exactly one, else empty: others are nobody's business.</summary>
+    /// <summary>
+    /// The forward-path when the transaction has exactly one, else empty: others are nobody's business.
+    /// </summary>
     public ReadOnlySpan<byte> OnlyRecipient { get; init; }
 
     /// <summary>EHLO was used.</summary>

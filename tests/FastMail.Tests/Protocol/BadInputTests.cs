@@ -217,7 +217,8 @@ public sealed class BadInputTests
 
     [Fact]
     public void One_recipient_more_than_allowed_is_put_off() =>
-        Play("RCPT-flood", "mail", @"{{1001*RCPT TO:<u@local.test>\r\n}}", Times(1000, "250") + ";452 4.5.3", closes: false, 0);
+        Play("RCPT-flood", "mail", @"{{1001*RCPT TO:<u@local.test>\r\n}}",
+            Times(1000, "250") + ";452 4.5.3", closes: false, 0);
 
     [Fact]
     public void The_eleventh_wrong_password_closes_the_session()

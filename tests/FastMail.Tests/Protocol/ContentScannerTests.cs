@@ -29,7 +29,8 @@ public sealed class ContentScannerTests
     public void Every_split_of_one_hard_text_gives_the_same()
     {
         var text = Encoding.Latin1.GetBytes(
-            "A: b\r\n\r\n..x\r\n.\r\r\n.\n" + new string('x', 50) + "\r\n..\r\n" + new string('y', 998) + "\r\n.\r\n.\r\n");
+            "A: b\r\n\r\n..x\r\n.\r\r\n.\n" + new string('x', 50) + "\r\n..\r\n"
+            + new string('y', 998) + "\r\n.\r\n.\r\n");
         for (var segment = 1; segment <= text.Length; segment++)
         {
             Assert.True(Agrees(text, segment), $"segments of {segment}");
@@ -67,7 +68,11 @@ public sealed class ContentScannerTests
         Assert.Equal(
             new ContentFacts
             {
-                WireBytes = 16, Octets = 12, HeaderWireBytes = 8, HasEndOfHeader = true, Has8Bit = false,
+                WireBytes = 16,
+                Octets = 12,
+                HeaderWireBytes = 8,
+                HasEndOfHeader = true,
+                Has8Bit = false,
                 HasLongLine = false,
             },
             scanner.Facts());
@@ -83,7 +88,11 @@ public sealed class ContentScannerTests
         Assert.Equal(
             new ContentFacts
             {
-                WireBytes = 3, Octets = 0, HeaderWireBytes = 0, HasEndOfHeader = false, Has8Bit = false,
+                WireBytes = 3,
+                Octets = 0,
+                HeaderWireBytes = 0,
+                HasEndOfHeader = false,
+                Has8Bit = false,
                 HasLongLine = false,
             },
             scanner.Facts());

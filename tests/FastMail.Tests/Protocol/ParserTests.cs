@@ -113,7 +113,8 @@ public sealed class ParserTests
             var isTailed = library.ToString().Contains('.', StringComparison.Ordinal);
             return (isTailed || written == $"[IPv6:{library}]")
                 && AddressLiteral.IsValid(text.AsSpan(0, length))
-                && AddressLiteral.TryParseIPv6(text.AsSpan(6, length - 7), read) && read.AsSpan().SequenceEqual(address);
+                && AddressLiteral.TryParseIPv6(text.AsSpan(6, length - 7), read)
+                && read.AsSpan().SequenceEqual(address);
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(1000));
     }
 
@@ -124,7 +125,8 @@ public sealed class ParserTests
         {
             var text = Encoding.ASCII.GetBytes(Convert.ToBase64String(octets));
             var decoded = new byte[octets.Length];
-            return StrictBase64.TryDecode(text, decoded, out var length) && decoded.AsSpan(0, length).SequenceEqual(octets);
+            return StrictBase64.TryDecode(text, decoded, out var length)
+                && decoded.AsSpan(0, length).SequenceEqual(octets);
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(500));
     }
 

@@ -4,7 +4,9 @@ using Xunit;
 
 namespace FastMail.Tests.Protocol;
 
-/// <summary>What a dialog in text cannot show: the lock, the removal, large maildrops, the end of connections.</summary>
+/// <summary>
+/// What a dialog in text cannot show: the lock, the removal, large maildrops, the end of connections.
+/// </summary>
 public sealed class Pop3SessionTests
 {
     private const string Login = "USER u\r\nPASS p w\r\n";
@@ -71,7 +73,8 @@ public sealed class Pop3SessionTests
     {
         var maildrop = Three();
         var session = new Pop3Session(
-            new Pop3SessionOptions { Hostname = "h"u8.ToArray(), AllowsCleartext = true }, new FakeMaildropSource(maildrop));
+            new Pop3SessionOptions { Hostname = "h"u8.ToArray(), AllowsCleartext = true },
+            new FakeMaildropSource(maildrop));
         session.Receive(Encoding.ASCII.GetBytes(Login), new byte[1024], out _, out _);
         Assert.True(session.IsWaiting);
         session.Abandon();

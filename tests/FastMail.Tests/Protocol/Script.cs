@@ -17,8 +17,11 @@ internal static class Script
 
     public static byte[] Octets(string text)
     {
-        var repeated = Repeat.Replace(text, match => string.Concat(
-            Enumerable.Repeat(match.Groups["text"].Value, int.Parse(match.Groups["n"].Value, CultureInfo.InvariantCulture))));
+        var repeated = Repeat.Replace(text, match =>
+        {
+            var times = int.Parse(match.Groups["n"].Value, CultureInfo.InvariantCulture);
+            return string.Concat(Enumerable.Repeat(match.Groups["text"].Value, times));
+        });
         var plain = Escape.Replace(repeated, match => match.Value[1] switch
         {
             'r' => "\r",

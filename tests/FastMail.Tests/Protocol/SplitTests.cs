@@ -13,7 +13,8 @@ public sealed class SplitTests
     [
         "EHLO c.test\r\n", "HELO c.test\r\n", "MAIL FROM:<a@b.test>\r\n", "MAIL FROM:<a@b.test> SIZE=5\r\n",
         "RCPT TO:<u@local.test>\r\n", "RCPT TO:<x@relay.test>\r\n", "DATA\r\n", "Hi\r\n", ".\r\n", "..x\r\n", "\r\n",
-        "RSET\r\n", "NOOP\r\n", "QUIT\r\n", "BDAT 3\r\n", "BDAT 7 LAST\r\n", "abc", ".abc\r\n", "\r", "\n", "\0", "FOO\r\n",
+        "RSET\r\n", "NOOP\r\n", "QUIT\r\n", "BDAT 3\r\n", "BDAT 7 LAST\r\n", "abc", ".abc\r\n", "\r", "\n",
+        "\0", "FOO\r\n",
         "AUTH PLAIN AGRlbW9AbG9jYWwudGVzdABzZWNyZXQ=\r\n", "AUTH LOGIN\r\n", "*\r\n", "Yg==\r\n",
         new string('x', 700), "MAIL FROM:<a@b.test>\r\nRCPT TO:<u@local.test>\r\nDATA\r\n",
         "MAIL FROM:<a@b.test>\r\nRCPT TO:<u@local.test>\r\nBDAT 4\r\na\r\n.BDAT 3 LAST\r\n\r\nb",
@@ -22,8 +23,10 @@ public sealed class SplitTests
     private static readonly string[] Pop3Pieces =
     [
         "USER u\r\n", "PASS p w\r\n", "PASS no\r\n", "USER u\r\nPASS p w\r\n", "STAT\r\n", "LIST\r\n", "UIDL\r\n",
-        "LIST 2\r\n", "RETR 1\r\n", "RETR 2\r\n", "TOP 1 0\r\n", "TOP 1 1\r\n", "TOP 2 99\r\n", "DELE 1\r\n", "DELE 3\n",
-        "RSET\r\n", "NOOP\r\n", "CAPA\r\n", "QUIT\r\n", "AUTH\r\n", "\r\n", "\r", "\n", "\0", "FOO\r\n", new string('x', 200),
+        "LIST 2\r\n", "RETR 1\r\n", "RETR 2\r\n", "TOP 1 0\r\n", "TOP 1 1\r\n", "TOP 2 99\r\n", "DELE 1\r\n",
+        "DELE 3\n",
+        "RSET\r\n", "NOOP\r\n", "CAPA\r\n", "QUIT\r\n", "AUTH\r\n", "\r\n", "\r", "\n", "\0", "FOO\r\n",
+        new string('x', 200),
     ];
 
     [Theory]
