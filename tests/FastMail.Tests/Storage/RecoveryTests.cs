@@ -53,6 +53,43 @@ public sealed class RecoveryTests
     }
 
     [Fact]
+    public void The_unproven_tail_is_written_again_and_flushed_before_anything_else()
+    {
+        using LogScene scene = new();
+        scene.Open();
+        scene.Deliver("proven", 1);
+        PendingMessage[] group = [scene.Build("unproven", 1), scene.Build("too", 1)];
+        using LogScene image = scene.CrashAfterGroup(group);
+        List<string> calls = [];
+        ScriptedDisk disk = new()
+        {
+            OnWrite = (file, offset, bytes) =>
+            {
+                if (file.EndsWith(".seg", StringComparison.Ordinal))
+                {
+                    calls.Add($"write {offset}+{bytes}");
+                }
+            },
+            Script = (call, file) =>
+            {
+                if (call == "flush" && file.EndsWith(".seg", StringComparison.Ordinal))
+                {
+                    calls.Add(call);
+                }
+
+                return 0;
+            },
+        };
+        using (MailLog.Open(image.Directory, image.Options, disk, image.Clock, new FixedRandom(), image))
+        {
+            long start = (long)group[0].Lsn - GroupMeta.TotalBytes;
+            long end = (long)group[1].Lsn + group[1].Bytes;
+            Assert.Equal(
+                [$"write {start}+{end - start}", "flush", $"write {end}+{GroupMeta.TotalBytes}", "flush"], calls);
+        }
+    }
+
+    [Fact]
     public void A_torn_body_behind_the_proof_ends_the_log()
     {
         using LogScene scene = new();

@@ -17,6 +17,9 @@ internal sealed class ScriptedDisk : IDisk
         set => Volatile.Write(ref _script, value);
     }
 
+    /// <summary>Learns of every write before it happens: file, offset, bytes.</summary>
+    public Action<string, long, long>? OnWrite { get; set; }
+
     /// <summary>Every write is cut short at an odd place, and each is interrupted first.</summary>
     public bool IsStuttering { get; set; }
 
@@ -109,6 +112,7 @@ internal sealed class ScriptedDisk : IDisk
         public int Write(ReadOnlySpan<IoVector> vectors, long offset, out long written)
         {
             written = 0;
+            disk.OnWrite?.Invoke(name, offset, vectors.ToArray().Sum(v => (long)v.Length));
             int errno = disk.Script("write", name);
             if (errno != 0 || !disk.IsStuttering)
             {
