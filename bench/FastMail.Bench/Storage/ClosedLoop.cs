@@ -18,18 +18,21 @@ internal sealed class ClosedLoop : IMailLogObserver, IDisposable
     private readonly AutoResetEvent _bell = new(false);
     private PendingAppend? _completed;
 
-    public ClosedLoop(string directory, int bodyBytes, int waiters)
+    public ClosedLoop(string directory, int bodyBytes, int waiters, long segmentBytes)
     {
         _directory = Path.Join(directory, "log-" + bodyBytes.ToString(CultureInfo.InvariantCulture));
         _waiters = waiters;
         _body = new byte[bodyBytes];
         _body.AsSpan().Fill((byte)'x');
         "\r\n.\r\n"u8.CopyTo(_body.AsSpan(bodyBytes - 5));
-        // Half the default, so that a run meets rolling and zero-filling too.
-        MailLogOptions options = new() { SegmentBytes = 128 << 20, FirstSegmentBytes = 128 << 20 };
+        MailLogOptions options = new() { SegmentBytes = segmentBytes, FirstSegmentBytes = segmentBytes };
         _log = MailLog.Open(
             _directory, options, LinuxDisk.Instance, TimeProvider.System,
             new Random(RandomNumberGenerator.GetInt32(int.MaxValue)), this);
+        while (!File.Exists(Path.Join(_directory, "log", "spare")))
+        {
+            Thread.Sleep(10); // the filling of the spare is not what is measured
+        }
     }
 
     public MailLog Log => _log;
