@@ -11,8 +11,12 @@ internal sealed class AppendQueue : IDisposable
     private readonly AutoResetEvent _bell = new(false);
     private PendingAppend? _first;
     private PendingAppend? _last;
+    private int _count;
     private bool _isAsleep;
     private bool _isClosed;
+
+    /// <summary>Records that wait; may be old news already.</summary>
+    public int Count => Volatile.Read(ref _count);
 
     /// <summary>False, and nothing happened, when the queue is closed.</summary>
     public bool TryPush(PendingAppend append)
@@ -36,6 +40,7 @@ internal sealed class AppendQueue : IDisposable
             }
 
             _last = append;
+            _count++;
             mustRing = _isAsleep;
             _isAsleep = false;
         }
@@ -102,6 +107,7 @@ internal sealed class AppendQueue : IDisposable
             last = _last;
             _first = null;
             _last = null;
+            _count = 0;
         }
     }
 

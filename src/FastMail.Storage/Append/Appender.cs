@@ -9,6 +9,9 @@ internal sealed class Appender : IDisposable
 {
     private const int IdleMilliseconds = 10; // then a bare GROUP proves the last group
 
+    // 1: records per group of 20 waiters rose from 16.2 to 19.1; 4 and 16 gained little more (AppendBench).
+    private const int IdleYields = 1;
+
     private readonly GroupWriter _writer;
     private readonly IMailLogObserver _observer;
     private readonly int _groupBytes;
@@ -22,6 +25,7 @@ internal sealed class Appender : IDisposable
     // The chain of the group: in the order of appending, whatever the outcomes.
     private PendingAppend? _doneFirst;
     private PendingAppend? _doneLast;
+    private int _lastGroupRecords;
     private long _pendingBytes;
     private volatile bool _hasFailed;
 
@@ -103,6 +107,7 @@ internal sealed class Appender : IDisposable
     {
         do
         {
+            LetOthersJoin();
             _queue.MoveTo(ref _first, ref _last);
             TakeGroup();
             if (_writer.HasRecords)
@@ -113,6 +118,22 @@ internal sealed class Appender : IDisposable
             Complete();
         }
         while (_first is not null);
+    }
+
+    /// <summary>
+    /// Those who were just answered tend to come back together: gives the processor away while the queue grows and is
+    /// shorter than the last group. Not a timer: it ends as soon as nobody new has come.
+    /// </summary>
+    private void LetOthersJoin()
+    {
+        int waiting = _queue.Count;
+        for (int idle = 0; idle < IdleYields && waiting < _lastGroupRecords && _first is null;)
+        {
+            _ = Thread.Yield();
+            int now = _queue.Count;
+            idle = now == waiting ? idle + 1 : 0;
+            waiting = now;
+        }
     }
 
     /// <summary>Moves records from the backlog into the next group until it is full or its segment is.</summary>
@@ -171,9 +192,11 @@ internal sealed class Appender : IDisposable
         }
 
         long bytes = 0;
+        _lastGroupRecords = 0;
         for (PendingAppend? done = _doneFirst; done is not null; done = done.Next)
         {
             bytes += done.Bytes;
+            _lastGroupRecords++;
             if (done.Outcome == AppendOutcome.Pending)
             {
                 done.Outcome = _hasFailed ? AppendOutcome.Failed : AppendOutcome.Durable;
