@@ -28,7 +28,9 @@ internal sealed class DataDirectory : IDisposable
 
     public string LogPath { get; }
 
-    /// <summary>Makes the directory when there is none and takes its lock, which ends with the process at the latest.</summary>
+    /// <summary>
+    /// Makes the directory when there is none and takes its lock, which ends with the process at the latest.
+    /// </summary>
     /// <exception cref="DataDirectoryInUseException">Another process holds the lock.</exception>
     /// <exception cref="IOException">The disk failed.</exception>
     public static DataDirectory Lock(IDisk disk, string directory)
@@ -73,7 +75,9 @@ internal sealed class DataDirectory : IDisposable
         return names;
     }
 
-    /// <summary>Makes the first segment, then FORMAT: a crash in between leaves a directory that is simply made anew.</summary>
+    /// <summary>
+    /// Makes the first segment, then FORMAT: a crash in between leaves a directory that is simply made anew.
+    /// </summary>
     public StoreFormat MakeStore(
         MailLogOptions options, TimeProvider clock, Random random, Action<string> notice)
     {

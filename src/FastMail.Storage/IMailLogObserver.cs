@@ -22,7 +22,9 @@ public interface IMailLogObserver
     /// <summary>Whether the disk has room for another segment. Called on the thread that prepares segments.</summary>
     void SpaceChanged(bool isLow);
 
-    /// <summary>Something an operator may want to read. Called by the opening thread or the one that prepares segments.</summary>
+    /// <summary>
+    /// Something an operator may want to read. Called by the opening thread or the one that prepares segments.
+    /// </summary>
     void Noticed(string what);
 }
 

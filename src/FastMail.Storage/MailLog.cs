@@ -69,7 +69,9 @@ public sealed class MailLog : IDisposable
         }
     }
 
-    /// <summary>An empty message to be built. It goes back by <see cref="Return"/>, also when it is never appended.</summary>
+    /// <summary>
+    /// An empty message to be built. It goes back by <see cref="Return"/>, also when it is never appended.
+    /// </summary>
     public PendingMessage RentMessage()
     {
         return _messages.Rent();

@@ -12,7 +12,9 @@ public sealed record MailLogOptions
     /// <summary>Length of a segment file, a multiple of 4096. Smaller at first, see below.</summary>
     public long SegmentBytes { get; init; } = 256L * 1024 * 1024;
 
-    /// <summary>Length of the first segment: a new store waits for this many zeros; each next is four times larger.</summary>
+    /// <summary>
+    /// Length of the first segment: a new store waits for this many zeros; each next is four times larger.
+    /// </summary>
     public long FirstSegmentBytes { get; init; } = 16L * 1024 * 1024;
 
     /// <summary>A group takes no further record beyond this; a single larger record is a group of its own.</summary>

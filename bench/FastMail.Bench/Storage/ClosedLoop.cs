@@ -37,7 +37,9 @@ internal sealed class ClosedLoop : IMailLogObserver, IDisposable
 
     public MailLog Log => _log;
 
-    /// <summary>Appends that many messages, never more than the waiters at once; answers when all are durable.</summary>
+    /// <summary>
+    /// Appends that many messages, never more than the waiters at once; answers when all are durable.
+    /// </summary>
     public void Run(int messages)
     {
         int sent = 0;

@@ -22,7 +22,9 @@ internal sealed class ChunkedBuffer(ChunkPool pool)
     /// <summary>The first chunk: the header and usually the meta.</summary>
     public Span<byte> First => _first;
 
-    /// <summary>Empties the buffer and returns the pool's chunks; the first <paramref name="length"/> octets stay.</summary>
+    /// <summary>
+    /// Empties the buffer and returns the pool's chunks; the first <paramref name="length"/> octets stay.
+    /// </summary>
     public void Reset(int length)
     {
         for (int i = 0; i < _moreCount; i++)

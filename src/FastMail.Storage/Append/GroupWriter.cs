@@ -80,7 +80,9 @@ internal sealed class GroupWriter(
         RecordBytes += record.Bytes;
     }
 
-    /// <summary>Writes and flushes the group, then enters it into the index. Answers an errno; it is never retried.</summary>
+    /// <summary>
+    /// Writes and flushes the group, then enters it into the index. Answers an errno; it is never retried.
+    /// </summary>
     public int Commit()
     {
         int errno = WriteGroup(flags: 0);

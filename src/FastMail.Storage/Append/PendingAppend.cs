@@ -12,7 +12,9 @@ public enum AppendOutcome
     /// <summary>The disk has no room for it; the log goes on. Nothing of it was written.</summary>
     NoSpace,
 
-    /// <summary>A write or flush failed, for this or before it. This log will never acknowledge anything again.</summary>
+    /// <summary>
+    /// A write or flush failed, for this or before it. This log will never acknowledge anything again.
+    /// </summary>
     Failed,
 }
 
@@ -26,7 +28,9 @@ public abstract class PendingAppend
     {
     }
 
-    /// <summary>The chain it is in: the log's queue first, then the completed group; then free for the observer.</summary>
+    /// <summary>
+    /// The chain it is in: the log's queue first, then the completed group; then free for the observer.
+    /// </summary>
     public PendingAppend? Next { get; set; }
 
     /// <summary>Set by the log before the group is handed over.</summary>
@@ -53,7 +57,9 @@ public abstract class PendingAppend
     /// <summary>Ownership passes to the log.</summary>
     internal abstract void Enqueued();
 
-    /// <summary>Fills in everything that only the appender knows, header CRC last; adds the memory to be written.</summary>
+    /// <summary>
+    /// Fills in everything that only the appender knows, header CRC last; adds the memory to be written.
+    /// </summary>
     internal abstract RecordHeader Stamp(in RecordStamp stamp, MaildropTable maildrops, VectorList vectors);
 
     /// <summary>Enters the durable record into the index; the caller holds the table's lock.</summary>

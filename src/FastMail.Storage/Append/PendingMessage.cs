@@ -5,7 +5,9 @@ namespace FastMail.Storage;
 /// <summary>What the content scanner knows of a body, octets.</summary>
 public readonly record struct BodyFacts
 {
-    /// <summary>Length as the recipient counts it: without dot-stuffing and the final <c>.CRLF</c> (RFC 1939).</summary>
+    /// <summary>
+    /// Length as the recipient counts it: without dot-stuffing and the final <c>.CRLF</c> (RFC 1939).
+    /// </summary>
     public required long Octets { get; init; }
 
     /// <summary>Length of the body's header section in wire form with the empty line that ends it.</summary>

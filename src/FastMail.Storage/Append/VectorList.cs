@@ -1,6 +1,8 @@
 namespace FastMail.Storage;
 
-/// <summary>The pieces of memory of one gathered write, in order. Owned and used by the appender alone; reused.</summary>
+/// <summary>
+/// The pieces of memory of one gathered write, in order. Owned and used by the appender alone; reused.
+/// </summary>
 internal sealed class VectorList
 {
     private IoVector[] _vectors = new IoVector[1024];

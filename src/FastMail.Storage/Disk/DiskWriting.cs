@@ -3,7 +3,9 @@ using System.Runtime.InteropServices;
 
 namespace FastMail.Storage;
 
-/// <summary>Whole writes over the short ones of <see cref="IDiskFile"/>. Stateless; called by whoever owns the file.</summary>
+/// <summary>
+/// Whole writes over the short ones of <see cref="IDiskFile"/>. Stateless; called by whoever owns the file.
+/// </summary>
 internal static unsafe class DiskWriting
 {
     /// <summary>

@@ -21,7 +21,9 @@ internal static class Errno
         return $"{Marshal.GetPInvokeErrorMessage(errno)} (errno {errno})";
     }
 
-    /// <summary>Throws unless <paramref name="errno"/> is 0; for calls of Open and of tools, never of the appender.</summary>
+    /// <summary>
+    /// Throws unless <paramref name="errno"/> is 0; for calls of Open and of tools, never of the appender.
+    /// </summary>
     /// <exception cref="IOException">With what was tried, on which path, and why it failed.</exception>
     public static void Check(int errno, string what, string path)
     {

@@ -27,7 +27,9 @@ public interface IDisk
     /// <summary>Makes the names of a directory durable.</summary>
     int SyncDirectory(string path);
 
-    /// <summary>Bytes an unprivileged process may still allocate on the file system of <paramref name="path"/>.</summary>
+    /// <summary>
+    /// Bytes an unprivileged process may still allocate on the file system of <paramref name="path"/>.
+    /// </summary>
     int FreeBytes(string path, out long bytes);
 
     /// <summary>
@@ -59,7 +61,9 @@ public interface IDiskFile : IDisposable
     /// <summary>Length in bytes.</summary>
     int Length(out long bytes);
 
-    /// <summary>Takes the exclusive lock of the file without waiting; <c>EAGAIN</c> (11) when another holds it.</summary>
+    /// <summary>
+    /// Takes the exclusive lock of the file without waiting; <c>EAGAIN</c> (11) when another holds it.
+    /// </summary>
     int TryLock();
 
     /// <summary>Sets the length to <paramref name="bytes"/>, with space allocated where the file system can.</summary>
@@ -87,7 +91,9 @@ public interface IDiskFile : IDisposable
     int Populate(nint address, long offset, long length);
 }
 
-/// <summary>One piece of memory of a gathered write; has the layout of <c>struct iovec</c>. The memory is pinned.</summary>
+/// <summary>
+/// One piece of memory of a gathered write; has the layout of <c>struct iovec</c>. The memory is pinned.
+/// </summary>
 /// <param name="Address">First byte.</param>
 /// <param name="Length">Bytes.</param>
 [StructLayout(LayoutKind.Sequential)]

@@ -121,7 +121,9 @@ public sealed unsafe class LinuxDisk : IDisk
     }
 }
 
-/// <summary>A file of <see cref="LinuxDisk"/>: one descriptor. Owned by its opener; positioned calls, any thread.</summary>
+/// <summary>
+/// A file of <see cref="LinuxDisk"/>: one descriptor. Owned by its opener; positioned calls, any thread.
+/// </summary>
 internal sealed unsafe class LinuxFile(int fd) : IDiskFile
 {
     private const int MaxVectors = 1024; // IOV_MAX
@@ -242,7 +244,9 @@ internal sealed unsafe class LinuxFile(int fd) : IDiskFile
         return errno;
     }
 
-    /// <summary>Before Linux 5.14: reading the range shows its errors as numbers and leaves it in the page cache.</summary>
+    /// <summary>
+    /// Before Linux 5.14: reading the range shows its errors as numbers and leaves it in the page cache.
+    /// </summary>
     internal int PopulateSlow(long offset, long length)
     {
         Span<byte> scratch = stackalloc byte[16 * 1024];

@@ -52,7 +52,9 @@ internal struct RecordHeader
     public const uint MagicNumber = 0x31524D46; // "FMR1"
     public const ushort Version = 1;
 
-    /// <summary>Bit of <see cref="VersionBits"/>: a reader that does not know the type may step over the record.</summary>
+    /// <summary>
+    /// Bit of <see cref="VersionBits"/>: a reader that does not know the type may step over the record.
+    /// </summary>
     public const ushort Skippable = 0x8000;
 
     /// <summary>Flag of a GROUP record: the log was closed in order right after it.</summary>

@@ -7,7 +7,8 @@ namespace FastMail.Storage;
 /// The first 4 KiB of a segment file. Everything in it is fixed when the segment gets its name. A value.
 /// </summary>
 internal readonly record struct SegmentHeader(
-    Guid StoreId, uint Generation, uint Salt, ulong BaseLsn, ulong PreviousBaseLsn, long CreatedMicros, long SegmentBytes)
+    Guid StoreId, uint Generation, uint Salt, ulong BaseLsn, ulong PreviousBaseLsn, long CreatedMicros,
+    long SegmentBytes)
 {
     /// <summary>Length of the header page; the first record stands behind it.</summary>
     public const int Bytes = 4096;
@@ -42,7 +43,9 @@ internal readonly record struct SegmentHeader(
         BinaryPrimitives.WriteUInt32LittleEndian(page[CrcOffset..], Crc32C.Extend(0, page[..Bytes]));
     }
 
-    /// <summary>False when the page is not the intact header of a segment; its content is changed by the check.</summary>
+    /// <summary>
+    /// False when the page is not the intact header of a segment; its content is changed by the check.
+    /// </summary>
     /// <exception cref="IncompatibleFormatException">It is intact, and of a later version.</exception>
     public static bool TryRead(Span<byte> page, out SegmentHeader header)
     {

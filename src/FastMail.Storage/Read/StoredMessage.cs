@@ -55,7 +55,9 @@ public readonly struct StoredMessage
     /// <summary>Number of the record.</summary>
     public ulong Seq => _header.Seq;
 
-    /// <summary>Trace fields and body in wire form, <c>CRLF.CRLF</c> at the end: what RETR sends after its +OK line.</summary>
+    /// <summary>
+    /// Trace fields and body in wire form, <c>CRLF.CRLF</c> at the end: what RETR sends after its +OK line.
+    /// </summary>
     public ReadOnlyMemory<byte> Wire { get; }
 
     /// <summary>Octets of the Return-Path field at the start of <see cref="Wire"/>: relay begins behind it.</summary>

@@ -19,7 +19,9 @@ internal sealed class Recovery(
     private bool _isClean;
 
     /// <summary>Runs the recovery; the segments are open afterwards, also when it throws.</summary>
-    /// <exception cref="DamagedLogException">Acknowledged records are missing or invalid; nothing was modified.</exception>
+    /// <exception cref="DamagedLogException">
+    /// Acknowledged records are missing or invalid; nothing was modified.
+    /// </exception>
     /// <exception cref="IncompatibleFormatException">A later program wrote here; nothing was modified.</exception>
     /// <exception cref="IOException">The disk failed.</exception>
     public LogEnd Run(IEnumerable<string> fileNames)
@@ -90,7 +92,9 @@ internal sealed class Recovery(
         }
     }
 
-    /// <summary>A segment with a successor was sealed and flushed before that came to be: all of it must be valid.</summary>
+    /// <summary>
+    /// A segment with a successor was sealed and flushed before that came to be: all of it must be valid.
+    /// </summary>
     private void ReadComplete(Segment segment)
     {
         SegmentWalk walk = new(segment, _end.Seq);

@@ -91,7 +91,9 @@ internal static class Tail
             && group.DurableLsn > segment.BaseLsn + (ulong)invalid;
     }
 
-    /// <summary>The 32-byte boundary at or before the next octet that is not 0; the segment's length when all are.</summary>
+    /// <summary>
+    /// The 32-byte boundary at or before the next octet that is not 0; the segment's length when all are.
+    /// </summary>
     private static long NextNonZero(Segment segment, long offset)
     {
         while (offset < segment.Length)

@@ -36,7 +36,9 @@ internal sealed class Segment : IDisposable
     /// <summary>The LSN right behind the segment: the base of the next one.</summary>
     public ulong EndLsn => Header.BaseLsn + (ulong)Header.SegmentBytes;
 
-    /// <summary>Offset below which records are durable and may be read; written by the appender, read by anyone.</summary>
+    /// <summary>
+    /// Offset below which records are durable and may be read; written by the appender, read by anyone.
+    /// </summary>
     public long ReadableEnd
     {
         get => Volatile.Read(ref _readableEnd);

@@ -15,7 +15,7 @@ public sealed class AllocationTests(ITestOutputHelper output)
 #else
         const int Warm = 1100; // the index array then has room for 2,048 entries
         const int Measured = 800;
-        using LogScene scene = new(options: LogScene.Small with { SegmentBytes = 64 << 20, FirstSegmentBytes = 64 << 20 });
+        using LogScene scene = new(options: LogScene.Roomy);
         MailLog log = scene.Open();
         using SemaphoreSlim done = new(0);
         long onAppender = 0;

@@ -1,11 +1,12 @@
-using System.Globalization;
 using System.Text;
 using FastMail.Storage;
 using Xunit;
 
 namespace FastMail.Tests.Storage;
 
-/// <summary>The bytes on disk. A change here is a change of the format: it needs a new version, not a new golden.</summary>
+/// <summary>
+/// The bytes on disk. A change here is a change of the format: it needs a new version, not a new golden.
+/// </summary>
 public sealed class FormatTests
 {
     [Theory]
@@ -91,7 +92,7 @@ public sealed class FormatTests
         StringBuilder text = new();
         for (; octets.Length > 0; octets = octets[Math.Min(32, octets.Length)..])
         {
-            text.Append(CultureInfo.InvariantCulture, $"{Convert.ToHexString(octets[..Math.Min(32, octets.Length)])}\n");
+            text.Append(Convert.ToHexString(octets[..Math.Min(32, octets.Length)])).Append('\n');
         }
 
         return text.ToString();

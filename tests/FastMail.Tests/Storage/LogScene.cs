@@ -31,6 +31,9 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
         PooledMessages = 16,
     };
 
+    /// <summary>One segment holds all of a longer test.</summary>
+    public static MailLogOptions Roomy { get; } = new() { SegmentBytes = 64 << 20, FirstSegmentBytes = 64 << 20 };
+
     public static MailLogOptions Small { get; } = new()
     {
         SegmentBytes = 1024 * 1024,

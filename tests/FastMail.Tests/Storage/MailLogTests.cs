@@ -123,7 +123,7 @@ public sealed class MailLogTests
     [Fact]
     public void Bodies_around_the_chunk_sizes_come_back_identical()
     {
-        using LogScene scene = new(options: LogScene.Small with { SegmentBytes = 4 << 20, FirstSegmentBytes = 4 << 20 });
+        using LogScene scene = new(options: LogScene.Roomy);
         scene.Open();
         List<string> sent = [];
         foreach (int edge in (int[])[0, 4096, 4096 + 65536, 4096 + (3 * 65536)])
@@ -272,7 +272,8 @@ public sealed class MailLogTests
         {
             for (int p = 0; p < Producers; p++)
             {
-                Assert.Equal(Enumerable.Range(0, Each).Select(i => $"{p}/{i}"), scene.Bodies((ulong)p + 1), StringComparer.Ordinal);
+                IEnumerable<string> sent = Enumerable.Range(0, Each).Select(i => $"{p}/{i}");
+                Assert.Equal(sent, scene.Bodies((ulong)p + 1), StringComparer.Ordinal);
             }
 
             Assert.Equal(Producers * Each, scene.Bodies(99).Distinct(StringComparer.Ordinal).Count());

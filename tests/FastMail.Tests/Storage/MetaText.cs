@@ -20,7 +20,8 @@ internal static class MetaText
                 MetaType.LocalRecipient => string.Create(
                     CultureInfo.InvariantCulture,
                     $"local {BinaryPrimitives.ReadUInt64LittleEndian(value)}/"
-                    + $"{BinaryPrimitives.ReadUInt64LittleEndian(value[8..])}={Encoding.Latin1.GetString(value[16..])}"),
+                    + $"{BinaryPrimitives.ReadUInt64LittleEndian(value[8..])}="
+                    + $"{Encoding.Latin1.GetString(value[16..])}"),
                 MetaType.RelayRecipient =>
                     $"relay {BinaryPrimitives.ReadUInt32LittleEndian(value)}={Encoding.Latin1.GetString(value[4..])}",
                 MetaType.TraceFacts or MetaType.HeaderWireBytes => null,

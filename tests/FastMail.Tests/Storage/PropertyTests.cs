@@ -50,7 +50,7 @@ public sealed class PropertyTests
     [Fact]
     public void The_envelope_comes_back_as_it_was_given()
     {
-        using LogScene scene = new(options: LogScene.Small with { SegmentBytes = 64 << 20, FirstSegmentBytes = 64 << 20 });
+        using LogScene scene = new(options: LogScene.Roomy);
         MailLog log = scene.Open();
         Prop.ForAll<byte[], NonEmptyArray<byte[]>, byte[]>((path, addresses, body) =>
         {
@@ -88,7 +88,8 @@ public sealed class PropertyTests
         {
             ulong[] uids = [.. numbers.Select(n => (ulong)n % 50)];
             UidRange[] ranges = UidRange.Collect(uids);
-            IEnumerable<ulong> named = ranges.SelectMany(r => Enumerable.Range(0, (int)r.Count).Select(i => r.First + (ulong)i));
+            IEnumerable<ulong> named = ranges.SelectMany(
+                r => Enumerable.Range(0, (int)r.Count).Select(i => r.First + (ulong)i));
             return named.SequenceEqual(uids.Distinct().Order());
         }).QuickCheckThrowOnFailure();
     }
@@ -125,7 +126,10 @@ public sealed class PropertyTests
                 scene.Reopen();
                 break;
             case 1 or 2:
-                ulong[] gone = [.. model.GetValueOrDefault(mailbox, []).Keys.Where(uid => (uid + (ulong)number) % 3 != 0)];
+                ulong[] gone =
+                [
+                    .. model.GetValueOrDefault(mailbox, []).Keys.Where(uid => (uid + (ulong)number) % 3 != 0),
+                ];
                 Assert.Equal(AppendOutcome.Durable, scene.Expunge(mailbox, gone));
                 foreach (ulong uid in gone)
                 {
@@ -134,7 +138,7 @@ public sealed class PropertyTests
 
                 break;
             default:
-                string body = string.Create(CultureInfo.InvariantCulture, $"{number}") + new string('b', number % 30_000);
+                string body = number.ToString(CultureInfo.InvariantCulture) + new string('b', number % 30_000);
                 scene.Deliver(body, mailbox, mailbox + 1);
                 foreach (ulong recipient in (ulong[])[mailbox, mailbox + 1])
                 {

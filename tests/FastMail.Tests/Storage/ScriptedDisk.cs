@@ -146,7 +146,8 @@ internal sealed class ScriptedDisk : IDisk
 
         public int Populate(nint address, long offset, long length)
         {
-            return disk.Script("populate", name) is var errno and not 0 ? errno : file.Populate(address, offset, length);
+            int errno = disk.Script("populate", name);
+            return errno != 0 ? errno : file.Populate(address, offset, length);
         }
 
         public void Dispose()
