@@ -28,7 +28,8 @@ public interface ISession
 
     /// <summary>
     /// Bytes of the log to send right after the replies of the last <see cref="Receive"/>; empty when there are none.
-    /// Valid until the next call.
+    /// The property changes with the next call. The bytes stay as they are until the session next wants input or is
+    /// abandoned, so that several turns can leave in one send.
     /// </summary>
     ReadOnlyMemory<byte> Body { get; }
 
