@@ -58,6 +58,28 @@ public sealed class WholePathTests
         Assert.Equal(0, LoopBytes(fixture) - before);
     }
 
+    [ReleaseFact]
+    public async Task A_connection_allocates_what_its_socket_needs_and_little_more()
+    {
+        const int Connections = 500;
+        await using ServerFixture fixture = await ServerFixture.StartAsync();
+        void ConnectAndQuit(int times)
+        {
+            for (int i = 0; i < times; i++)
+            {
+                using Socket smtp = fixture.Connect("mx");
+                Dialog.Say(smtp, "QUIT\r\n"u8, "2.0.0 Bye\r\n"u8, _buffer);
+            }
+        }
+
+        ConnectAndQuit(1000); // past tiering, and the pools are filled
+        long before = LoopBytes(fixture);
+        ConnectAndQuit(Connections);
+
+        long each = (LoopBytes(fixture) - before) / Connections;
+        Assert.InRange(each, 1, 1024); // the accepted socket, its handle and its addresses
+    }
+
     private static long LoopBytes(ServerFixture fixture)
     {
         using var probe = new AllocationProbe();
