@@ -33,7 +33,7 @@ internal sealed class LogEvents : IMailLogObserver
 
     public void Failed(int errno, string what)
     {
-        _log.LogCritical("mail log: {What} failed with errno {Errno}; nothing more is accepted", what, errno);
+        _log.LogCritical("mail log: {What}; nothing more is accepted", what); // the text names the errno
         LogFailed?.Invoke();
     }
 

@@ -65,6 +65,11 @@ internal sealed class MailReceiver : IMailSink
 
     public SmtpReply Begin(in MailArguments mail)
     {
+        if (_log.HasFailed)
+        {
+            return SmtpReply.LocalError; // what came in now could never be acknowledged
+        }
+
         if (_log.IsSpaceLow || _intake.IsFull(mail.DeclaredSize))
         {
             return SmtpReply.InsufficientStorage;
