@@ -210,9 +210,10 @@ public sealed class SmtpRunTests : IDisposable
     {
         using var server = new FakeMailServer();
         _ = AllocatedBySending(server, 200);
-        long few = AllocatedBySending(server, 200);
-        long many = AllocatedBySending(server, 2000);
-        Assert.InRange(many - few, -1024, 1024); // not one octet for each of 1,800 messages
+        // The least of five: what the runtime allocates while it compiles is not ours.
+        long few = Enumerable.Range(0, 5).Min(_ => AllocatedBySending(server, 200));
+        long many = Enumerable.Range(0, 5).Min(_ => AllocatedBySending(server, 2000));
+        Assert.True(many - few <= 1024, $"{many - few} octets for 1,800 messages more");
     }
 
     [Fact]

@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using System.Text;
 using FastMail.Protocol.Smtp;
 using Xunit;
@@ -78,8 +77,7 @@ public sealed class DialogTests
         dialog.Check(rig);
     }
 
-    private static string Folder([CallerFilePath] string here = "") =>
-        Path.Combine(Path.GetDirectoryName(here)!, "Dialogs");
+    private static string Folder() => Path.Combine(AppContext.BaseDirectory, "Protocol", "Dialogs");
 
     private sealed record Turn(byte[] Client, string Server);
 
