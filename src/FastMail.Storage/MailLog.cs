@@ -28,6 +28,9 @@ public sealed class MailLog : IDisposable
     /// <summary>Bytes appended and not yet completed.</summary>
     public long PendingBytes => _parts.Appender.PendingBytes;
 
+    /// <summary>The next segment is ready and the maker of segments at rest; tests script the disk only then.</summary>
+    internal bool HasSpare => _parts.Spares.HasSpare;
+
     /// <summary>Counters.</summary>
     public LogStatistics Statistics => _parts.Writer.Statistics;
 

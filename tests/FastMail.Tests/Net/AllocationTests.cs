@@ -5,23 +5,13 @@ using Xunit.Abstractions;
 
 namespace FastMail.Tests.Net;
 
-/// <summary>Alone, so that no other loop's work runs on the poll thread meanwhile.</summary>
-[CollectionDefinition(nameof(AllocationTests), DisableParallelization = true)]
-public sealed class AloneOnTheThread;
-
 /// <summary>What the loop thread allocates once it is warm. Optimised builds only: others allocate where those do not.</summary>
-[Collection(nameof(AllocationTests))]
+[Collection(nameof(Allocations))]
 public sealed class AllocationTests(ITestOutputHelper output)
 {
-    [Fact]
+    [ReleaseFact]
     public void A_warm_turn_allocates_nothing_on_the_loop_thread()
     {
-        if (IsDebugBuild())
-        {
-            output.WriteLine("SKIPPED: a debug build allocates where an optimised one does not.");
-            return;
-        }
-
         EventLoopOptions options = new()
         {
             Failed = (_, exception) => output.WriteLine(exception.ToString()),
@@ -32,33 +22,7 @@ public sealed class AllocationTests(ITestOutputHelper output)
         using LineClient client = new(listener.LocalEndPoint);
         using AllocatedBytes allocated = new();
         Exchange(client, 2000);
-        Assert.Equal(0, LeastOfManyWindows(loop, client, allocated));
-    }
-
-    /// <summary>
-    /// The poll thread of an inline run serves the test host's own sockets too, and those allocate now and then. What a
-    /// turn allocates is in every window; so one window of 500 turns without an octet is the proof.
-    /// </summary>
-    private static long LeastOfManyWindows(EventLoop loop, LineClient client, AllocatedBytes allocated)
-    {
-        long least = long.MaxValue;
-        for (int window = 0; window < 20 && least > 0; window++)
-        {
-            long before = allocated.Ask(loop);
-            Exchange(client, 500);
-            least = Math.Min(least, allocated.Ask(loop) - before);
-        }
-
-        return least;
-    }
-
-    private static bool IsDebugBuild()
-    {
-#if DEBUG
-        return true;
-#else
-        return false;
-#endif
+        Assert.Equal(0, Allocations.Least(20, () => allocated.Ask(loop), () => Exchange(client, 500)));
     }
 
     /// <summary>A turn each; every hundredth line comes in two halves, so a slab is kept and compacted too.</summary>

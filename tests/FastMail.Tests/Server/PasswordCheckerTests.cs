@@ -58,11 +58,10 @@ public sealed class PasswordCheckerTests : IDisposable
     [Fact]
     public void A_flood_of_logins_is_turned_away_when_the_queue_is_full()
     {
-        using var done = new BlockingCollection<PasswordCheck>();
         int taken = 0, refused = 0;
         for (int i = 0; i < 1000; i++) // unknown names cost the full hash, so the workers cannot keep up
         {
-            if (_checker.TryBegin(new PasswordCheck(done.Add), "nobody@x.test"u8, "guess"u8))
+            if (_checker.TryBegin(new PasswordCheck(_ => { }), "nobody@x.test"u8, "guess"u8))
             {
                 taken++;
             }

@@ -83,6 +83,8 @@ public sealed class FaultTests
         {
             if (delivered == 9)
             {
+                // The maker of spare segments must be at rest, or the error would be its own.
+                Assert.True(SpinWait.SpinUntil(() => scene.Log!.HasSpare, TimeSpan.FromSeconds(60)));
                 // The tenth does not fit any more: SEAL, then header, rename and directory of the next segment.
                 disk.Script = (name, file) => name == call && !file.EndsWith(".tmp", StringComparison.Ordinal)
                     ? Eio
@@ -216,7 +218,9 @@ public sealed class FaultTests
             file.SetLength(8192);
         }
 
-        Assert.Equal(ReadStatus.Unavailable, log.TryRead(lsn, out _));
+        // Damaged when the proof of the last group came behind the cut: it makes the file long again, with a hole.
+        ReadStatus status = log.TryRead(lsn, out _);
+        Assert.True(status is ReadStatus.Unavailable or ReadStatus.Damaged, status.ToString());
     }
 
     [Fact]

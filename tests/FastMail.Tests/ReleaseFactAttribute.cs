@@ -1,6 +1,6 @@
 using Xunit;
 
-namespace FastMail.Tests.Server;
+namespace FastMail.Tests;
 
 /// <summary>A test that means something only in an optimised build; elsewhere it is skipped, aloud.</summary>
 internal sealed class ReleaseFactAttribute : FactAttribute
