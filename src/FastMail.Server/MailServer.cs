@@ -91,6 +91,7 @@ internal sealed class MailServer : IAsyncDisposable
 
     private void Start(ServeOptions options, TimeProvider clock)
     {
+        AccountStore.MakeDirectory(options.DataDirectory);
         // The seed is secret: the salts that the log draws from it keep stale bytes from passing for records.
         var random = new Random(RandomNumberGenerator.GetInt32(int.MaxValue));
         MailLog mailLog = Own(MailLog.Open(

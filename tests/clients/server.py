@@ -45,6 +45,7 @@ class Server:
     def start(self, wait=20.0):
         """Starts and waits for the ready line; self.ready_seconds tells how long it took."""
         began = time.monotonic()
+        os.makedirs(os.path.dirname(self.data), exist_ok=True)  # for the log beside it; fastmail makes its own
         self.stderr = open(os.path.join(os.path.dirname(self.data), "stderr.log"), "ab")
         self.process = subprocess.Popen(
             [*program(), "serve", "--data", self.data, "--hostname", "mx.local.test", "--mx", "127.0.0.1:0",

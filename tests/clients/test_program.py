@@ -1,6 +1,7 @@
 """The program itself: its verbs, its help, its exit codes, its signals."""
 
 import json
+import os
 import smtplib
 import socket
 import threading
@@ -38,6 +39,17 @@ def test_wrong_options_exit_64_and_say_what_is_wrong(folder):
         assert result.returncode == 64, (words, result)
         assert told in result.stderr and "--help" in result.stderr, (words, result.stderr)
         assert not result.stdout, (words, result.stdout)
+
+
+def test_a_data_directory_is_made_on_demand_and_missing_accounts_are_told(folder):
+    assert run("account", "list", "--data", folder + "/no/where").returncode == 66
+    assert not os.path.exists(folder + "/no")
+    with Server(folder + "/deep/data", accounts=()) as server:
+        assert dialog(server.ports["mx"], b"QUIT\r\n").startswith(b"220 ")
+        assert os.stat(server.data).st_mode & 0o077 == 0, "mail is for its owner's eyes only"
+    with open(folder + "/file", "w", encoding="utf-8"):
+        result = run("serve", "--data", folder + "/file", "--mx", "127.0.0.1:0", "--submission", "none", "--pop3", "none")
+        assert result.returncode == 74 and folder + "/file" in result.stderr, result
 
 
 def test_a_second_server_on_the_same_directory_exits_at_once(folder):

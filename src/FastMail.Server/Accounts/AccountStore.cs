@@ -21,7 +21,7 @@ internal sealed class AccountStore : IDisposable
     /// <summary>Opens the store and makes it when it is missing. Throws <see cref="SqliteException"/>.</summary>
     public static AccountStore Open(string dataDirectory)
     {
-        Directory.CreateDirectory(dataDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        MakeDirectory(dataDirectory);
         string path = Path.Combine(dataDirectory, FileName);
         var connection = new SqliteConnection(new SqliteConnectionStringBuilder
         {
@@ -59,6 +59,10 @@ internal sealed class AccountStore : IDisposable
             throw;
         }
     }
+
+    /// <summary>A data directory with everything above it, for its owner's eyes only.</summary>
+    public static void MakeDirectory(string path) =>
+        Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
 
     /// <summary>True when no account was ever added.</summary>
     public bool IsPristine => Convert.ToInt64(Scalar("SELECT COUNT(*) FROM sqlite_sequence WHERE name = 'accounts'")) == 0;

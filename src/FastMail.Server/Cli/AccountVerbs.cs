@@ -46,7 +46,7 @@ internal sealed class AccountVerbs
             _address,
             _passwordStdin,
         };
-        add.SetAction(parsed => Run(parsed, Add));
+        add.SetAction(parsed => Run(parsed, Add, mayMake: true));
         var list = new Command("list", "Lists the accounts, oldest first.") { _json };
         list.SetAction(parsed => Run(parsed, List));
         var passwd = new Command("passwd", "Gives an account a new password.") { _address, _passwordStdin };
@@ -62,9 +62,14 @@ internal sealed class AccountVerbs
         return new Command("account", "Adds, lists, changes and removes accounts.") { add, list, passwd, remove };
     }
 
-    private int Run(ParseResult parsed, Func<ParseResult, AccountStore, int> verb)
+    private int Run(ParseResult parsed, Func<ParseResult, AccountStore, int> verb, bool mayMake = false)
     {
         string directory = Path.GetFullPath(parsed.GetRequiredValue(_data));
+        if (!mayMake && !File.Exists(Path.Combine(directory, AccountStore.FileName)))
+        {
+            return Fail(ExitCode.NoInput, $"{directory} holds no accounts; --data names the data directory");
+        }
+
         try
         {
             using AccountStore store = AccountStore.Open(directory);

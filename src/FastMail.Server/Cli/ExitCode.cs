@@ -11,6 +11,9 @@ internal static class ExitCode
     /// <summary>EX_DATAERR: the data given or stored is wrong.</summary>
     public const int DataError = 65;
 
+    /// <summary>EX_NOINPUT: what should be read is not there.</summary>
+    public const int NoInput = 66;
+
     /// <summary>EX_NOUSER: no such account.</summary>
     public const int NoUser = 67;
 
