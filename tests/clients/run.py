@@ -5,7 +5,8 @@
   tests/clients/run.py kill mixed  those whose file or name holds one of the words
 
 A test that cannot run here raises Skip with the reason, which is printed. The last line counts.
-FASTMAIL names another program than the Release build, KILL_CYCLES and MIXED_MESSAGES lengthen the long tests.
+FASTMAIL names another program than the Release build; KILL_CYCLES, POWER_CYCLES and MIXED_MESSAGES lengthen the long
+tests.
 """
 
 import glob

@@ -31,26 +31,42 @@ def add_account(data, address=USER, password=PASSWORD):
     assert result.returncode == 0, result.stderr
 
 
+class NotReady(AssertionError):
+    """The program ended before its ready line; code is its exit code."""
+
+    def __init__(self, code, log):
+        super().__init__(f"ended before it was ready, code {code}: {log[-2000:]}")
+        self.code = code
+
+
 class Server:
     """A running server on free ports of 127.0.0.1; use as a context manager, which stops it in the end."""
 
-    def __init__(self, data, *options, accounts=(USER,)):
+    def __init__(self, data, *options, accounts=(USER,), library_path=None):
         self.data = data
         self.options = options
+        self.library_path = library_path
         for address in accounts:
             add_account(data, address)
         self.process = None
         self.start()
 
-    def start(self, wait=20.0):
-        """Starts and waits for the ready line; self.ready_seconds tells how long it took."""
-        began = time.monotonic()
+    def launch(self):
+        """Starts the process and does not wait for it."""
+        environment = dict(os.environ)
+        if self.library_path is not None:
+            environment["LD_LIBRARY_PATH"] = self.library_path
         os.makedirs(os.path.dirname(self.data), exist_ok=True)  # for the log beside it; fastmail makes its own
         self.stderr = open(os.path.join(os.path.dirname(self.data), "stderr.log"), "ab")
         self.process = subprocess.Popen(
             [*program(), "serve", "--data", self.data, "--hostname", "mx.local.test", "--mx", "127.0.0.1:0",
              "--submission", "127.0.0.1:0", "--pop3", "127.0.0.1:0", *self.options],
-            stdout=subprocess.PIPE, stderr=self.stderr, stdin=subprocess.DEVNULL)
+            stdout=subprocess.PIPE, stderr=self.stderr, stdin=subprocess.DEVNULL, env=environment)
+
+    def start(self, wait=20.0):
+        """Starts and waits for the ready line; self.ready_seconds tells how long it took."""
+        began = time.monotonic()
+        self.launch()
         line = b""
         while not line.endswith(b"\n"):
             left = began + wait - time.monotonic()
@@ -58,7 +74,7 @@ class Server:
                 raise AssertionError(f"not ready after {wait} s")
             chunk = os.read(self.process.stdout.fileno(), 4096)
             if not chunk:
-                raise AssertionError(f"ended before it was ready, code {self.process.wait()}: {self.log()[-2000:]}")
+                raise NotReady(self.process.wait(), self.log())
             line += chunk
         self.ready_seconds = time.monotonic() - began
         self.ready_line = line.decode().strip()
