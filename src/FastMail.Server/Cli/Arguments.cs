@@ -69,6 +69,17 @@ internal static class Arguments
         return isValid ? text : throw new FormatException($"'{text}' is not a host name, e.g. mail.example.org.");
     }
 
+    /// <summary>A position in the log: decimal, or 0x and hexadecimal as the tools print it.</summary>
+    public static ulong Position(string text)
+    {
+        bool isHex = text.StartsWith("0x", StringComparison.OrdinalIgnoreCase);
+        return ulong.TryParse(
+            text.AsSpan(isHex ? 2 : 0), isHex ? NumberStyles.AllowHexSpecifier : NumberStyles.None,
+            CultureInfo.InvariantCulture, out ulong lsn)
+            ? lsn
+            : throw new FormatException($"'{text}' is not a position, e.g. 0x1000.");
+    }
+
     private static ByteSize Bytes(string text, long least, long most)
     {
         (string Suffix, int Shift)[] units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0)];

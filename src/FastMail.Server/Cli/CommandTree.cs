@@ -21,7 +21,7 @@ internal static class CommandTree
             Without a verb it serves: SMTP on 127.0.0.1:2525 (mx) and :2587 (submission), POP3 on :2110, mail in
             ./fastmail-data. The first start makes the account demo@localhost and prints its password once.
 
-            Exit codes are those of sysexits.h: 0 ok, 64 wrong usage, 65 wrong data, 66 no data there,
+            Exit codes are those of sysexits.h: 0 ok, 64 wrong usage, 65 wrong or damaged data, 66 no data there,
             67 no such account, 73 exists already, 74 input/output error, 75 data directory in use, 78 wrong
             configuration.
             """)
@@ -30,6 +30,7 @@ internal static class CommandTree
         };
         root.Add(serve.Build("serve"));
         root.Add(new AccountVerbs(data).Build());
+        root.Add(new LogVerbs(data).Build());
         serve.Equip(root);
         return root;
     }

@@ -137,10 +137,12 @@ public sealed class PendingExpunge : PendingAppend
 }
 
 /// <summary>Consecutive unique-ids. A value.</summary>
-internal readonly record struct UidRange(ulong First, ulong Count)
+/// <param name="First">The lowest.</param>
+/// <param name="Count">How many.</param>
+public readonly record struct UidRange(ulong First, ulong Count)
 {
     /// <summary>The same unique-ids, ascending, as few ranges as possible.</summary>
-    public static UidRange[] Collect(ReadOnlySpan<ulong> uids)
+    internal static UidRange[] Collect(ReadOnlySpan<ulong> uids)
     {
         ulong[] sorted = uids.ToArray();
         Array.Sort(sorted);
@@ -165,13 +167,13 @@ internal readonly record struct UidRange(ulong First, ulong Count)
         return [.. ranges];
     }
 
-    public static UidRange Read(ReadOnlySpan<byte> source)
+    internal static UidRange Read(ReadOnlySpan<byte> source)
     {
         return new UidRange(
             BinaryPrimitives.ReadUInt64LittleEndian(source), BinaryPrimitives.ReadUInt64LittleEndian(source[8..]));
     }
 
-    public void Write(Span<byte> destination)
+    internal void Write(Span<byte> destination)
     {
         BinaryPrimitives.WriteUInt64LittleEndian(destination, First);
         BinaryPrimitives.WriteUInt64LittleEndian(destination[8..], Count);

@@ -11,15 +11,15 @@ namespace FastMail.Storage;
 /// <param name="RecordCount">Records of the group, this one not counted.</param>
 /// <param name="RecordBytes">Their length.</param>
 /// <param name="DurableLsn">Everything below was flushed, and the flush had succeeded, when this was written.</param>
-internal readonly record struct GroupMeta(
+public readonly record struct GroupMeta(
     ulong GroupNo, ulong FirstLsn, uint RecordCount, ulong RecordBytes, ulong DurableLsn)
 {
-    public const int Bytes = 36;
+    internal const int Bytes = 36;
 
     /// <summary>Length of a GROUP record.</summary>
-    public const int TotalBytes = 128;
+    internal const int TotalBytes = 128;
 
-    public void Write(Span<byte> destination)
+    internal void Write(Span<byte> destination)
     {
         BinaryPrimitives.WriteUInt64LittleEndian(destination, GroupNo);
         BinaryPrimitives.WriteUInt64LittleEndian(destination[8..], FirstLsn);
@@ -28,7 +28,7 @@ internal readonly record struct GroupMeta(
         BinaryPrimitives.WriteUInt64LittleEndian(destination[28..], DurableLsn);
     }
 
-    public static bool TryRead(ReadOnlySpan<byte> meta, out GroupMeta group)
+    internal static bool TryRead(ReadOnlySpan<byte> meta, out GroupMeta group)
     {
         if (meta.Length != Bytes)
         {

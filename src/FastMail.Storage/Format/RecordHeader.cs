@@ -3,17 +3,36 @@ using System.Runtime.InteropServices;
 namespace FastMail.Storage;
 
 /// <summary>What a record is. The numbers are on disk and never change.</summary>
-internal enum RecordType : byte
+public enum RecordType : byte
 {
+    /// <summary>A message: envelope, trace fields and body.</summary>
     Message = 1,
-    Link = 2, // reserved: another maildrop's reference to a message
+
+    /// <summary>Reserved: another maildrop's reference to a message.</summary>
+    Link = 2,
+
+    /// <summary>The removal of messages from one maildrop.</summary>
     Expunge = 3,
-    QueueState = 4, // reserved: progress of a relay recipient
-    Account = 5, // reserved
-    Move = 6, // reserved: compaction
-    Checkpoint = 7, // reserved
+
+    /// <summary>Reserved: progress of a relay recipient.</summary>
+    QueueState = 4,
+
+    /// <summary>Reserved.</summary>
+    Account = 5,
+
+    /// <summary>Reserved: compaction.</summary>
+    Move = 6,
+
+    /// <summary>Reserved.</summary>
+    Checkpoint = 7,
+
+    /// <summary>Opens a group commit, or stands alone as the proof of the group before it.</summary>
     Group = 8,
+
+    /// <summary>Ends a full segment.</summary>
     Seal = 9,
+
+    /// <summary>Filler.</summary>
     Pad = 10,
 }
 

@@ -1,0 +1,177 @@
+using System.CommandLine;
+using FastMail.Storage;
+
+namespace FastMail.Server.Cli;
+
+/// <summary>
+/// <c>fastmail log verify|stat|dump</c>: looks at the mail log of a data directory that no server has open, and
+/// changes nothing.
+/// </summary>
+internal sealed class LogVerbs
+{
+    private readonly Option<string> _data;
+    private readonly Option<bool> _json = new("--json") { Description = "Print one JSON object." };
+    private readonly Option<bool> _jsonLines = new("--json") { Description = "Print one JSON object per line." };
+
+    private readonly Option<ulong> _from = CommandTree.Parsed(
+        "--from", "LSN", "Begin at this position, decimal or 0x and hexadecimal.", "0", Arguments.Position);
+
+    private readonly Option<ulong?> _limit = new("--limit")
+    {
+        Description = "End after so many records.",
+        HelpName = "N",
+    };
+
+    public LogVerbs(Option<string> data) => _data = data;
+
+    public Command Build()
+    {
+        var verify = new Command("verify", """
+            Checks every record: header, envelope and body by their checksums, addresses, numbers, ends of segments.
+
+            Prints one line per problem and a summary. Exits with 0 when nothing acknowledged is damaged, and with 65
+            otherwise. A torn tail, which any crash may leave, is told and is no damage.
+            """)
+        {
+            _json,
+        };
+        verify.SetAction(parsed => Run(parsed, Verify));
+        var stat = new Command("stat", """
+            Counts segments, records by type, live and dead messages, mailboxes. Bodies are not checked.
+            """)
+        {
+            _json,
+        };
+        stat.SetAction(parsed => Run(parsed, Stat));
+        var dump = new Command("dump", """
+            Prints one line per record: position, number, time, type, length and what the record says.
+            Exits with 65 when it came across damage.
+            """)
+        {
+            _from,
+            _limit,
+            _jsonLines,
+        };
+        dump.SetAction(parsed => Run(parsed, Dump));
+        return new Command("log", """
+            Looks at the mail log of a data directory that no server has open, and changes nothing.
+            While a server has it, each verb exits with 75.
+            """)
+        {
+            verify,
+            stat,
+            dump,
+        };
+    }
+
+    private int Run(ParseResult parsed, Func<ParseResult, LogInspector, int> verb)
+    {
+        try
+        {
+            using LogInspector log = LogInspector.Open(parsed.GetRequiredValue(_data));
+            return verb(parsed, log);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Console.Error.WriteLine($"fastmail: {e.Message}");
+            return e switch
+            {
+                FileNotFoundException => ExitCode.NoInput,
+                DataDirectoryInUseException => ExitCode.TemporaryFailure,
+                IncompatibleFormatException => ExitCode.Configuration,
+                DamagedLogException => ExitCode.DataError,
+                _ => ExitCode.IoError,
+            };
+        }
+    }
+
+    private int Verify(ParseResult parsed, LogInspector log)
+    {
+        bool isJson = parsed.GetValue(_json);
+        List<LogProblem> problems = [];
+        LogTally tally = Tally(log, checkBodies: true, problem =>
+        {
+            problems.Add(problem);
+            if (!isJson)
+            {
+                Console.Out.WriteLine(RecordText.Of(problem));
+            }
+        });
+        if (isJson)
+        {
+            LogJson.Print(json => LogJson.WriteVerdict(json, log, tally, problems));
+        }
+        else
+        {
+            string missing = tally.MissingRecords > 0 ? $", {tally.MissingRecords} records missing" : "";
+            string verdict = tally.Damages == 0 ? "no damage" : $"{tally.Damages} problems{missing}";
+            Console.Out.WriteLine(
+                $"{verdict}: {tally.Records.Number} records in {log.Segments} segments, {log.TotalBytes} bytes");
+        }
+
+        return CodeOf(tally);
+    }
+
+    private int Stat(ParseResult parsed, LogInspector log)
+    {
+        LogTally tally = Tally(log, checkBodies: false, _ => { });
+        if (parsed.GetValue(_json))
+        {
+            LogJson.Print(json => LogJson.WriteStatistics(json, log, tally));
+        }
+        else
+        {
+            Console.Out.Write(RecordText.Of(log, tally));
+        }
+
+        if (tally.Damages > 0)
+        {
+            Console.Error.WriteLine(
+                $"fastmail: the log is damaged in {tally.Damages} places; fastmail log verify tells where");
+        }
+
+        return CodeOf(tally);
+    }
+
+    private int Dump(ParseResult parsed, LogInspector log)
+    {
+        bool isJson = parsed.GetValue(_jsonLines);
+        ulong left = parsed.GetValue(_limit) ?? ulong.MaxValue;
+        bool isDamaged = false;
+        using var output = new StreamWriter(Console.OpenStandardOutput(), bufferSize: 64 * 1024);
+        foreach (LogFinding finding in log.Read(parsed.GetValue(_from), checkBodies: true))
+        {
+            if (finding is LogRecord && left-- == 0)
+            {
+                break;
+            }
+
+            isDamaged |= finding is LogProblem { IsDamage: true };
+            output.Write(isJson ? LogJson.Line(finding) : RecordText.Of(finding));
+            output.Write('\n');
+        }
+
+        return isDamaged ? ExitCode.DataError : ExitCode.Ok;
+    }
+
+    private static LogTally Tally(LogInspector log, bool checkBodies, Action<LogProblem> onProblem)
+    {
+        LogTally tally = new();
+        using var progress = new ProgressLine(log.TotalBytes, TimeProvider.System);
+        foreach (LogFinding finding in log.Read(checkBodies: checkBodies))
+        {
+            tally.Add(finding);
+            if (finding is LogProblem problem)
+            {
+                progress.Clear();
+                onProblem(problem);
+            }
+
+            progress.Report(log.ReadBytes + finding.Offset);
+        }
+
+        return tally;
+    }
+
+    private static int CodeOf(LogTally tally) => tally.Damages > 0 ? ExitCode.DataError : ExitCode.Ok;
+}

@@ -1,0 +1,140 @@
+using System.Globalization;
+using System.Text;
+using FastMail.Storage;
+
+namespace FastMail.Server.Cli;
+
+/// <summary>Findings of a log inspection for people, one line each. Stateless.</summary>
+internal static class RecordText
+{
+    public static string Of(LogFinding finding) => finding switch
+    {
+        LogProblem problem => Of(problem),
+        LogRecord record => Of(record),
+        _ => throw new ArgumentException("neither record nor problem", nameof(finding)),
+    };
+
+    public static string Of(LogProblem problem) =>
+        $"{(problem.IsDamage ? "damaged" : "torn")} {problem.Path} offset {problem.Offset} lsn 0x{problem.Lsn:x} "
+        + $"bytes {problem.Bytes} {KindOf(problem.Kind)}: {problem.Text}";
+
+    public static string Of(LogInspector log, LogTally tally)
+    {
+        var text = new StringBuilder();
+        text.Append($"segments       {log.Segments,14} {log.TotalBytes,16} bytes\n");
+        text.Append($"records        {tally.Records.Number,14} {tally.Records.Bytes,16} bytes\n");
+        foreach ((RecordType type, LogCount count) in tally.Types)
+        {
+            text.Append($"  {TypeOf(type),-13}{count.Number,14} {count.Bytes,16} bytes\n");
+        }
+
+        text.Append($"live messages  {tally.Live.Number,14} {tally.Live.Bytes,16} bytes\n");
+        text.Append($"dead messages  {tally.Dead.Number,14} {tally.Dead.Bytes,16} bytes\n");
+        text.Append($"mailboxes      {tally.Mailboxes,14} {tally.FilledMailboxes,16} with mail\n");
+        text.Append($"seq            {tally.FirstSeq} to {tally.LastSeq}\n");
+        text.Append($"lsn            0x{tally.FirstLsn:x} to 0x{tally.EndLsn:x}\n");
+        string end = tally.TornBytes > 0 ? $"a torn tail of {tally.TornBytes} bytes, never acknowledged"
+            : tally.IsClean ? "closed in order" : "not closed in order";
+        text.Append($"end            {end}\n");
+        return text.ToString();
+    }
+
+    public static string TypeOf(RecordType type) =>
+        Enum.IsDefined(type) ? type.ToString().ToLowerInvariant() : ((int)type).ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>The kind's name as it is everywhere outside the program, e.g. <c>torn-tail</c>.</summary>
+    public static string KindOf(LogProblemKind kind)
+    {
+        var text = new StringBuilder();
+        foreach (char c in kind.ToString())
+        {
+            text.Append(char.IsAsciiLetterUpper(c) && text.Length > 0 ? "-" : "").Append(char.ToLowerInvariant(c));
+        }
+
+        return text.ToString();
+    }
+
+    public static string TimeOf(LogRecord record) =>
+        DateTime.UnixEpoch.AddMicroseconds(record.TimestampMicros)
+            .ToString("yyyy-MM-ddTHH:mm:ss.ffffffZ", CultureInfo.InvariantCulture);
+
+    private static string Of(LogRecord record)
+    {
+        var text = new StringBuilder();
+        text.Append($"0x{record.Lsn:x16} {record.Seq} {TimeOf(record)} {TypeOf(record.Type)} {record.Bytes}");
+        switch (record.Type)
+        {
+            case RecordType.Message:
+                AppendMessage(text, record);
+                break;
+            case RecordType.Expunge:
+                AppendExpunge(text, record);
+                break;
+            case RecordType.Group when record.TryReadGroup(out GroupMeta group):
+                text.Append($" group={group.GroupNo} records={group.RecordCount} durable=0x{group.DurableLsn:x}");
+                text.Append(record.IsCleanEnd ? " clean-end" : "");
+                break;
+        }
+
+        return text.ToString();
+    }
+
+    private static void AppendMessage(StringBuilder text, LogRecord record)
+    {
+        text.Append($" octets={record.Octets} trace={record.TraceBytes} body={record.BodyBytes}");
+        text.Append(" from=<").Append(Shown(record.ReadText(MetaType.ReversePath) ?? "")).Append('>');
+        foreach (LogRecipient to in record.ReadRecipients())
+        {
+            text.Append(" to=<").Append(Shown(to.Address)).Append('>');
+            text.Append(to.MailboxId is { } mailboxId ? $"({mailboxId}/{to.Uid})" : "(relay)");
+        }
+
+        (string Name, MetaType Type)[] fields =
+        [
+            ("id", MetaType.TransactionId), ("client", MetaType.ClientAddress), ("helo", MetaType.Helo),
+            ("auth", MetaType.AuthIdentity),
+        ];
+        foreach ((string name, MetaType type) in fields)
+        {
+            if (record.ReadText(type) is { } value)
+            {
+                text.Append($" {name}=").Append(Shown(value));
+            }
+        }
+
+        if (record.MessageFlags != MessageFlags.None)
+        {
+            text.Append($" flags={string.Join(',', LogJson.NamesOf(record.MessageFlags))}");
+        }
+    }
+
+    private static void AppendExpunge(StringBuilder text, LogRecord record)
+    {
+        List<UidRange> ranges = [];
+        if (record.TryReadExpunge(out ulong mailboxId, out ExpungeReason reason, ranges))
+        {
+            IEnumerable<string> uids =
+                ranges.Select(r => r.Count == 1 ? $"{r.First}" : $"{r.First}-{r.First + r.Count - 1}");
+            text.Append($" mailbox={mailboxId} uids={string.Join(',', uids)} reason={LogJson.NameOf(reason)}");
+        }
+    }
+
+    /// <summary>What a stranger sent, so that it can neither break the line nor drive the terminal.</summary>
+    private static string Shown(string value)
+    {
+        if (!value.AsSpan().ContainsAnyExceptInRange('!', '~'))
+        {
+            return value;
+        }
+
+        var text = new StringBuilder();
+        foreach (char c in value)
+        {
+            bool isPlain = c > ' ' && !char.IsControl(c) && CharUnicodeInfo.GetUnicodeCategory(c)
+                is not (UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
+            text.Append(isPlain ? c.ToString() : $"\\u{(int)c:x4}");
+        }
+
+        return text.ToString();
+    }
+}

@@ -1,0 +1,151 @@
+namespace FastMail.Storage;
+
+/// <summary>
+/// Reads the mail log of a data directory that no server has open, record by record and across damage, and changes
+/// nothing: files are opened for reading only. It holds the directory's lock, so that no server begins to write
+/// meanwhile. Owned by its caller; one thread at a time.
+/// </summary>
+public sealed class LogInspector : IDisposable
+{
+    private const string LockName = "LOCK";
+
+    private readonly string _directory;
+    private readonly StoreFormat _format;
+    private readonly IDiskFile? _lock;
+    private readonly List<string> _names;
+
+    private LogInspector(string directory, StoreFormat format, IDiskFile? locked, List<string> names)
+    {
+        _directory = directory;
+        _format = format;
+        _lock = locked;
+        _names = names;
+    }
+
+    /// <summary>Segment files.</summary>
+    public int Segments => _names.Count;
+
+    /// <summary>Their length together, octets.</summary>
+    public long TotalBytes { get; private set; }
+
+    /// <summary>Length of the segment files that a <see cref="Read"/> has finished with, octets.</summary>
+    public long ReadBytes { get; private set; }
+
+    /// <summary>Opens the log of a data directory for looking at it.</summary>
+    /// <exception cref="FileNotFoundException">There is no mail log.</exception>
+    /// <exception cref="DataDirectoryInUseException">A server has it open.</exception>
+    /// <exception cref="IncompatibleFormatException">It needs a newer program.</exception>
+    /// <exception cref="DamagedLogException">Its FORMAT file is damaged, without which nothing can be told.</exception>
+    /// <exception cref="IOException">The disk failed.</exception>
+    public static LogInspector Open(string directory)
+    {
+        string path = Path.GetFullPath(directory);
+        ReadOnlyDisk disk = ReadOnlyDisk.Instance;
+        IDiskFile? locked = Lock(path);
+        try
+        {
+            StoreFormat format = StoreFormat.Read(disk, path)
+                ?? throw new FileNotFoundException($"{path} holds no mail log", path);
+            List<string> names = [];
+            string log = Path.Join(path, "log");
+            Errno.Check(disk.List(log, names), "list", log);
+            names = [.. names.Where(SegmentHeader.IsSegmentName).Order(StringComparer.Ordinal)];
+            LogInspector inspector = new(log, format, locked, names);
+            inspector.TotalBytes = names.Sum(name => new FileInfo(Path.Join(log, name)).Length);
+            return inspector;
+        }
+        catch
+        {
+            locked?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// All records and problems in the order of the log, read while they are asked for. What lies behind a torn tail is
+    /// left out: it was never acknowledged.
+    /// </summary>
+    /// <param name="fromLsn">Records below are left out; segments below are not even opened.</param>
+    /// <param name="checkBodies">Whether to read the bodies and check them against their CRC.</param>
+    /// <exception cref="IncompatibleFormatException">A later program wrote here.</exception>
+    /// <exception cref="IOException">The disk failed.</exception>
+    public IEnumerable<LogFinding> Read(ulong fromLsn = 0, bool checkBodies = true)
+    {
+        LogChain chain = new(isSeqKnown: fromLsn == 0);
+        ReadBytes = 0;
+        for (int i = 0; i < _names.Count; i++)
+        {
+            string path = Path.Join(_directory, _names[i]);
+            bool isLast = i == _names.Count - 1;
+            using InspectedSegment segment = InspectedSegment.Open(path, _format.StoreId, chain, isLast);
+            bool isWanted = segment.EndLsn > fromLsn;
+            foreach (LogFinding finding in isWanted ? segment.Read(checkBodies) : [])
+            {
+                if (finding.Lsn >= fromLsn)
+                {
+                    yield return finding;
+                }
+            }
+
+            chain.PreviousBaseLsn = segment.BaseLsn;
+            chain.NextLsn = segment.EndLsn;
+            ReadBytes += segment.FileBytes;
+        }
+
+        if (_names.Count == 0)
+        {
+            yield return new LogProblem(
+                _directory, 0, 0, LogProblemKind.MissingSegment, 0,
+                "the store has no segment, though it was made with one");
+        }
+    }
+
+    /// <summary>Gives the directory back.</summary>
+    public void Dispose()
+    {
+        _lock?.Dispose();
+    }
+
+    /// <summary>Null when there is no lock file, as in a copy: then no server has ever opened this directory.</summary>
+    private static IDiskFile? Lock(string directory)
+    {
+        string path = Path.Join(directory, LockName);
+        int errno = ReadOnlyDisk.Instance.Open(path, FileUse.Existing, out IDiskFile? file);
+        if (errno == Errno.NotFound)
+        {
+            return null;
+        }
+
+        Errno.Check(errno, "open", path);
+        errno = file!.TryLock();
+        if (errno == 0)
+        {
+            return file;
+        }
+
+        file.Dispose();
+        throw errno == Errno.WouldBlock
+            ? new DataDirectoryInUseException($"{directory} is in use by a server; stop it first, or look at a copy")
+            : Errno.Failure(errno, "lock", path);
+    }
+}
+
+/// <summary>
+/// What one segment hands to the next during an inspection. Owned by one <see cref="LogInspector.Read"/>.
+/// </summary>
+internal sealed class LogChain(bool isSeqKnown)
+{
+    /// <summary>Highest unique-id so far, by mailbox.</summary>
+    public Dictionary<ulong, ulong> LastUids { get; } = [];
+
+    /// <summary>Where the segment before began.</summary>
+    public ulong PreviousBaseLsn { get; set; }
+
+    /// <summary>Where the next segment must begin.</summary>
+    public ulong NextLsn { get; set; }
+
+    /// <summary>Seq of the last record.</summary>
+    public ulong Seq { get; set; }
+
+    public bool IsSeqKnown { get; set; } = isSeqKnown;
+}

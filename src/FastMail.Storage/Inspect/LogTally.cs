@@ -1,0 +1,165 @@
+namespace FastMail.Storage;
+
+/// <summary>
+/// Adds up an inspected log: records by type, and which messages are still in a maildrop. Owned by its caller; one
+/// thread at a time.
+/// </summary>
+public sealed class LogTally
+{
+    private static readonly Comparer<Held> ByUid = Comparer<Held>.Create((a, b) => a.Uid.CompareTo(b.Uid));
+
+    private readonly SortedDictionary<RecordType, LogCount> _types = [];
+    private readonly Dictionary<ulong, List<Held>> _maildrops = [];
+    private readonly List<Counted> _messages = [];
+
+    /// <summary>All records.</summary>
+    public LogCount Records { get; private set; }
+
+    /// <summary>Records by type, in the order of the types' numbers.</summary>
+    public IReadOnlyDictionary<RecordType, LogCount> Types => _types;
+
+    /// <summary>Messages that a maildrop holds or that are to be relayed.</summary>
+    public LogCount Live => Count(isLive: true);
+
+    /// <summary>Messages that are in no maildrop any more.</summary>
+    public LogCount Dead => Count(isLive: false);
+
+    /// <summary>Mailboxes that ever had a message.</summary>
+    public int Mailboxes => _maildrops.Count;
+
+    /// <summary>Mailboxes that have a message now.</summary>
+    public int FilledMailboxes => _maildrops.Values.Count(held => held.Exists(h => h.Message >= 0));
+
+    /// <summary>Number of the first record; 0 when there is none.</summary>
+    public ulong FirstSeq { get; private set; }
+
+    /// <summary>Number of the last record.</summary>
+    public ulong LastSeq { get; private set; }
+
+    /// <summary>Address of the first record.</summary>
+    public ulong FirstLsn { get; private set; }
+
+    /// <summary>Address behind the last record.</summary>
+    public ulong EndLsn { get; private set; }
+
+    /// <summary>The last record says that the log was closed in order.</summary>
+    public bool IsClean { get; private set; }
+
+    /// <summary>Problems that are damage.</summary>
+    public int Damages { get; private set; }
+
+    /// <summary>Records that are known to be missing.</summary>
+    public ulong MissingRecords { get; private set; }
+
+    /// <summary>Octets of the torn tail; 0 when there is none.</summary>
+    public long TornBytes { get; private set; }
+
+    /// <summary>Takes the next finding of an inspection from its start.</summary>
+    public void Add(LogFinding finding)
+    {
+        if (finding is LogRecord record)
+        {
+            AddRecord(record);
+        }
+        else if (finding is LogProblem problem)
+        {
+            Damages += problem.IsDamage ? 1 : 0;
+            MissingRecords += problem.MissingRecords;
+            TornBytes += problem.IsDamage ? 0 : problem.Bytes;
+        }
+    }
+
+    private void AddRecord(LogRecord record)
+    {
+        if (Records.Number == 0)
+        {
+            FirstSeq = record.Seq;
+            FirstLsn = record.Lsn;
+        }
+
+        LastSeq = record.Seq;
+        EndLsn = record.Lsn + (ulong)record.Bytes;
+        IsClean = record.IsCleanEnd;
+        Records = Records.With(record.Bytes);
+        _types[record.Type] = _types.GetValueOrDefault(record.Type).With(record.Bytes);
+        if (record.Type == RecordType.Message)
+        {
+            AddMessage(record);
+        }
+        else if (record.Type == RecordType.Expunge)
+        {
+            Remove(record);
+        }
+    }
+
+    private void AddMessage(LogRecord record)
+    {
+        List<LogRecipient> recipients = record.ReadRecipients();
+        foreach (LogRecipient recipient in recipients)
+        {
+            if (recipient is { MailboxId: { } mailboxId, Uid: { } uid })
+            {
+                if (!_maildrops.TryGetValue(mailboxId, out List<Held>? held))
+                {
+                    _maildrops.Add(mailboxId, held = []);
+                }
+
+                held.Add(new Held(uid, _messages.Count));
+            }
+        }
+
+        _messages.Add(new Counted(recipients.Count, record.Bytes));
+    }
+
+    private void Remove(LogRecord record)
+    {
+        List<UidRange> ranges = [];
+        if (!record.TryReadExpunge(out ulong mailboxId, out _, ranges)
+            || !_maildrops.TryGetValue(mailboxId, out List<Held>? held))
+        {
+            return;
+        }
+
+        foreach (UidRange range in ranges)
+        {
+            int at = held.BinarySearch(new Held(range.First, 0), ByUid);
+            for (at = at < 0 ? ~at : at; at < held.Count && held[at].Uid - range.First < range.Count; at++)
+            {
+                if (held[at].Message >= 0)
+                {
+                    Counted message = _messages[held[at].Message];
+                    _messages[held[at].Message] = message with { References = message.References - 1 };
+                    held[at] = held[at] with { Message = -1 };
+                }
+            }
+        }
+    }
+
+    private LogCount Count(bool isLive)
+    {
+        LogCount count = default;
+        foreach (Counted message in _messages)
+        {
+            count = message.References > 0 == isLive ? count.With(message.Bytes) : count;
+        }
+
+        return count;
+    }
+
+    /// <summary>A maildrop's entry: the message's index, -1 once it is removed. A value.</summary>
+    private readonly record struct Held(ulong Uid, int Message);
+
+    /// <summary>A message and in how many places it still is. A value.</summary>
+    private readonly record struct Counted(int References, long Bytes);
+}
+
+/// <summary>How many, and how long together. A value.</summary>
+/// <param name="Number">How many records.</param>
+/// <param name="Bytes">Octets of the records.</param>
+public readonly record struct LogCount(long Number, long Bytes)
+{
+    internal LogCount With(long bytes)
+    {
+        return new LogCount(Number + 1, Bytes + bytes);
+    }
+}

@@ -1,0 +1,58 @@
+namespace FastMail.Storage;
+
+/// <summary>
+/// Where the records of the last segment end, by the rule of recovery: what a later GROUP proves durable is damaged
+/// when it is not valid; the first invalid record behind every proof is where the tail was torn. Stateless; any thread.
+/// </summary>
+internal static class SegmentTail
+{
+    /// <summary>Offset behind the last record that counts.</summary>
+    public static long FindEnd(Segment segment, LogChain chain)
+    {
+        ulong proven = FindProof(segment, chain);
+        SegmentScan scan = new(segment, chain.Seq, chain.IsSeqKnown);
+        while (scan.MoveNext())
+        {
+            bool follows = scan.GapOffset == scan.CurrentOffset && scan.MissingRecords == 0;
+            if (!follows && segment.BaseLsn + (ulong)scan.GapOffset >= proven)
+            {
+                return scan.GapOffset;
+            }
+
+            if (scan.Current.Lsn >= proven && !scan.HasIntactBody())
+            {
+                return scan.CurrentOffset;
+            }
+        }
+
+        return scan.Offset;
+    }
+
+    /// <summary>Octets from <paramref name="offset"/> to the last one in the segment that is not 0.</summary>
+    public static long UsedBytes(Segment segment, long offset)
+    {
+        int length = (int)(segment.Length - offset);
+        Errno.Check(segment.Populate(offset, length), "read", segment.Path);
+        return segment.Span(offset, length).LastIndexOfAnyExcept((byte)0) + 1;
+    }
+
+    private static ulong FindProof(Segment segment, LogChain chain)
+    {
+        ulong proven = segment.BaseLsn;
+        SegmentScan scan = new(segment, chain.Seq, chain.IsSeqKnown);
+        while (scan.MoveNext())
+        {
+            if (scan.Current.Type == RecordType.Group && GroupMeta.TryRead(scan.CurrentMeta, out GroupMeta group)
+                && group.DurableLsn <= scan.Current.Lsn)
+            {
+                proven = Math.Max(proven, group.DurableLsn);
+            }
+            else if (scan.Current.Type == RecordType.Seal)
+            {
+                proven = scan.Current.Lsn; // all groups had been flushed before the SEAL was written
+            }
+        }
+
+        return proven;
+    }
+}
