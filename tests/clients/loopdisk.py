@@ -34,18 +34,23 @@ class LoopDisk:
             if made.returncode != 0:
                 raise Skip(f"no loop device: {made.stderr.strip()}")
             self.device = made.stdout.strip()
-            self.make_anew()
+            try:
+                self.make_anew()
+            except AssertionError as refused:
+                raise Skip(str(refused)) from refused  # not even new: no ext4, or not allowed here
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_):
-        if self.is_mounted:
-            self.unmount()
-        if self.device:
-            subprocess.run(["losetup", "--detach", self.device], check=True)
-        os.remove(self.image)
+        try:
+            if self.is_mounted:
+                self.unmount()
+        finally:
+            if self.device:
+                subprocess.run(["losetup", "--detach", self.device], check=True)
+            os.remove(self.image)
 
     def make_anew(self):
         """An empty file system, mounted."""
@@ -58,7 +63,7 @@ class LoopDisk:
         """Mounts what is on the device; the journal is replayed."""
         done = subprocess.run(["mount", "-t", "ext4", self.device, self.mount], capture_output=True, text=True)
         if done.returncode != 0:
-            raise Skip(f"cannot mount ext4 from {self.device}: {done.stderr.strip()}")
+            raise AssertionError(f"cannot mount ext4 from {self.device}: {done.stderr.strip()}")
         self.is_mounted = True
 
     def unmount(self):

@@ -122,7 +122,7 @@ internal static class RecordText
     /// <summary>What a stranger sent, so that it can neither break the line nor drive the terminal.</summary>
     private static string Shown(string value)
     {
-        if (!value.AsSpan().ContainsAnyExceptInRange('!', '~'))
+        if (!value.AsSpan().ContainsAnyExceptInRange('!', '~') && !value.Contains('\\', StringComparison.Ordinal))
         {
             return value;
         }
@@ -132,7 +132,7 @@ internal static class RecordText
         {
             bool isPlain = c > ' ' && !char.IsControl(c) && CharUnicodeInfo.GetUnicodeCategory(c)
                 is not (UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
-            text.Append(isPlain ? c.ToString() : $"\\u{(int)c:x4}");
+            text.Append(c == '\\' ? @"\\" : isPlain ? c.ToString() : $"\\u{(int)c:x4}");
         }
 
         return text.ToString();
