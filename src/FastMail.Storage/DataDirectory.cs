@@ -78,10 +78,11 @@ internal sealed class DataDirectory : IDisposable
     /// <summary>
     /// Makes the first segment, then FORMAT: a crash in between leaves a directory that is simply made anew.
     /// </summary>
-    public StoreFormat MakeStore(
-        MailLogOptions options, TimeProvider clock, Random random, Action<string> notice)
+    public StoreFormat MakeStore(MailLogOptions options, TimeProvider clock, Random random)
     {
         Errno.Check(Disk.CreateDirectory(LogPath), "make", LogPath);
+        // Now, and not together with the name of FORMAT: that must not survive a power loss which takes log/.
+        Errno.Check(Disk.SyncDirectory(Path), "flush", Path);
         RemoveUnusedSegments();
         Span<byte> id = stackalloc byte[16];
         random.NextBytes(id);
@@ -96,16 +97,31 @@ internal sealed class DataDirectory : IDisposable
         file!.Dispose();
         Errno.Check(errno, "make the first segment in", LogPath);
         format.Write(Disk, Path);
+        return format;
+    }
 
-        string? parent = System.IO.Path.GetDirectoryName(Path);
-        errno = parent is null ? 0 : Disk.SyncDirectory(parent);
-        if (errno != 0)
+    /// <summary>
+    /// Makes every name on the way to the log durable, before anything is acknowledged. At each start: the run before
+    /// may have ended between giving a name and flushing it, and the cache shows such a name as well as any other.
+    /// </summary>
+    public void SyncNames(Action<string> notice)
+    {
+        Errno.Check(Disk.SyncDirectory(LogPath), "flush", LogPath);
+        Errno.Check(Disk.SyncDirectory(Path), "flush", Path);
+        if (System.IO.Path.GetDirectoryName(Path) is not { } parent)
         {
-            // A parent we may not read was made by somebody else, and so was our own name in it.
-            notice($"{parent} could not be flushed: {Errno.Text(errno)}");
+            return;
         }
 
-        return format;
+        int errno = Disk.SyncDirectory(parent);
+        if (errno is Errno.AccessDenied or Errno.Invalid or Errno.ReadOnly)
+        {
+            // A parent that is not ours to flush was made by somebody else, and so was our own name in it.
+            notice($"{parent} could not be flushed: {Errno.Text(errno)}");
+            return;
+        }
+
+        Errno.Check(errno, "flush", parent);
     }
 
     /// <summary>Removes half-made files of an earlier run.</summary>

@@ -35,12 +35,13 @@ internal sealed class LogParts : IDisposable
         IMailLogObserver observer)
     {
         StoreFormat? found = StoreFormat.Read(place.Disk, place.Path);
-        StoreFormat format = found ?? place.MakeStore(options, clock, random, observer.Noticed);
+        StoreFormat format = found ?? place.MakeStore(options, clock, random);
         MaildropTable maildrops = new(format.UidValidity);
         List<string> names = place.ListLog();
         LogEnd end = new Recovery(
             place.Disk, place.LogPath, format, maildrops, segments, observer.Noticed).Run(names);
         place.RemoveTemporaries();
+        place.SyncNames(observer.Noticed);
         place.WriteOwner();
 
         SegmentFiles files = new(place.Disk, place.LogPath, format.StoreId, clock, random);

@@ -9,9 +9,11 @@ internal static class Errno
     public const int Interrupted = 4;
     public const int InputOutput = 5;
     public const int WouldBlock = 11;
+    public const int AccessDenied = 13;
     public const int Exists = 17;
     public const int Invalid = 22;
     public const int NoSpace = 28;
+    public const int ReadOnly = 30;
     public const int NoSystemCall = 38;
     public const int NotSupported = 95;
 
