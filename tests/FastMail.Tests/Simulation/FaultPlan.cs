@@ -1,0 +1,150 @@
+using FastMail.Storage;
+
+namespace FastMail.Tests.Simulation;
+
+/// <summary>The calls a log makes of its disk.</summary>
+internal enum DiskVerb
+{
+    MakeDirectory,
+    List,
+    Open,
+    Rename,
+    Remove,
+    SyncDirectory,
+    Free,
+    Length,
+    Lock,
+    Allocate,
+    Read,
+    Write,
+    Flush,
+    Map,
+    Populate,
+}
+
+/// <summary>Which thread of the log makes a call: each lane has its own count, so that a count means something.</summary>
+internal enum DiskLane
+{
+    Opener,
+    Appender,
+    Spare,
+}
+
+/// <summary>One call. A value.</summary>
+internal readonly record struct DiskCall(DiskVerb Verb, string Path, DiskLane Lane, int Number)
+{
+    /// <summary>It takes space, so a full disk may refuse it.</summary>
+    public bool Allocates => Verb
+        is DiskVerb.MakeDirectory or DiskVerb.Open or DiskVerb.Rename or DiskVerb.Allocate or DiskVerb.Write;
+
+    /// <summary>The real disk may fail it.</summary>
+    public bool CanFail => Verb is not (DiskVerb.Lock or DiskVerb.Length or DiskVerb.Free);
+}
+
+/// <summary>What becomes of a call.</summary>
+internal enum Fate
+{
+    Done,
+    Failed,
+    Interrupted,
+    Shortened,
+    EndOfProcess,
+}
+
+/// <summary>
+/// When what goes wrong for one process. Made and armed by the test's thread; asked under the disk's lock by any.
+/// </summary>
+internal sealed class FaultPlan(int seed, int stutterPercent = 0, Action? slowCall = null)
+{
+    private readonly Random[] _random = [new(seed), new(seed + 1), new(seed + 2)];
+    private readonly int[] _count = new int[3];
+    private int _stutterPercent = stutterPercent;
+    private DiskLane _lane;
+    private int _at = -1;
+    private bool _isSticky;
+    private bool _isBroken;
+    private Fate _fate;
+
+    /// <summary>What a failing call answers.</summary>
+    public int ErrorNumber { get; private set; }
+
+    /// <summary>What was armed has happened.</summary>
+    public bool HasFired { get; private set; }
+
+    public Random RandomOf(DiskLane lane)
+    {
+        return _random[(int)lane];
+    }
+
+    public int Count(DiskLane lane)
+    {
+        return _count[(int)lane];
+    }
+
+    /// <summary>The process ends in the call of that lane which comes after so many others.</summary>
+    public void EndProcessAfter(DiskLane lane, int calls)
+    {
+        Arm(lane, calls, Fate.EndOfProcess);
+    }
+
+    /// <summary>
+    /// The call fails that comes after so many others and can fail this way; for ever: and all calls behind it, of
+    /// every thread.
+    /// </summary>
+    public void FailAfter(DiskLane lane, int calls, int errno, bool isForEver)
+    {
+        ErrorNumber = errno;
+        _isSticky = isForEver;
+        Arm(lane, calls, Fate.Failed);
+    }
+
+    public void Disarm()
+    {
+        _at = -1;
+        _isBroken = false;
+        _stutterPercent = 0;
+    }
+
+    /// <summary>Names the call and decides it.</summary>
+    public Fate Decide(DiskVerb verb, string path, DiskLane lane, out DiskCall call)
+    {
+        call = new DiskCall(verb, path, lane, _count[(int)lane]++);
+        if (_isBroken && Suits(call))
+        {
+            return Fate.Failed;
+        }
+
+        if (_at >= 0 && lane == _lane && call.Number >= _at && (_fate == Fate.EndOfProcess || Suits(call)))
+        {
+            _at = -1;
+            _isBroken = _isSticky;
+            HasFired = true;
+            return _fate;
+        }
+
+        return Stutter(verb, lane);
+    }
+
+    private bool Suits(in DiskCall call)
+    {
+        return ErrorNumber == Errno.NoSpace ? call.Allocates : call.CanFail;
+    }
+
+    private Fate Stutter(DiskVerb verb, DiskLane lane)
+    {
+        if (_stutterPercent == 0 || RandomOf(lane).Next(100) >= _stutterPercent)
+        {
+            return Fate.Done;
+        }
+
+        slowCall?.Invoke();
+        return verb != DiskVerb.Write ? Fate.Done : RandomOf(lane).Next(2) == 0 ? Fate.Interrupted : Fate.Shortened;
+    }
+
+    private void Arm(DiskLane lane, int calls, Fate fate)
+    {
+        _lane = lane;
+        _fate = fate;
+        _at = _count[(int)lane] + calls;
+    }
+}

@@ -1,0 +1,197 @@
+using System.Globalization;
+using System.Text;
+
+namespace FastMail.Tests.Simulation;
+
+/// <summary>The server broke its word; the text says which.</summary>
+internal sealed class BrokenPromiseException(string message) : Exception(message);
+
+/// <summary>What the server has said of a message.</summary>
+internal enum Promise
+{
+    /// <summary>Refused, abandoned, or found missing after a crash: it must never be seen.</summary>
+    Absent,
+
+    /// <summary>No positive answer: it is there whole or not at all, and the next start settles which.</summary>
+    InDoubt,
+
+    /// <summary>Answered 250, or seen after a crash: it is there until a QUIT answered +OK removed it.</summary>
+    Kept,
+}
+
+/// <summary>A message as the client knows it, and its copy in each maildrop. Owned by the ledger.</summary>
+internal sealed class SentMessage(int key, string content, IReadOnlyList<string> recipients)
+{
+    public int Key => key;
+
+    /// <summary>Without dot-stuffing; Latin-1.</summary>
+    public string Content => content;
+
+    public IReadOnlyList<string> Recipients => recipients;
+
+    public Promise Promise { get; set; } = Promise.Absent;
+
+    public Dictionary<string, Copy> Copies { get; } =
+        recipients.ToDictionary(r => r, _ => new Copy(), StringComparer.Ordinal);
+
+    /// <summary>One recipient's copy.</summary>
+    internal sealed class Copy
+    {
+        public string? UniqueId { get; set; }
+
+        /// <summary>All octets of the first time it was retrieved, trace fields included.</summary>
+        public string? Retrieved { get; set; }
+
+        public bool IsRemoved { get; set; }
+    }
+}
+
+/// <summary>
+/// Everything the server ever answered, outside of it, and the judge of what it shows. Owned by one run.
+/// </summary>
+internal sealed class Ledger
+{
+    private const string KeyField = "X-Sim: ";
+
+    private readonly Dictionary<int, SentMessage> _messages = [];
+    private readonly Dictionary<string, int> _uniqueIds = new(StringComparer.Ordinal);
+    private readonly List<(string Address, SentMessage[] Messages)> _removalsInDoubt = [];
+
+    public int Kept => _messages.Values.Count(m => m.Promise == Promise.Kept);
+
+    /// <summary>A message that is about to be sent; the text goes behind the field that identifies it.</summary>
+    public SentMessage Write(string text, IReadOnlyList<string> recipients)
+    {
+        int key = _messages.Count;
+        string field = string.Create(CultureInfo.InvariantCulture, $"{KeyField}{key}\r\n");
+        SentMessage message = new(key, field + text, recipients);
+        _messages.Add(key, message);
+        return message;
+    }
+
+    /// <summary>A QUIT was answered +OK, or (in doubt) was not.</summary>
+    public void Remove(string address, SentMessage[] messages, bool isInDoubt)
+    {
+        if (isInDoubt)
+        {
+            _removalsInDoubt.Add((address, messages));
+            return;
+        }
+
+        foreach (SentMessage message in messages)
+        {
+            message.Copies[address].IsRemoved = true;
+        }
+    }
+
+    /// <summary>Judges one message as POP3 showed it, and says which it is.</summary>
+    public SentMessage Recognise(string address, in ShownMessage shown)
+    {
+        string text = Unstuff(shown.Wire);
+        Demand(text.Length == shown.Octets, $"{shown.UniqueId} is listed with {shown.Octets} octets, has {text.Length}");
+        int at = text.IndexOf(KeyField, StringComparison.Ordinal);
+        int end = at < 0 ? -1 : text.IndexOf('\r', at);
+        Demand(end > 0, $"{address} {shown.UniqueId}: these are not the bytes of any message: {Start(text)}");
+        int key = int.Parse(text.AsSpan(at + KeyField.Length, end - at - KeyField.Length), CultureInfo.InvariantCulture);
+        SentMessage message = _messages[key];
+        Demand(message.Copies.TryGetValue(address, out SentMessage.Copy? copy), $"message {key} is not for {address}");
+        Demand(text[at..] == message.Content, $"message {key} of {address} has other bytes than were sent");
+        Demand(IsTrace(text[..at]), $"message {key} of {address} begins with {Start(text)}");
+        Demand(
+            copy!.UniqueId is null || copy.UniqueId == shown.UniqueId,
+            $"message {key} of {address} was {copy.UniqueId} and is {shown.UniqueId} now");
+        Demand(copy.Retrieved is null || copy.Retrieved == text, $"message {key} of {address} has changed its trace");
+        Demand(
+            _uniqueIds.TryAdd(address + " " + shown.UniqueId, key) || _uniqueIds[address + " " + shown.UniqueId] == key,
+            $"{address} {shown.UniqueId} named message {_uniqueIds[address + " " + shown.UniqueId]}, now {key}");
+        copy.UniqueId = shown.UniqueId;
+        copy.Retrieved = text;
+        return message;
+    }
+
+    /// <summary>
+    /// After a start: holds everything all maildrops show against everything that was ever said, and settles what was
+    /// in doubt.
+    /// </summary>
+    public void Judge(IReadOnlyDictionary<string, SentMessage[]> maildrops)
+    {
+        foreach ((string address, SentMessage[] shown) in maildrops)
+        {
+            Demand(shown.Distinct().Count() == shown.Length, $"{address} has a message twice");
+        }
+
+        foreach ((string address, SentMessage[] messages) in _removalsInDoubt)
+        {
+            int left = messages.Count(m => maildrops[address].Contains(m));
+            Demand(left == 0 || left == messages.Length, $"half a removal in {address}: {left} of {messages.Length}");
+            Remove(address, left == 0 ? messages : [], isInDoubt: false);
+        }
+
+        _removalsInDoubt.Clear();
+        foreach (SentMessage message in _messages.Values)
+        {
+            Judge(message, maildrops);
+        }
+    }
+
+    private static void Judge(SentMessage message, IReadOnlyDictionary<string, SentMessage[]> maildrops)
+    {
+        string[] holders = [.. message.Recipients.Where(r => maildrops[r].Contains(message))];
+        switch (message.Promise)
+        {
+            case Promise.Absent:
+                Demand(holders.Length == 0, $"message {message.Key} was never accepted, or lost before, and is there");
+                break;
+            case Promise.InDoubt:
+                Demand(
+                    holders.Length == 0 || holders.Length == message.Recipients.Count,
+                    $"half a message: {message.Key} is in {holders.Length} of {message.Recipients.Count} maildrops");
+                message.Promise = holders.Length == 0 ? Promise.Absent : Promise.Kept;
+                break;
+            default:
+                foreach (string recipient in message.Recipients)
+                {
+                    bool isRemoved = message.Copies[recipient].IsRemoved;
+                    Demand(
+                        isRemoved != holders.Contains(recipient, StringComparer.Ordinal),
+                        $"message {message.Key} of {recipient} was "
+                        + (isRemoved ? "removed and is back" : "acknowledged and is lost"));
+                }
+
+                break;
+        }
+    }
+
+    private static void Demand(bool isKept, string otherwise)
+    {
+        if (!isKept)
+        {
+            throw new BrokenPromiseException(otherwise);
+        }
+    }
+
+    /// <summary>Return-Path and one Received field, folded or not, and nothing else.</summary>
+    private static bool IsTrace(string text)
+    {
+        string[] lines = text.Split("\r\n");
+        return lines[0].StartsWith("Return-Path: <", StringComparison.Ordinal)
+            && lines[1].StartsWith("Received: ", StringComparison.Ordinal)
+            && lines[2..^1].All(l => l.StartsWith(' ') || l.StartsWith('\t'))
+            && lines[^1].Length == 0;
+    }
+
+    /// <summary>The client's half of transparency (RFC 1939 3).</summary>
+    private static string Unstuff(string wire)
+    {
+        Demand(wire.EndsWith("\r\n.\r\n", StringComparison.Ordinal), "a message does not end with CRLF.CRLF");
+        return wire[..^3].Replace("\r\n.", "\r\n", StringComparison.Ordinal);
+    }
+
+    private static string Start(string text)
+    {
+        return new StringBuilder(text, 0, Math.Min(80, text.Length), 96).Replace("\r\n", "|").ToString();
+    }
+}
+
+/// <summary>A message as POP3 shows it: what UIDL, LIST and RETR say. A value.</summary>
+internal readonly record struct ShownMessage(string UniqueId, int Octets, string Wire);

@@ -1,0 +1,175 @@
+using System.Buffers;
+using System.Net;
+using System.Text;
+using FastMail.Net;
+using FastMail.Protocol;
+using FastMail.Protocol.Pop3;
+using FastMail.Protocol.Smtp;
+using FastMail.Server.Accounts;
+using FastMail.Server.Pop3;
+using FastMail.Server.Receive;
+using FastMail.Storage;
+
+namespace FastMail.Tests.Simulation;
+
+/// <summary>
+/// One connection without a network: what the client says is cut into segments by chance. Owned by the run; its thread
+/// only.
+/// </summary>
+internal abstract class SimulatedClient(Random random) : ILoopWork
+{
+    private readonly byte[] _replies = new byte[2048];
+    private byte[] _pending = [];
+
+    /// <summary>The session has closed.</summary>
+    public bool IsClosed { get; private set; }
+
+    /// <summary>A commit, a removal or a login is under way.</summary>
+    public bool IsWaiting => Session.IsWaiting;
+
+    protected abstract ISession Session { get; }
+
+    public abstract void Run();
+
+    /// <summary>Says it and returns the answer so far, as Latin-1.</summary>
+    public string Say(ReadOnlySpan<byte> input)
+    {
+        StringBuilder answer = new();
+        int segment = random.Next(4) == 0 ? 1 + (input.Length / 24) : Math.Max(input.Length, 1);
+        do
+        {
+            int part = Math.Min(segment, input.Length);
+            _pending = [.. _pending, .. input[..part]];
+            input = input[part..];
+            Take(answer);
+        }
+        while (!input.IsEmpty && !IsClosed);
+        return answer.ToString();
+    }
+
+    public string Say(string input)
+    {
+        return Say(Encoding.Latin1.GetBytes(input));
+    }
+
+    /// <summary>The answer that was waited for.</summary>
+    public string Hear()
+    {
+        return Say([]);
+    }
+
+    private void Take(StringBuilder answer)
+    {
+        while (!IsClosed)
+        {
+            OperationStatus status = Session.Receive(_pending, _replies, out int consumed, out int written);
+            _ = answer.Append(Encoding.Latin1.GetString(_replies.AsSpan(0, written)));
+            _ = answer.Append(Encoding.Latin1.GetString(Session.Body.Span));
+            _pending = _pending[consumed..];
+            IsClosed = status == OperationStatus.Done;
+            if (status == OperationStatus.NeedMoreData)
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// <summary>Sends one message.</summary>
+internal sealed class SmtpClient : SimulatedClient, IAuthenticator
+{
+    private static readonly SmtpSessionOptions Options = new()
+    {
+        Hostname = "mx.sim.test"u8.ToArray(),
+        Role = SmtpRole.Mx,
+        MaxMessageBytes = 1 << 20,
+    };
+
+    private readonly MailReceiver _receiver;
+    private readonly SmtpSession _session;
+
+    public SmtpClient(SimulatedServer server, Random random)
+        : base(random)
+    {
+        _receiver = new MailReceiver(
+            server.Log, server.Accounts, server.Intake, Options.Hostname, server.Clock, this);
+        _receiver.Connect(IPAddress.Loopback);
+        _session = new SmtpSession(Options, _receiver, this);
+    }
+
+    protected override ISession Session => _session;
+
+    public override void Run()
+    {
+        _session.Committed(_receiver.EndCommit());
+    }
+
+    /// <summary>The connection breaks.</summary>
+    public void Break()
+    {
+        _session.Abandon();
+    }
+
+    public bool TryBegin(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> password)
+    {
+        return false;
+    }
+}
+
+/// <summary>Reads and empties one maildrop.</summary>
+internal sealed class Pop3Client : SimulatedClient, IMaildropSource
+{
+    private static readonly Pop3SessionOptions Options = new()
+    {
+        Hostname = "pop.sim.test"u8.ToArray(),
+        AllowsCleartext = true,
+    };
+
+    private readonly SimulatedServer _server;
+    private readonly Pop3Session _session;
+    private LockedMaildrop? _maildrop;
+    private Account? _account;
+
+    public Pop3Client(SimulatedServer server, Random random)
+        : base(random)
+    {
+        _server = server;
+        _session = new Pop3Session(Options, this);
+    }
+
+    protected override ISession Session => _session;
+
+    /// <summary>True when the maildrop is open now.</summary>
+    public bool LogIn(string address)
+    {
+        _ = Say($"USER {address}\r\nPASS secret\r\n");
+        MaildropLocks.Token? token = _account is null ? null : _server.Locks.TryAcquire(_account.MailboxId);
+        if (token is null)
+        {
+            _session.LoggedIn(LoginVerdict.InUse, null);
+            _ = Hear();
+            return false;
+        }
+
+        _maildrop = new LockedMaildrop(_server.Log, _account!.MailboxId, token, this);
+        _session.LoggedIn(LoginVerdict.Accepted, _maildrop);
+        return Hear().StartsWith("+OK", StringComparison.Ordinal);
+    }
+
+    public override void Run()
+    {
+        _session.Removed(_maildrop!.EndRemoval());
+    }
+
+    /// <summary>The connection breaks: nothing is removed.</summary>
+    public void Break()
+    {
+        _session.Abandon();
+    }
+
+    public bool TryBegin(ReadOnlySpan<byte> user, ReadOnlySpan<byte> password)
+    {
+        _account = _server.Accounts.Current.Find(user);
+        return true;
+    }
+}

@@ -1,0 +1,139 @@
+using System.Collections.Concurrent;
+using FastMail.Storage;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace FastMail.Tests.Simulation;
+
+/// <summary>
+/// One fixed scenario (three segments, one of them oversized, removals), and for every disk call of it: what if that
+/// one fails, once or for ever, or is the last the process makes.
+/// </summary>
+[Collection(SimulationGroup.Name)]
+public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper output)
+{
+    private const int Scenario = 4711;
+
+    // What happens after the process in which the fault was.
+    private enum Aftermath
+    {
+        PowerLoss, // with even calls all is lost that may be, with odd ones a part
+        Restart, // of the program alone: the cache stays as it is
+        RestartEvicted, // the cache forgets what it calls clean
+    }
+
+    [Theory]
+    [InlineData(Errno.InputOutput, false)]
+    [InlineData(Errno.InputOutput, true)]
+    [InlineData(Errno.NoSpace, false)]
+    [InlineData(Errno.NoSpace, true)]
+    public void Whichever_disk_call_fails_nothing_acknowledged_is_lost(int errno, bool isForEver)
+    {
+        SweepAll((plan, lane, call) => plan.FailAfter(lane, call, errno, isForEver));
+    }
+
+    [Fact]
+    public void In_whichever_disk_call_the_process_ends_nothing_acknowledged_is_lost()
+    {
+        SweepAll((plan, lane, call) => plan.EndProcessAfter(lane, call));
+    }
+
+    private void SweepAll(Action<FaultPlan, DiskLane, int> arm)
+    {
+        int calls = 0;
+        ConcurrentQueue<string> broken = [];
+        var sweeps =
+            from lane in Enum.GetValues<DiskLane>()
+            from aftermath in Enum.GetValues<Aftermath>()
+            select (lane, aftermath);
+        Parallel.ForEach(
+            sweeps,
+            new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount },
+            sweep =>
+            {
+                int call = 0;
+                while (TrySweep(sweep.lane, call, sweep.aftermath, arm, broken))
+                {
+                    call++;
+                }
+
+                Assert.True(call > 3, $"the scenario makes no calls in lane {sweep.lane}");
+                _ = Interlocked.Add(ref calls, call);
+            });
+        output.WriteLine($"{calls} runs");
+        Assert.True(broken.IsEmpty, $"{broken.Count} of {calls} runs:\n{string.Join("\n\n", broken.Take(8))}");
+    }
+
+    /// <summary>False when the scenario has no such call any more.</summary>
+    private bool TrySweep(
+        DiskLane lane, int call, Aftermath aftermath, Action<FaultPlan, DiskLane, int> arm, ConcurrentQueue<string> broken)
+    {
+        LyingDisk disk = new(512);
+        Ledger ledger = new();
+        FaultPlan plan = new(call);
+        arm(plan, lane, call);
+        DiskPort port = disk.Boot(plan);
+        DiskPort? last = null;
+        try
+        {
+            Live(port, ledger, new Random(Scenario), 5);
+            last = port;
+            End(disk, aftermath, call);
+            for (int life = 0; life < 2; life++)
+            {
+                // More mail behind what was recovered, then a power loss that keeps nothing it need not keep, then any.
+                last = disk.Boot(new FaultPlan(call));
+                Live(last, ledger, new Random(Scenario + life), 2);
+                End(disk, Aftermath.PowerLoss, life);
+            }
+        }
+        catch (Exception e) when (e is BrokenPromiseException or IOException)
+        {
+            broken.Enqueue($"{lane} {call}, then {aftermath}: {e.Message}\nfirst life:\n{port.Trace}");
+        }
+
+        return plan.HasFired;
+    }
+
+    private static void End(LyingDisk disk, Aftermath aftermath, int seed)
+    {
+        if (aftermath == Aftermath.PowerLoss)
+        {
+            disk.LosePower(new Random(seed), keepsNothing: seed % 2 == 0);
+        }
+        else
+        {
+            disk.EndProcess(aftermath == Aftermath.RestartEvicted);
+        }
+    }
+
+    private void Live(DiskPort port, Ledger ledger, Random random, int turns)
+    {
+        SimulatedServer? server = null;
+        try
+        {
+            server = SimulatedServer.Start(port, accounts, new SimulatedClock(), random);
+        }
+        catch (IOException e) when (e is not DamagedLogException && port.Plan.HasFired)
+        {
+            // It did not start, which is an honest answer to a disk that fails.
+            port.End();
+            return;
+        }
+
+        using (server)
+        {
+            if (!new Postman(server, ledger, random).TryInspect())
+            {
+                return;
+            }
+
+            for (int turn = 0; turn < turns && !port.IsDown; turn++)
+            {
+                Postman postman = new(server, ledger, random);
+                server.Turn(() => postman.Send(server.IsHeld ? 3 : 1, 60_000, server.IsHeld));
+                _ = postman.Collect();
+            }
+        }
+    }
+}
