@@ -58,12 +58,12 @@ internal sealed class FaultPlan(int seed, int stutterPercent = 0, Action? slowCa
 {
     private readonly Random[] _random = [new(seed), new(seed + 1), new(seed + 2)];
     private readonly int[] _count = new int[3];
-    private int _stutterPercent = stutterPercent;
-    private DiskLane _lane;
+        private DiskLane _lane;
     private int _at = -1;
     private bool _isSticky;
     private bool _isBroken;
     private Fate _fate;
+    private Func<DiskCall, bool> _only = static _ => true;
 
     /// <summary>What a failing call answers.</summary>
     public int ErrorNumber { get; private set; }
@@ -76,33 +76,24 @@ internal sealed class FaultPlan(int seed, int stutterPercent = 0, Action? slowCa
         return _random[(int)lane];
     }
 
-    public int Count(DiskLane lane)
+    /// <summary>
+    /// The process ends in the call of that lane which comes after so many others, in the first such call when it is
+    /// said which.
+    /// </summary>
+    public void EndProcessAfter(DiskLane lane, int calls, Func<DiskCall, bool>? only = null)
     {
-        return _count[(int)lane];
-    }
-
-    /// <summary>The process ends in the call of that lane which comes after so many others.</summary>
-    public void EndProcessAfter(DiskLane lane, int calls)
-    {
-        Arm(lane, calls, Fate.EndOfProcess);
+        Arm(lane, calls, Fate.EndOfProcess, only);
     }
 
     /// <summary>
     /// The call fails that comes after so many others and can fail this way; for ever: and all calls behind it, of
     /// every thread.
     /// </summary>
-    public void FailAfter(DiskLane lane, int calls, int errno, bool isForEver)
+    public void FailAfter(DiskLane lane, int calls, int errno, bool isForEver, Func<DiskCall, bool>? only = null)
     {
         ErrorNumber = errno;
         _isSticky = isForEver;
-        Arm(lane, calls, Fate.Failed);
-    }
-
-    public void Disarm()
-    {
-        _at = -1;
-        _isBroken = false;
-        _stutterPercent = 0;
+        Arm(lane, calls, Fate.Failed, only);
     }
 
     /// <summary>Names the call and decides it.</summary>
@@ -114,7 +105,8 @@ internal sealed class FaultPlan(int seed, int stutterPercent = 0, Action? slowCa
             return Fate.Failed;
         }
 
-        if (_at >= 0 && lane == _lane && call.Number >= _at && (_fate == Fate.EndOfProcess || Suits(call)))
+        bool isDue = _at >= 0 && lane == _lane && call.Number >= _at && _only(call);
+        if (isDue && (_fate == Fate.EndOfProcess || Suits(call)))
         {
             _at = -1;
             _isBroken = _isSticky;
@@ -132,7 +124,7 @@ internal sealed class FaultPlan(int seed, int stutterPercent = 0, Action? slowCa
 
     private Fate Stutter(DiskVerb verb, DiskLane lane)
     {
-        if (_stutterPercent == 0 || RandomOf(lane).Next(100) >= _stutterPercent)
+        if (stutterPercent == 0 || RandomOf(lane).Next(100) >= stutterPercent)
         {
             return Fate.Done;
         }
@@ -141,8 +133,9 @@ internal sealed class FaultPlan(int seed, int stutterPercent = 0, Action? slowCa
         return verb != DiskVerb.Write ? Fate.Done : RandomOf(lane).Next(2) == 0 ? Fate.Interrupted : Fate.Shortened;
     }
 
-    private void Arm(DiskLane lane, int calls, Fate fate)
+    private void Arm(DiskLane lane, int calls, Fate fate, Func<DiskCall, bool>? only)
     {
+        _only = only ?? _only;
         _lane = lane;
         _fate = fate;
         _at = _count[(int)lane] + calls;

@@ -31,6 +31,9 @@ internal sealed class SentMessage(int key, string content, IReadOnlyList<string>
 
     public Promise Promise { get; set; } = Promise.Absent;
 
+    /// <summary>A bit of it has rotted: it stays listed, and nobody ever sees its bytes.</summary>
+    public bool IsDamaged { get; set; }
+
     public Dictionary<string, Copy> Copies { get; } =
         recipients.ToDictionary(r => r, _ => new Copy(), StringComparer.Ordinal);
 
@@ -58,6 +61,8 @@ internal sealed class Ledger
     private readonly List<(string Address, SentMessage[] Messages)> _removalsInDoubt = [];
 
     public int Kept => _messages.Values.Count(m => m.Promise == Promise.Kept);
+
+    public int Removed => _messages.Values.Sum(m => m.Copies.Values.Count(c => c.IsRemoved));
 
     /// <summary>A message that is about to be sent; the text goes behind the field that identifies it.</summary>
     public SentMessage Write(string text, IReadOnlyList<string> recipients)
@@ -94,6 +99,7 @@ internal sealed class Ledger
         Demand(end > 0, $"{address} {shown.UniqueId}: these are not the bytes of any message: {Start(text)}");
         int key = int.Parse(text.AsSpan(at + KeyField.Length, end - at - KeyField.Length), CultureInfo.InvariantCulture);
         SentMessage message = _messages[key];
+        Demand(!message.IsDamaged, $"message {key} is damaged and was shown");
         Demand(message.Copies.TryGetValue(address, out SentMessage.Copy? copy), $"message {key} is not for {address}");
         Demand(text[at..] == message.Content, $"message {key} of {address} has other bytes than were sent");
         Demand(IsTrace(text[..at]), $"message {key} of {address} begins with {Start(text)}");
@@ -107,6 +113,41 @@ internal sealed class Ledger
         copy.UniqueId = shown.UniqueId;
         copy.Retrieved = text;
         return message;
+    }
+
+    /// <summary>A message that was answered <c>-ERR [SYS/PERM]</c>.</summary>
+    public SentMessage RecogniseDamaged(string address, string uniqueId)
+    {
+        Demand(
+            _uniqueIds.TryGetValue(address + " " + uniqueId, out int key) && _messages[key].IsDamaged,
+            $"{address} {uniqueId} is said to be damaged and is not");
+        return _messages[key];
+    }
+
+    /// <summary>Flips a bit of a message that is known to be durable; its key, or null when there is none.</summary>
+    public int? TryDamage(LyingDisk disk, Random random)
+    {
+        SentMessage[] durable = [.. _messages.Values.Where(
+            m => m.Promise == Promise.Kept && !m.IsDamaged && m.Copies.Values.All(c => c.UniqueId is not null))];
+        if (durable.Length == 0)
+        {
+            return null;
+        }
+
+        SentMessage message = durable[random.Next(durable.Length)];
+        byte[] start = Encoding.ASCII.GetBytes(message.Content[..message.Content.IndexOf('\n', StringComparison.Ordinal)]);
+        foreach (LyingContent content in disk.Names.Values)
+        {
+            int at = content.Cache.IndexOf(start);
+            if (at >= 0)
+            {
+                content.FlipBit(at + random.Next(start.Length), random.Next(8));
+                message.IsDamaged = true;
+                return message.Key;
+            }
+        }
+
+        throw new BrokenPromiseException($"message {message.Key} is nowhere on the disk");
     }
 
     /// <summary>

@@ -9,6 +9,8 @@ namespace FastMail.Tests.Simulation;
 /// </summary>
 internal sealed class Postman(SimulatedServer server, Ledger ledger, Random random)
 {
+    private static readonly string Noise = MakeNoise();
+
     private readonly List<(SmtpClient Client, SentMessage Message)> _sending = [];
     private readonly StringBuilder _story = new("turn:");
     private (Pop3Client Client, string Address, SentMessage[] Messages)? _emptying;
@@ -179,20 +181,14 @@ internal sealed class Postman(SimulatedServer server, Ledger ledger, Random rand
                 return false;
             }
 
-            int end = reply.IndexOf('\n', StringComparison.Ordinal) + 1;
             string uniqueId = uniqueIds[i].Split(' ')[1];
-            if (!reply.StartsWith("+OK", StringComparison.Ordinal))
+            int size = int.Parse(octets[i].Split(' ')[1], CultureInfo.InvariantCulture);
+            if (Recognise(address, uniqueId, size, reply) is not { } message)
             {
-                if (server.Port.Plan.HasFired)
-                {
-                    return false; // the disk cannot read just now; the client was told so
-                }
-
-                throw new BrokenPromiseException($"{address} {uniqueId}: {reply}");
+                return false;
             }
 
-            int size = int.Parse(octets[i].Split(' ')[1], CultureInfo.InvariantCulture);
-            found[i] = ledger.Recognise(address, new ShownMessage(uniqueId, size, reply[end..]));
+            found[i] = message;
             ulong uid = ulong.Parse(uniqueId.Split('.')[1], CultureInfo.InvariantCulture);
             if (uid <= previous)
             {
@@ -206,16 +202,44 @@ internal sealed class Postman(SimulatedServer server, Ledger ledger, Random rand
         return true;
     }
 
+    /// <summary>Null when the disk cannot read just now and the client was told so.</summary>
+    private SentMessage? Recognise(string address, string uniqueId, int size, string reply)
+    {
+        if (reply.StartsWith("+OK", StringComparison.Ordinal))
+        {
+            string wire = reply[(reply.IndexOf('\n', StringComparison.Ordinal) + 1)..];
+            return ledger.Recognise(address, new ShownMessage(uniqueId, size, wire));
+        }
+
+        if (reply.StartsWith("-ERR [SYS/PERM]", StringComparison.Ordinal))
+        {
+            return ledger.RecogniseDamaged(address, uniqueId);
+        }
+
+        return server.Port.Plan.HasFired
+            ? null
+            : throw new BrokenPromiseException($"{address} {uniqueId}: {reply}");
+    }
+
     private static string[] Lines(string multiLine)
     {
         return multiLine.Split("\r\n")[1..^2];
     }
 
-    /// <summary>Lines of every octet but NUL, CR and LF, many of them with dots in front.</summary>
+    /// <summary>A piece of <see cref="Noise"/> behind a short header section; made by slicing, which is cheap.</summary>
     private string Text(int length)
     {
-        StringBuilder text = new("Subject: simulation\r\n\r\n");
-        while (text.Length < length)
+        int start = random.Next(Noise.Length - length);
+        string text = Noise.Substring(start, length).TrimStart('\n').TrimEnd('\r'); // never half of a CRLF
+        return $"Subject: simulation\r\n\r\n{text}\r\n";
+    }
+
+    /// <summary>Lines of every octet but NUL, CR and LF, many of them with dots in front.</summary>
+    private static string MakeNoise()
+    {
+        Random random = new(1);
+        StringBuilder text = new();
+        while (text.Length < 1 << 19)
         {
             text.Append('.', random.Next(3));
             int line = random.Next(200);

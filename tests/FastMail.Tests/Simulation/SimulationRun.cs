@@ -40,6 +40,7 @@ internal sealed class SimulationRun
     private enum End
     {
         InAppender,
+        WhileNaming,
         InSpareMaker,
         InOpening,
         InClosing,
@@ -106,6 +107,11 @@ internal sealed class SimulationRun
         }
 
         _port.End();
+        if (end == End.Orderly && _random.Next(3) == 0 && _ledger.TryDamage(_disk, _random) is { } key)
+        {
+            _story.Add($"a bit of message {key} rots");
+        }
+
         if (_random.Next(3) != 0)
         {
             _story.Add("power loss");
@@ -168,6 +174,11 @@ internal sealed class SimulationRun
         {
             case End.InAppender:
                 plan.EndProcessAfter(DiskLane.Appender, _random.Next(8));
+                break;
+            case End.WhileNaming:
+                // Rare in the sum of calls, and where the log goes from one file to the next.
+                DiskVerb verb = _random.Next(2) == 0 ? DiskVerb.Rename : DiskVerb.SyncDirectory;
+                plan.EndProcessAfter(DiskLane.Appender, 0, call => call.Verb == verb);
                 break;
             case End.InSpareMaker:
                 plan.EndProcessAfter(DiskLane.Spare, _random.Next(6));

@@ -6,13 +6,14 @@ using Xunit.Abstractions;
 namespace FastMail.Tests.Simulation;
 
 /// <summary>
-/// One fixed scenario (three segments, one of them oversized, removals), and for every disk call of it: what if that
+/// One fixed scenario (four segments, one of them oversized, removals), and for every disk call of it: what if that
 /// one fails, once or for ever, or is the last the process makes.
 /// </summary>
 [Collection(SimulationGroup.Name)]
 public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper output)
 {
     private const int Scenario = 4711;
+    private const int Turns = 5;
 
     // What happens after the process in which the fault was.
     private enum Aftermath
@@ -36,6 +37,20 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
     public void In_whichever_disk_call_the_process_ends_nothing_acknowledged_is_lost()
     {
         SweepAll((plan, lane, call) => plan.EndProcessAfter(lane, call));
+    }
+
+    [Fact]
+    public void The_scenario_has_what_a_sweep_is_worth_its_time_for()
+    {
+        LyingDisk disk = new(512);
+        Ledger ledger = new();
+        Live(disk.Boot(new FaultPlan(0)), ledger, new Random(Scenario), Turns);
+
+        long[] segments = [.. disk.Names.Where(n => n.Key.EndsWith(".seg", StringComparison.Ordinal))
+            .Select(n => n.Value.Length)];
+        Assert.True(segments.Length >= 4, $"{segments.Length} segments");
+        Assert.Contains(segments, bytes => bytes != MailLogOptions.MinSegmentBytes);
+        Assert.True(ledger.Removed > 0, "nothing was removed");
     }
 
     private void SweepAll(Action<FaultPlan, DiskLane, int> arm)
@@ -76,7 +91,7 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
         DiskPort? last = null;
         try
         {
-            Live(port, ledger, new Random(Scenario), 5);
+            Live(port, ledger, new Random(Scenario), Turns);
             last = port;
             End(disk, aftermath, call);
             for (int life = 0; life < 2; life++)
@@ -131,7 +146,8 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
             for (int turn = 0; turn < turns && !port.IsDown; turn++)
             {
                 Postman postman = new(server, ledger, random);
-                server.Turn(() => postman.Send(server.IsHeld ? 3 : 1, 60_000, server.IsHeld));
+                int longest = turn == 2 ? 220_000 : 90_000; // an oversized segment is among them
+                server.Turn(() => postman.Send(server.IsHeld ? 3 : 1, longest, server.IsHeld));
                 _ = postman.Collect();
             }
         }
