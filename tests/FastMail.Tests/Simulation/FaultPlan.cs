@@ -58,7 +58,7 @@ internal sealed class FaultPlan(int seed, int stutterPercent = 0, Action? slowCa
 {
     private readonly Random[] _random = [new(seed), new(seed + 1), new(seed + 2)];
     private readonly int[] _count = new int[3];
-        private DiskLane _lane;
+    private DiskLane _lane;
     private int _at = -1;
     private bool _isSticky;
     private bool _isBroken;

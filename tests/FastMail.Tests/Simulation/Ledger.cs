@@ -161,17 +161,34 @@ internal sealed class Ledger
             Demand(shown.Distinct().Count() == shown.Length, $"{address} has a message twice");
         }
 
-        foreach ((string address, SentMessage[] messages) in _removalsInDoubt)
+        foreach (var removals in _removalsInDoubt.GroupBy(r => r.Address, r => r.Messages, StringComparer.Ordinal))
         {
-            int left = messages.Count(m => maildrops[address].Contains(m));
-            Demand(left == 0 || left == messages.Length, $"half a removal in {address}: {left} of {messages.Length}");
-            Remove(address, left == 0 ? messages : [], isInDoubt: false);
+            SettleRemovals(removals.Key, [.. removals], maildrops[removals.Key]);
         }
 
         _removalsInDoubt.Clear();
         foreach (SentMessage message in _messages.Values)
         {
             Judge(message, maildrops);
+        }
+    }
+
+    /// <summary>
+    /// Several may have named the same message, so one whose messages are partly gone is half done only if no other
+    /// took them.
+    /// </summary>
+    private void SettleRemovals(string address, SentMessage[][] removals, SentMessage[] shown)
+    {
+        SentMessage[][] done = [.. removals.Where(r => !r.Any(shown.Contains))];
+        foreach (SentMessage[] removal in removals)
+        {
+            SentMessage? half = removal.FirstOrDefault(m => !shown.Contains(m) && !done.Any(r => r.Contains(m)));
+            Demand(half is null, $"half a removal in {address}: of {removal.Length} messages {half?.Key} is gone");
+        }
+
+        foreach (SentMessage[] removal in done)
+        {
+            Remove(address, removal, isInDoubt: false);
         }
     }
 
