@@ -43,8 +43,8 @@ public sealed class IncompatibleFormatException : IOException
 }
 
 /// <summary>
-/// Acknowledged mail is damaged on disk, so this is no crash to recover from; nothing was modified. Thrown by
-/// <see cref="MailLog.Open"/>.
+/// Acknowledged mail is damaged or missing in a way that cannot be stepped over safely; nothing was modified. Thrown
+/// by <see cref="MailLog.Open"/>.
 /// </summary>
 public sealed class DamagedLogException : IOException
 {
@@ -63,5 +63,12 @@ public sealed class DamagedLogException : IOException
     public DamagedLogException(string message, Exception innerException)
         : base(message, innerException)
     {
+    }
+
+    internal static DamagedLogException At(Segment segment, long offset, string why)
+    {
+        return new DamagedLogException(
+            $"{segment.Path}: acknowledged mail is damaged at offset {offset} (position 0x"
+            + $"{segment.BaseLsn + (ulong)offset:x}): {why}. Nothing was modified; restore the file or ask for help");
     }
 }

@@ -38,8 +38,7 @@ internal sealed class LogParts : IDisposable
         StoreFormat format = found ?? place.MakeStore(options, clock, random);
         MaildropTable maildrops = new(format.UidValidity);
         List<string> names = place.ListLog();
-        LogEnd end = new Recovery(
-            place.Disk, place.LogPath, format, maildrops, segments, observer.Noticed).Run(names);
+        LogEnd end = new Recovery(place, format, maildrops, segments, observer.Noticed).Run(names);
         place.RemoveTemporaries();
         place.SyncNames(observer.Noticed);
         place.WriteOwner();

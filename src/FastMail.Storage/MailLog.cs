@@ -45,7 +45,9 @@ public sealed class MailLog : IDisposable
     /// <param name="observer">Who learns the outcomes; notices of the recovery come before this returns.</param>
     /// <exception cref="DataDirectoryInUseException">Another process has it open.</exception>
     /// <exception cref="IncompatibleFormatException">It needs a newer program; nothing was touched.</exception>
-    /// <exception cref="DamagedLogException">Acknowledged mail is damaged; nothing was modified.</exception>
+    /// <exception cref="DamagedLogException">
+    /// Acknowledged mail is damaged and cannot be stepped over; nothing was modified.
+    /// </exception>
     /// <exception cref="IOException">The disk failed or is full.</exception>
     public static MailLog Open(
         string directory, MailLogOptions options, IDisk disk, TimeProvider clock, Random random,

@@ -87,6 +87,12 @@ internal struct SealMeta
         BinaryPrimitives.WriteUInt32LittleEndian(destination[28..], HeaderCrcs);
     }
 
+    /// <summary>True when <paramref name="meta"/> is that of a SEAL behind the record of that seq.</summary>
+    public static bool Follows(ReadOnlySpan<byte> meta, ulong seq)
+    {
+        return meta.Length == Bytes && BinaryPrimitives.ReadUInt64LittleEndian(meta[20..]) == seq;
+    }
+
     /// <summary>True when <paramref name="meta"/> says the same as what was folded up.</summary>
     public readonly bool Matches(ReadOnlySpan<byte> meta)
     {

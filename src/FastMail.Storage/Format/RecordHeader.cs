@@ -79,7 +79,7 @@ internal struct RecordHeader
     /// <summary>Flag of a GROUP record: the log was closed in order right after it.</summary>
     public const byte CleanFlag = 1;
 
-    private const int CrcOffset = 12;
+    public const int CrcOffset = 12;
 
     [FieldOffset(0)] public uint Magic;
     [FieldOffset(4)] public RecordType Type;

@@ -26,6 +26,19 @@ internal readonly record struct SegmentHeader(
         return name.EndsWith(Suffix, StringComparison.Ordinal);
     }
 
+    /// <summary>What the name of a segment file tells; false when it is not such a name.</summary>
+    public static bool TryParseName(string name, out uint generation, out ulong baseLsn)
+    {
+        generation = 0;
+        baseLsn = 0;
+        int dash = name.IndexOf('-', StringComparison.Ordinal);
+        return IsSegmentName(name) && dash > 0
+            && uint.TryParse(name.AsSpan(0, dash), NumberStyles.None, CultureInfo.InvariantCulture, out generation)
+            && ulong.TryParse(
+                name.AsSpan(dash + 1, name.Length - dash - 1 - Suffix.Length), NumberStyles.AllowHexSpecifier,
+                CultureInfo.InvariantCulture, out baseLsn);
+    }
+
     /// <summary>Fills the whole header page.</summary>
     public void Write(Span<byte> page)
     {

@@ -140,8 +140,7 @@ internal sealed class InspectedSegment : IDisposable
         }
 
         // Never more than there is: touching a page behind the end of the file would be a signal.
-        long readable = Math.Min(length, header.SegmentBytes) & -SegmentHeader.Bytes;
-        Errno.Check(Segment.Open(file, header with { SegmentBytes = readable }, _path, out _segment), "map", _path);
+        Errno.Check(Segment.Open(file, header, length, _path, out _segment), "map", _path);
     }
 
     private void CheckPlace()

@@ -143,6 +143,7 @@ internal sealed class MaildropTable(uint uidValidity)
 {
     private readonly Dictionary<ulong, MaildropIndex> _maildrops = [];
     private readonly MaildropSnapshot _empty = new([], 0, 0, uidValidity);
+    private ulong _firstUid = 1;
 
     /// <summary>Held for one group's entries or one snapshot: microseconds.</summary>
     public Lock Gate { get; } = new();
@@ -186,6 +187,23 @@ internal sealed class MaildropTable(uint uidValidity)
         return maildrop.NextUid++;
     }
 
+    /// <summary>
+    /// That many records of the log are missing here, and nobody knows for whom they were. A record gives a mailbox at
+    /// most one unique-id, so going on that much higher, in every mailbox and also where none was seen yet, keeps every
+    /// number that may have been given from naming another message. Opening thread only, in the order of the log.
+    /// </summary>
+    public void SkipUids(ulong missingRecords)
+    {
+        lock (Gate)
+        {
+            _firstUid += missingRecords;
+            foreach (MaildropIndex maildrop in _maildrops.Values)
+            {
+                maildrop.NextUid += missingRecords;
+            }
+        }
+    }
+
     /// <summary>The caller holds <see cref="Gate"/>.</summary>
     public void Add(ulong mailboxId, in MaildropEntry entry)
     {
@@ -201,6 +219,6 @@ internal sealed class MaildropTable(uint uidValidity)
     private MaildropIndex Get(ulong mailboxId)
     {
         ref MaildropIndex? maildrop = ref CollectionsMarshal.GetValueRefOrAddDefault(_maildrops, mailboxId, out _);
-        return maildrop ??= new MaildropIndex();
+        return maildrop ??= new MaildropIndex { NextUid = _firstUid };
     }
 }

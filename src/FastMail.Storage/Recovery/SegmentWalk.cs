@@ -2,8 +2,8 @@ namespace FastMail.Storage;
 
 /// <summary>
 /// Steps through the records of one segment from its start and checks each: header CRC, own address, consecutive seq,
-/// meta CRC. It stops at the end, behind a SEAL, or at the first record that is not valid. Owned by the thread that
-/// opens the log.
+/// meta CRC. It stops at the end, behind a SEAL, or at the first record that is not valid; whoever knows where the log
+/// goes on behind damage tells it. Owned by the thread that opens the log.
 /// </summary>
 internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
 {
@@ -12,6 +12,7 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
     private long _populatedEnd;
     private RecordHeader _current;
     private SealMeta _seal;
+    private bool _hasSkipped;
 
     /// <summary>Behind the last valid record.</summary>
     public long Offset { get; private set; } = SegmentHeader.Bytes;
@@ -28,7 +29,9 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
     /// <summary>The records so far, as a SEAL would state them.</summary>
     public ref readonly SealMeta Seal => ref _seal;
 
-    /// <summary>The segment ended with a SEAL that agrees with its records.</summary>
+    /// <summary>
+    /// The segment ended with a SEAL that agrees with its records, as far as these could be read.
+    /// </summary>
     public bool IsSealed { get; private set; }
 
     /// <summary>Meta of the current record.</summary>
@@ -40,8 +43,7 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
     /// <exception cref="IOException">The segment cannot be read.</exception>
     public bool MoveNext()
     {
-        long room = segment.Length - Offset;
-        if (IsSealed || room < RecordHeader.Bytes)
+        if (IsSealed || segment.Length - Offset < RecordHeader.Bytes)
         {
             return false;
         }
@@ -49,6 +51,7 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
         Populate(Offset, RecordHeader.Bytes);
         ReadOnlySpan<byte> start = segment.Span(Offset, RecordHeader.Bytes);
         ulong lsn = segment.BaseLsn + (ulong)Offset;
+        long room = segment.Header.SegmentBytes - Offset; // of a file that was cut the record may reach beyond its end
         if (!RecordHeader.TryRead(start, segment.Header.Salt, lsn, room, out RecordHeader header)
             || header.Seq != Seq + 1)
         {
@@ -56,6 +59,11 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
         }
 
         long checkedBytes = RecordHeader.Bytes + (long)header.MetaBytes + header.TraceBytes;
+        if (checkedBytes > segment.Length - Offset)
+        {
+            return false;
+        }
+
         Populate(Offset, checkedBytes);
         if (!RecordReader.HasIntactMeta(header, segment.Span(Offset, (int)checkedBytes)))
         {
@@ -67,7 +75,8 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
         CurrentOffset = Offset;
         if (header.Type == RecordType.Seal)
         {
-            IsSealed = _seal.Matches(CurrentMeta);
+            // A SEAL counts the skipped records too, unless they were skipped already when it was written.
+            IsSealed = _hasSkipped ? SealMeta.Follows(CurrentMeta, Seq) : _seal.Matches(CurrentMeta);
             if (!IsSealed)
             {
                 return false;
@@ -83,9 +92,24 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
         return true;
     }
 
+    /// <summary>
+    /// Goes on behind damage: the record at <paramref name="offset"/> is valid and follows <paramref name="seq"/>.
+    /// </summary>
+    public void SkipTo(long offset, ulong seq)
+    {
+        _hasSkipped = true;
+        Offset = offset;
+        Seq = seq;
+    }
+
     /// <summary>True when the current record's body is what was written.</summary>
     public bool HasIntactBody()
     {
+        if (_current.TotalBytes > segment.Length - CurrentOffset)
+        {
+            return false;
+        }
+
         Populate(CurrentOffset, _current.TotalBytes);
         return RecordReader.HasIntactBody(_current, segment.Span(CurrentOffset, (int)_current.TotalBytes));
     }

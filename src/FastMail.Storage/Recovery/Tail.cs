@@ -12,8 +12,8 @@ internal static class Tail
     private const int BlockBytes = 1024 * 1024;
 
     /// <summary>
-    /// Looks behind the first invalid record for a GROUP that was written when that place was durable already. Such a
-    /// proof means the record was acknowledged and is damaged, not torn.
+    /// Looks behind the first invalid record for a GROUP that was written when that place was durable already, or a
+    /// SEAL, which follows only what is durable. Such a proof means the record was acknowledged and is damaged, not torn.
     /// </summary>
     /// <returns>Offset of the proof, or -1.</returns>
     public static long FindProofBehind(Segment segment, long invalid, out bool hasLeftovers)
@@ -28,7 +28,7 @@ internal static class Tail
             }
 
             hasLeftovers = true;
-            // A block of candidates at a time; a GROUP record may begin in this block and end in the next.
+            // A block of candidates at a time; a proof may begin in this block and end in the next.
             long blockEnd = Math.Min(offset + BlockBytes, segment.Length);
             long populatedEnd = Math.Min(blockEnd + GroupMeta.TotalBytes, segment.Length);
             Errno.Check(segment.Populate(offset, populatedEnd - offset), "read", segment.Path);
@@ -47,7 +47,8 @@ internal static class Tail
     /// <summary>
     /// Writes the unproven records again, the same bytes to the same places: after a failed flush the page cache may
     /// hold what the disk does not, and only a new write forces it there. Then zeros what is behind them, so that no
-    /// left-over record can line up with a later one and be taken for valid. Running it twice does no harm.
+    /// left-over record can line up with a later one and be taken for valid; not in a file that was cut, where nothing
+    /// will be written any more. Running it twice does no harm.
     /// </summary>
     public static void Rewrite(Segment segment, long proof, long end)
     {
@@ -62,7 +63,8 @@ internal static class Tail
         }
 
         block.AsSpan(0, BlockBytes).Clear();
-        for (long offset = NextNonZero(segment, end); offset < segment.Length; offset = NextNonZero(segment, offset))
+        long rest = segment.IsCut ? segment.Length : NextNonZero(segment, end);
+        for (long offset = rest; offset < segment.Length; offset = NextNonZero(segment, offset))
         {
             int length = (int)Math.Min(BlockBytes, segment.Length - offset);
             Errno.Check(segment.File.WriteAll(block.AsSpan(0, length), offset), "write", segment.Path);
@@ -76,25 +78,35 @@ internal static class Tail
     private static bool IsProofOf(Segment segment, long offset, long invalid)
     {
         long room = segment.Length - offset;
-        if (room < GroupMeta.TotalBytes)
+        if (room < RecordHeader.Bytes)
         {
             return false;
         }
 
-        ReadOnlySpan<byte> record = segment.Span(offset, GroupMeta.TotalBytes);
-        return MemoryMarshal.Read<uint>(record) == RecordHeader.MagicNumber
-            && RecordHeader.TryRead(record, segment.Header.Salt, segment.BaseLsn + (ulong)offset, room, out var header)
-            && header.Type is RecordType.Group
-            && header.TotalBytes == GroupMeta.TotalBytes
-            && RecordReader.HasIntactMeta(header, record)
-            && GroupMeta.TryRead(record.Slice(RecordHeader.Bytes, (int)header.MetaBytes), out GroupMeta group)
-            && group.DurableLsn > segment.BaseLsn + (ulong)invalid;
+        ReadOnlySpan<byte> start = segment.Span(offset, RecordHeader.Bytes);
+        if (MemoryMarshal.Read<uint>(start) != RecordHeader.MagicNumber
+            || !RecordHeader.TryRead(start, segment.Header.Salt, segment.BaseLsn + (ulong)offset, room, out var header)
+            || header.TotalBytes > GroupMeta.TotalBytes)
+        {
+            return false;
+        }
+
+        ReadOnlySpan<byte> record = segment.Span(offset, (int)header.TotalBytes);
+        if (!RecordReader.HasIntactMeta(header, record))
+        {
+            return false;
+        }
+
+        return header.Type == RecordType.Seal
+            || (header.Type == RecordType.Group
+                && GroupMeta.TryRead(record.Slice(RecordHeader.Bytes, (int)header.MetaBytes), out GroupMeta group)
+                && group.DurableLsn > segment.BaseLsn + (ulong)invalid);
     }
 
     /// <summary>
     /// The 32-byte boundary at or before the next octet that is not 0; the segment's length when all are.
     /// </summary>
-    private static long NextNonZero(Segment segment, long offset)
+    public static long NextNonZero(Segment segment, long offset)
     {
         while (offset < segment.Length)
         {

@@ -14,12 +14,13 @@ internal sealed class Segment : IDisposable
     private readonly MappedMemory _map;
     private long _readableEnd = SegmentHeader.Bytes;
 
-    private Segment(IDiskFile file, in SegmentHeader header, string path, nint address)
+    private Segment(IDiskFile file, in SegmentHeader header, string path, nint address, long length)
     {
         _file = file;
         _address = address;
-        _map = new MappedMemory(address, (int)header.SegmentBytes);
+        _map = new MappedMemory(address, (int)length);
         Header = header;
+        Length = length;
         Path = path;
     }
 
@@ -29,7 +30,11 @@ internal sealed class Segment : IDisposable
 
     public IDiskFile File => _file;
 
-    public long Length => Header.SegmentBytes;
+    /// <summary>Bytes that can be read: all of the segment, or what is left of a file that was cut.</summary>
+    public long Length { get; }
+
+    /// <summary>The file is shorter than it was made; recovery never lets anything be written into it again.</summary>
+    public bool IsCut => Length < Header.SegmentBytes;
 
     public ulong BaseLsn => Header.BaseLsn;
 
@@ -48,14 +53,19 @@ internal sealed class Segment : IDisposable
     /// <summary>The whole file. Populate a range before touching it.</summary>
     public ReadOnlyMemory<byte> Memory => _map.Memory;
 
-    /// <summary>Maps a file whose header was just read or written. The file is the segment's from now on.</summary>
-    public static int Open(IDiskFile file, in SegmentHeader header, string path, out Segment? segment)
+    /// <summary>
+    /// Maps a file of that many bytes whose header was just read or written. The file is the segment's from now on.
+    /// </summary>
+    public static int Open(
+        IDiskFile file, in SegmentHeader header, long fileBytes, string path, out Segment? segment)
     {
+        // Never beyond the end of the file: touching such a page would be a signal, and the end of the process.
+        long length = Math.Min(header.SegmentBytes, fileBytes);
         segment = null;
-        int errno = file.Map(header.SegmentBytes, out nint address);
+        int errno = file.Map(length, out nint address);
         if (errno == 0)
         {
-            segment = new Segment(file, header, path, address);
+            segment = new Segment(file, header, path, address, length);
         }
 
         return errno;

@@ -84,7 +84,7 @@ internal sealed class SegmentFiles(
         errno = errno != 0 ? errno : prepared.File.Flush();
         errno = errno != 0 ? errno : disk.Rename(Path.Join(directory, prepared.FileName), path);
         errno = errno != 0 ? errno : disk.SyncDirectory(directory);
-        return errno != 0 ? errno : Segment.Open(prepared.File, header, path, out segment);
+        return errno != 0 ? errno : Segment.Open(prepared.File, header, prepared.Bytes, path, out segment);
     }
 
     /// <summary>True when a file of that size has room on the disk.</summary>

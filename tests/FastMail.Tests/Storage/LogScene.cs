@@ -188,6 +188,13 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
         return files;
     }
 
+    /// <summary>Behind the last octet of a file that is not 0, rounded up to where a record may begin.</summary>
+    public long ContentEnd(string path)
+    {
+        int last = File.ReadAllBytes(path).AsSpan().LastIndexOfAnyExcept((byte)0);
+        return (last + RecordHeader.Alignment) & -RecordHeader.Alignment;
+    }
+
     /// <summary>What a power loss right now would leave: a closed scene with a copy of every file.</summary>
     public LogScene Crash()
     {

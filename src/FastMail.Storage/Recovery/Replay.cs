@@ -1,0 +1,75 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+
+namespace FastMail.Storage;
+
+/// <summary>
+/// Folds valid records, in the order of the log, into the maildrops and the facts with which the log goes on. Owned by
+/// the <see cref="Recovery"/>.
+/// </summary>
+internal sealed class Replay(MaildropTable maildrops, LogEnd end)
+{
+    private readonly List<UidRange> _ranges = [];
+
+    /// <summary>Enters the walk's current record.</summary>
+    /// <exception cref="DamagedLogException">It is intact and yet says what no FastMail writes.</exception>
+    public void Apply(Segment segment, SegmentWalk walk)
+    {
+        end.TimestampMicros = Math.Max(end.TimestampMicros, walk.Current.TimestampMicros);
+        switch (walk.Current.Type)
+        {
+            case RecordType.Message:
+                ApplyMessage(segment, walk);
+                break;
+            case RecordType.Expunge:
+                _ranges.Clear();
+                if (!PendingExpunge.TryRead(walk.CurrentMeta, out ulong mailboxId, _ranges))
+                {
+                    throw DamagedLogException.At(segment, walk.CurrentOffset, "an EXPUNGE record names no mailbox");
+                }
+
+                maildrops.Remove(mailboxId, CollectionsMarshal.AsSpan(_ranges));
+                break;
+            case RecordType.Group:
+                end.GroupNo = ReadGroup(segment, walk).GroupNo;
+                break;
+            default:
+                break; // SEAL was checked by the walk; PAD and skippable records say nothing
+        }
+    }
+
+    /// <summary>The content of the walk's current record, which is a GROUP.</summary>
+    /// <exception cref="DamagedLogException">It is intact and impossible.</exception>
+    public static GroupMeta ReadGroup(Segment segment, SegmentWalk walk)
+    {
+        ulong own = walk.Current.Lsn;
+        if (!GroupMeta.TryRead(walk.CurrentMeta, out GroupMeta group) || group.DurableLsn > own
+            || group.DurableLsn < segment.BaseLsn)
+        {
+            throw DamagedLogException.At(segment, walk.CurrentOffset, "a GROUP record has an impossible content");
+        }
+
+        return group;
+    }
+
+    private void ApplyMessage(Segment segment, SegmentWalk walk)
+    {
+        MetaReader meta = new(walk.CurrentMeta);
+        while (meta.Read())
+        {
+            if (meta.Type != MetaType.LocalRecipient)
+            {
+                continue;
+            }
+
+            if (meta.Value.Length < sizeof(ulong) * 2)
+            {
+                throw DamagedLogException.At(segment, walk.CurrentOffset, "a local recipient is too short");
+            }
+
+            ulong mailboxId = BinaryPrimitives.ReadUInt64LittleEndian(meta.Value);
+            ulong uid = BinaryPrimitives.ReadUInt64LittleEndian(meta.Value[sizeof(ulong)..]);
+            maildrops.Add(mailboxId, new MaildropEntry(uid, walk.Current));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+namespace FastMail.Storage;
+
+/// <summary>
+/// Opens the segment files and checks that together they are the log: nothing is missing between the first and the
+/// last. Owned by the <see cref="Recovery"/>; reads only.
+/// </summary>
+/// <remarks>
+/// What can be stepped over: a damaged header page whose first two records still tell the salt; a file that is shorter
+/// or longer than it was made. What is refused, because the operator may still have it and starting without it would
+/// bring removed mail back by the thousand: a segment that is absent, a header page that cannot be rebuilt, a file of
+/// another store.
+/// </remarks>
+internal sealed class SegmentOpening(
+    IDisk disk, string directory, StoreFormat format, SegmentList segments, List<DamagedRange> damage,
+    Action<string> notice)
+{
+    /// <summary>Opens all; they are in the list afterwards, also when it throws.</summary>
+    public void OpenAll(IEnumerable<string> fileNames)
+    {
+        string[] names = [.. fileNames.Where(SegmentHeader.IsSegmentName).Order(StringComparer.Ordinal)];
+        ulong next = 0;
+        ulong previous = 0;
+        for (int i = 0; i < names.Length; i++)
+        {
+            string following = i + 1 < names.Length ? names[i + 1] : "";
+            Segment segment = OpenOne(names[i], following, previous);
+            segments.Add(segment);
+            if (segment.BaseLsn != next || segment.Header.PreviousBaseLsn != previous)
+            {
+                throw new DamagedLogException(
+                    $"{segment.Path}: a segment is missing: position 0x{next:x} is not followed by this file. "
+                    + "Nothing was modified; put the missing file back");
+            }
+
+            next = segment.EndLsn;
+            previous = segment.BaseLsn;
+        }
+
+        if (names.Length == 0)
+        {
+            throw new DamagedLogException($"{directory}: the store has no segment, though it was made with one");
+        }
+    }
+
+    private Segment OpenOne(string name, string following, ulong previousBaseLsn)
+    {
+        string path = Path.Join(directory, name);
+        Errno.Check(disk.Open(path, FileUse.Existing, out IDiskFile? file), "open", path);
+        try
+        {
+            byte[] page = new byte[SegmentHeader.Bytes];
+            Errno.Check(file!.Read(page, 0, out int read), "read", path);
+            Errno.Check(file.Length(out long length), "measure", path);
+            SegmentHeader header = default;
+            bool isWhole = read == page.Length;
+            bool isIntact = isWhole && SegmentHeader.TryRead(page, out header);
+            if (!isIntact
+                && !(isWhole && TryRebuild(file, path, following, length, previousBaseLsn, out header)))
+            {
+                throw new DamagedLogException(
+                    $"{path}: the header page is damaged, and so are the records that could replace it. Nothing was "
+                    + "modified; restore the file");
+            }
+
+            if (header.StoreId != format.StoreId || header.FileName != name)
+            {
+                throw new DamagedLogException($"{path}: the file belongs to another store or has another's name");
+            }
+
+            Errno.Check(Segment.Open(file, header, length, path, out Segment? segment), "map", path);
+            Tell(segment!, length, isIntact);
+            return segment!;
+        }
+        catch (IOException)
+        {
+            file!.Dispose();
+            throw;
+        }
+    }
+
+    private bool TryRebuild(
+        IDiskFile file, string path, string following, long length, ulong previousBaseLsn, out SegmentHeader header)
+    {
+        header = default;
+        if (!SegmentHeader.TryParseName(Path.GetFileName(path), out uint generation, out ulong baseLsn))
+        {
+            return false;
+        }
+
+        // Segments are adjacent: where the next begins, this one was made to end.
+        long bytes = SegmentHeader.TryParseName(following, out _, out ulong nextLsn)
+            ? (long)(nextLsn - baseLsn)
+            : length;
+        if (bytes < MailLogOptions.MinSegmentBytes || bytes > int.MaxValue)
+        {
+            return false;
+        }
+
+        byte[] records = new byte[HeaderSalvage.LookBytes];
+        Errno.Check(file.Read(records, SegmentHeader.Bytes, out int read), "read", path);
+        SegmentHeader known = new(format.StoreId, generation, 0, baseLsn, previousBaseLsn, 0, bytes);
+        return read == records.Length && HeaderSalvage.TryRebuild(records, known, out header);
+    }
+
+    private void Tell(Segment segment, long length, bool isIntact)
+    {
+        if (!isIntact)
+        {
+            damage.Add(new DamagedRange(segment, 0, SegmentHeader.Bytes, "the header page is damaged") { Missing = 0 });
+        }
+
+        if (length != segment.Header.SegmentBytes)
+        {
+            notice($"{segment.Path}: the file has {length} bytes; it was made with {segment.Header.SegmentBytes}");
+        }
+    }
+}
