@@ -4,9 +4,9 @@ using System.Globalization;
 namespace FastMail.Storage;
 
 /// <summary>
-/// Copies damaged ranges to <c>quarantine/&lt;lsn&gt;-&lt;length&gt;.bin</c>, so that they outlive their segment and can
-/// be looked at. A copy appears whole and durable or not at all; one that is there is kept as it is, because it is the
-/// nearer to what was written. Owned by the <see cref="Recovery"/>.
+/// Copies damaged ranges to <c>quarantine/&lt;lsn&gt;-&lt;length&gt;.bin</c>, so that they outlive their segment and
+/// can be looked at. A copy appears whole and durable or not at all; one that is there is kept as it is, because it is
+/// the nearer to what was written. Owned by the <see cref="Recovery"/>.
 /// </summary>
 internal sealed class Quarantine(DataDirectory place)
 {

@@ -68,7 +68,9 @@ internal static class Resync
         return (ulong)(bytes / RecordHeader.Bytes);
     }
 
-    /// <summary>Behind the last octet that is not 0, on a record boundary; <paramref name="from"/> if all are.</summary>
+    /// <summary>
+    /// Behind the last octet that is not 0, on a record boundary; <paramref name="from"/> when all are.
+    /// </summary>
     public static long EndOfContent(Segment segment, long from)
     {
         for (long end = segment.Length; end > from;)

@@ -13,7 +13,8 @@ internal static class Tail
 
     /// <summary>
     /// Looks behind the first invalid record for a GROUP that was written when that place was durable already, or a
-    /// SEAL, which follows only what is durable. Such a proof means the record was acknowledged and is damaged, not torn.
+    /// SEAL, which follows only what is durable. Such a proof means the record was acknowledged and is damaged, not
+    /// torn.
     /// </summary>
     /// <returns>Offset of the proof, or -1.</returns>
     public static long FindProofBehind(Segment segment, long invalid, out bool hasLeftovers)

@@ -123,6 +123,27 @@ public sealed class DamageTests
     }
 
     [Fact]
+    public void A_seal_proves_the_group_before_it()
+    {
+        using LogScene scene = new(options: LogScene.Tiny);
+        Fill(scene, 5);
+        string[] paths = [.. Directory.EnumerateFiles(scene.LogDirectory, "*.seg").Order(StringComparer.Ordinal)];
+        Assert.Equal(2, paths.Length);
+        File.Delete(paths[1]); // as if the power had failed before the next segment got its name
+        scene.Open();
+        ulong[] uids = scene.Uids(1);
+        ulong last = scene.Log!.Snapshot(1)[uids.Length - 1].Lsn;
+        scene.Close();
+        Flip(paths[0], (long)last);
+        scene.Open();
+        Assert.Equal(uids[..^1], scene.Uids(1));
+        Assert.Contains("1 record(s) missing", Assert.Single(scene.Notices), StringComparison.Ordinal);
+        Assert.Single(Directory.EnumerateFiles(Path.Join(scene.Directory, "quarantine")));
+        scene.Deliver("new", 1);
+        Assert.Equal([.. uids[..^1], uids[^1] + 1], scene.Uids(1));
+    }
+
+    [Fact]
     public void When_nothing_tells_how_much_is_missing_no_number_is_used_twice()
     {
         using LogScene scene = new(options: LogScene.Tiny);
@@ -259,6 +280,81 @@ public sealed class DamageTests
         }
     }
 
+    [Theory]
+    [InlineData(5, false)]
+    [InlineData(5, true)]
+    [InlineData(28, true)]
+    public void A_recovery_that_is_stopped_at_any_disk_call_comes_to_the_same_end_when_run_again(
+        int errno, bool isForEver)
+    {
+        using LogScene scene = new(options: LogScene.Tiny);
+        Fill(scene, 9);
+        string[] paths = [.. Directory.EnumerateFiles(scene.LogDirectory, "*.seg").Order(StringComparer.Ordinal)];
+        scene.Open();
+        ulong[] lsns = [.. Enumerable.Range(0, 9).Select(i => scene.Log!.Snapshot(1)[i].Lsn)];
+        scene.Deliver("last", 1);
+        using LogScene image = scene.Crash(); // the last group has no proof yet, or has just got it
+        scene.Close();
+        // A header page, a record in the middle, a SEAL, and the first record of the last segment.
+        Flip(image.PathOf(paths[0]), 20);
+        Flip(image.PathOf(paths[0]), (long)lsns[1] + 70);
+        Flip(image.PathOf(paths[0]), image.ContentEnd(image.PathOf(paths[0])) - 90);
+        Flip(image.PathOf(paths[^1]), SegmentHeader.Bytes);
+        Outcome expected;
+        using (LogScene undisturbed = image.Crash())
+        {
+            expected = Outcome.Of(undisturbed);
+            Assert.Equal(4 * 2, undisturbed.Notices.Count); // it was opened twice
+        }
+
+        int calls = 0;
+        int stops = 0;
+        int seen;
+        do
+        {
+            calls++;
+            seen = 0;
+            using LogScene stopped = image.Crash();
+            ScriptedDisk disk = new();
+            disk.Script = (_, _) => Interlocked.Increment(ref seen) is var n && (n == calls || (isForEver && n > calls))
+                ? errno
+                : 0;
+            try
+            {
+                MailLog.Open(stopped.Directory, stopped.Options, disk, stopped.Clock, new FixedRandom(), stopped)
+                    .Dispose();
+            }
+            catch (IOException)
+            {
+                stops++;
+            }
+
+            Outcome again = Outcome.Of(stopped);
+            Assert.True(expected == again, $"call {calls}: {again}, not {expected}");
+        }
+        while (seen >= calls); // until no call was left to fail
+
+        Assert.True(stops > 40, $"only {stops} of {calls} calls stopped it");
+    }
+
+    [Fact]
+    public void A_disk_too_full_for_the_copy_does_not_keep_the_log_from_opening()
+    {
+        using LogScene scene = new();
+        scene.Open();
+        ulong lsn = scene.Deliver("one", 1);
+        scene.Deliver("two", 1);
+        scene.Close();
+        Flip(scene.FirstSegment, (long)lsn);
+        ScriptedDisk disk = new() { Script = (call, file) => call == "write" && file == "quarantine.tmp" ? 28 : 0 };
+        MailLog.Open(scene.Directory, scene.Options, disk, scene.Clock, new FixedRandom(), scene).Dispose();
+        Assert.Contains("too full", Assert.Single(scene.Notices), StringComparison.Ordinal);
+        Assert.Empty(Directory.EnumerateFiles(Path.Join(scene.Directory, "quarantine")));
+        scene.Open();
+        Assert.Equal(["two"], scene.Bodies(1));
+        Assert.Single(Directory.EnumerateFiles(Path.Join(scene.Directory, "quarantine")));
+    }
+
     /// <summary>Delivers that many messages of 60,000 octets to mailbox 1 and closes the log.</summary>
     private static void Fill(LogScene scene, int messages)
     {
@@ -278,5 +374,26 @@ public sealed class DamageTests
         int value = file.ReadByte();
         file.Position = offset;
         file.WriteByte((byte)(value ^ 0x20));
+    }
+
+    /// <summary>What an open log shows and keeps. A value.</summary>
+    private sealed record Outcome(string Maildrop, string Quarantine)
+    {
+        public static Outcome Of(LogScene scene)
+        {
+            scene.Open();
+            string maildrop = string.Join(
+                ' ', scene.Uids(1).Zip(scene.Bodies(1), (uid, body) => $"{uid}:{body.Length}:{body[0]}"));
+            scene.Deliver("new", 1, 2);
+            maildrop += $" next {scene.Uids(1)[^1]} {scene.Uids(2)[^1]}";
+            scene.Reopen();
+            Assert.EndsWith($" {scene.Uids(1)[^1]} {scene.Uids(2)[^1]}", maildrop, StringComparison.Ordinal);
+            scene.Close();
+            string quarantine = string.Join(
+                ' ', scene.Files().Where(file => file.Key.StartsWith("quarantine", StringComparison.Ordinal))
+                    .Select(file => $"{file.Key}:{Crc32C.Extend(0, file.Value):x8}"));
+            return new Outcome(maildrop, quarantine);
+        }
+
     }
 }

@@ -188,6 +188,12 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
         return files;
     }
 
+    /// <summary>The file of this scene that has the name of another scene's.</summary>
+    public string PathOf(string segment)
+    {
+        return Path.Join(LogDirectory, Path.GetFileName(segment));
+    }
+
     /// <summary>Behind the last octet of a file that is not 0, rounded up to where a record may begin.</summary>
     public long ContentEnd(string path)
     {
