@@ -1,3 +1,4 @@
+using FastMail.Storage;
 using Microsoft.Data.Sqlite;
 
 namespace FastMail.Server.Accounts;
@@ -60,9 +61,24 @@ internal sealed class AccountStore : IDisposable
         }
     }
 
-    /// <summary>A data directory with everything above it, for its owner's eyes only.</summary>
-    public static void MakeDirectory(string path) =>
+    /// <summary>
+    /// A data directory with everything above it, for its owner's eyes only. Each new name is flushed, or a power loss
+    /// could take the way to the mail with all that was acknowledged.
+    /// </summary>
+    public static void MakeDirectory(string path)
+    {
+        if (Directory.Exists(path) || Path.GetDirectoryName(path) is not { } parent)
+        {
+            return;
+        }
+
+        MakeDirectory(parent);
         Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        if (LinuxDisk.Instance.SyncDirectory(parent) is var errno and not 0)
+        {
+            throw new IOException($"{parent} could not be flushed (errno {errno})");
+        }
+    }
 
     /// <summary>True when no account was ever added.</summary>
     public bool IsPristine => Convert.ToInt64(Scalar("SELECT COUNT(*) FROM sqlite_sequence WHERE name = 'accounts'")) == 0;
