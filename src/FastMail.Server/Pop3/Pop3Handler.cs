@@ -9,7 +9,7 @@ namespace FastMail.Server.Pop3;
 /// work is out at a time; its end is posted to the loop as this object. Pooled by <see cref="Pop3Handlers"/>; loop
 /// thread only.
 /// </summary>
-internal sealed class Pop3Handler : IConnectionHandler, IMaildropSource, ILoopWork
+internal sealed class Pop3Handler : IPooledHandler, IMaildropSource, ILoopWork
 {
     private static readonly TimeSpan LoginTimeout = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan IdleTimeout = TimeSpan.FromMinutes(10); // RFC 1939 3: no less
@@ -28,7 +28,6 @@ internal sealed class Pop3Handler : IConnectionHandler, IMaildropSource, ILoopWo
         _check = new PasswordCheck(_ => _home.Loop.Post(this));
     }
 
-    /// <summary>Work is out whose end will still be posted to this object.</summary>
     public bool IsBusy => _isChecking || _maildrop is { IsRemoving: true };
 
     public void Opened(Connection connection)

@@ -10,7 +10,7 @@ namespace FastMail.Server.Receive;
 /// Joins one connection to one SMTP session. At most one piece of work is out at a time (a commit or a password check);
 /// its end is posted to the loop as this object. Pooled by <see cref="SmtpHandlers"/>; loop thread only.
 /// </summary>
-internal sealed class SmtpHandler : IConnectionHandler, IAuthenticator, ILoopWork
+internal sealed class SmtpHandler : IPooledHandler, IAuthenticator, ILoopWork
 {
     private static readonly TimeSpan CommandTimeout = TimeSpan.FromSeconds(300); // RFC 5321 4.5.3.2.7
 
@@ -29,7 +29,6 @@ internal sealed class SmtpHandler : IConnectionHandler, IAuthenticator, ILoopWor
         _check = new PasswordCheck(_ => _home.Loop.Post(this));
     }
 
-    /// <summary>Work is out whose end will still be posted to this object.</summary>
     public bool IsBusy => _isChecking || _receiver.IsCommitting;
 
     public void Opened(Connection connection)
