@@ -51,9 +51,6 @@ public sealed partial class SmtpSession : ISession
     /// <summary>Always empty: SMTP sends nothing from the log to its clients.</summary>
     public ReadOnlyMemory<byte> Body => default;
 
-    /// <summary>Content is arriving: the timeout of data applies (RFC 5321 4.5.3.2.5).</summary>
-    public bool IsInContent => _state is SmtpState.InData or SmtpState.InChunk;
-
     /// <summary>A mail transaction is open, or its commit is under way.</summary>
     public bool IsInTransaction => _isOpen || _state == SmtpState.Committing;
 

@@ -60,9 +60,6 @@ public sealed class PendingMessage : PendingAppend
     /// <summary>Recipients whose maildrops are in this store.</summary>
     public int LocalRecipients => _localRecipients;
 
-    /// <summary>Recipients to be relayed.</summary>
-    public int RelayRecipients => (int)_relayRecipients;
-
     internal override bool IsReady => _state == State.Sealed;
 
     internal override bool MayUseReserve => false;
