@@ -5,6 +5,7 @@ using FastMail.Net;
 using FastMail.Protocol.Pop3;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
+using FastMail.Server.Configuration;
 using FastMail.Server.Pop3;
 using FastMail.Server.Receive;
 using FastMail.Storage;
@@ -55,12 +56,12 @@ internal sealed class MailServer : IAsyncDisposable
     /// <see cref="DataDirectoryInUseException"/>, <see cref="IncompatibleFormatException"/>,
     /// <see cref="DamagedLogException"/>, <see cref="IOException"/>, <see cref="ListenException"/>, and SQLite's.
     /// </summary>
-    public static async Task<MailServer> StartAsync(ServeOptions options, TimeProvider clock, ILogger log)
+    public static async Task<MailServer> StartAsync(string directory, Settings settings, TimeProvider clock, ILogger log)
     {
         var server = new MailServer(log);
         try
         {
-            server.Start(options, clock);
+            server.Start(directory, settings, clock);
             return server;
         }
         catch
@@ -89,23 +90,24 @@ internal sealed class MailServer : IAsyncDisposable
         }
     }
 
-    private void Start(ServeOptions options, TimeProvider clock)
+    private void Start(string directory, Settings settings, TimeProvider clock)
     {
-        AccountStore.MakeDirectory(options.DataDirectory);
+        long segmentBytes = settings.Get(StoreKeys.SegmentBytes);
+        AccountStore.MakeDirectory(directory);
         // The seed is secret: the salts that the log draws from it keep stale bytes from passing for records.
         var random = new Random(RandomNumberGenerator.GetInt32(int.MaxValue));
         MailLog mailLog = Own(MailLog.Open(
-            options.DataDirectory,
+            directory,
             new MailLogOptions
             {
-                SegmentBytes = options.SegmentBytes,
-                FirstSegmentBytes = Math.Min(options.SegmentBytes, FirstSegmentBytes),
+                SegmentBytes = segmentBytes,
+                FirstSegmentBytes = Math.Min(segmentBytes, FirstSegmentBytes),
             },
             LinuxDisk.Instance,
             clock,
             random,
             _events));
-        AccountStore store = AccountStore.Open(options.DataDirectory);
+        AccountStore store = AccountStore.Open(directory);
         if (store.IsPristine)
         {
             FirstAccount = ("demo@localhost", Cli.Passwords.MakeRandom());
@@ -121,21 +123,21 @@ internal sealed class MailServer : IAsyncDisposable
             _log.LogWarning("the runtime does not run socket completions inline: the loop has its own thread and is slower");
         }
 
-        byte[] hostname = Encoding.ASCII.GetBytes(options.Hostname);
+        byte[] hostname = Encoding.ASCII.GetBytes(settings.Get(ServeKeys.Hostname));
         var intake = new Intake(clock, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 8);
         var locks = new MaildropLocks();
 
-        foreach (IPEndPoint endPoint in options.Mx)
+        foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Mx))
         {
             Listen("mx", endPoint, Smtp(SmtpRole.Mx, offersAuth: false));
         }
 
-        foreach (IPEndPoint endPoint in options.Submission)
+        foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Submission))
         {
             Listen("submission", endPoint, Smtp(SmtpRole.Submission, offersAuth: IsPrivate(endPoint)));
         }
 
-        foreach (IPEndPoint endPoint in options.Pop3)
+        foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Pop3))
         {
             Listen("pop3", endPoint, new Pop3Handlers
             {
@@ -159,7 +161,7 @@ internal sealed class MailServer : IAsyncDisposable
             {
                 Hostname = hostname,
                 Role = role,
-                MaxMessageBytes = options.MaxMessageBytes,
+                MaxMessageBytes = settings.Get(LimitKeys.MessageBytes),
                 OffersAuth = offersAuth,
                 RequiresAuth = role == SmtpRole.Submission,
             },

@@ -80,7 +80,7 @@ internal static class Arguments
             : throw new FormatException($"'{text}' is not a position, e.g. 0x1000.");
     }
 
-    private static ByteSize Bytes(string text, long least, long most)
+    public static ByteSize Bytes(string text, long least, long most)
     {
         (string Suffix, int Shift)[] units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0)];
         (string suffix, int shift) = units.First(u => text.EndsWith(u.Suffix, StringComparison.OrdinalIgnoreCase));

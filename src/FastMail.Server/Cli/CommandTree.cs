@@ -31,6 +31,7 @@ internal static class CommandTree
         root.Add(serve.Build("serve"));
         root.Add(new AccountVerbs(data).Build());
         root.Add(new LogVerbs(data).Build());
+        root.Add(new ConfigVerbs(data).Build());
         serve.Equip(root);
         return root;
     }
@@ -55,18 +56,6 @@ internal static class CommandTree
             HelpName = helpName,
             DefaultValueFactory = _ => parse(defaultText),
             CustomParser = result => Try(() => parse(result.Tokens[0].Value), name, result),
-        };
-
-    /// <summary>As <see cref="Parsed"/>, for an option that may be repeated.</summary>
-    public static Option<T> ParsedList<T>(
-        string name, string helpName, string description, string defaultText, Func<IReadOnlyList<string>, T> parse) =>
-        new(name)
-        {
-            Description = description,
-            HelpName = helpName,
-            Arity = ArgumentArity.OneOrMore,
-            DefaultValueFactory = _ => parse([defaultText]),
-            CustomParser = result => Try(() => parse([.. result.Tokens.Select(t => t.Value)]), name, result),
         };
 
     private static T? Try<T>(Func<T> parse, string name, System.CommandLine.Parsing.ArgumentResult result)

@@ -1,6 +1,6 @@
 using System.CommandLine;
-using System.Net;
 using System.Runtime.InteropServices;
+using FastMail.Server.Configuration;
 using FastMail.Storage;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.DependencyInjection;
@@ -14,27 +14,20 @@ internal sealed class ServeVerb
 {
     private readonly Option<string> _data;
 
-    private readonly Option<string> _hostname = CommandTree.Parsed(
-        "--hostname", "NAME", "This host's name in greetings and Received fields.", DefaultHostname(), Arguments.Hostname);
+    private readonly SettingOptions _settings;
 
-    private readonly Option<IReadOnlyList<IPEndPoint>> _mx = CommandTree.ParsedList(
-        "--mx", "ADDR:PORT|none", "Receive mail for hosted recipients here; repeatable; port 0 takes a free one.",
-        "127.0.0.1:2525", Arguments.EndPoints);
-
-    private readonly Option<IReadOnlyList<IPEndPoint>> _submission = CommandTree.ParsedList(
-        "--submission", "ADDR:PORT|none", "Take mail from authenticated users here; repeatable.",
-        "127.0.0.1:2587", Arguments.EndPoints);
-
-    private readonly Option<IReadOnlyList<IPEndPoint>> _pop3 = CommandTree.ParsedList(
-        "--pop3", "ADDR:PORT|none", "Serve POP3 here; repeatable.", "127.0.0.1:2110", Arguments.EndPoints);
-
-    private readonly Option<ByteSize> _segmentBytes = CommandTree.Parsed(
-        "--segment-size", "SIZE", "Size of a mail log segment, 1MiB to 1GiB.", "256MiB", Arguments.SegmentBytes);
-
-    private readonly Option<ByteSize> _maxMessageBytes = CommandTree.Parsed(
-        "--max-message-size", "SIZE", "Largest message accepted, 64KiB to 1023MiB.", "50MiB", Arguments.MessageBytes);
-
-    public ServeVerb(Option<string> data) => _data = data;
+    public ServeVerb(Option<string> data)
+    {
+        _data = data;
+        _settings = new SettingOptions(data)
+            .Short("--hostname", "NAME", ServeKeys.Hostname, "This host's name in greetings and Received fields.")
+            .Short("--mx", "ADDR:PORT|none", ServeKeys.Mx,
+                "Receive mail for hosted recipients here; repeatable; port 0 takes a free one.")
+            .Short("--submission", "ADDR:PORT|none", ServeKeys.Submission, "Take mail from authenticated users here; repeatable.")
+            .Short("--pop3", "ADDR:PORT|none", ServeKeys.Pop3, "Serve POP3 here; repeatable.")
+            .Short("--segment-size", "SIZE", StoreKeys.SegmentBytes, "Size of a mail log segment, 1MiB to 1GiB.")
+            .Short("--max-message-size", "SIZE", LimitKeys.MessageBytes, "Largest message accepted, 64KiB to 1023MiB.");
+    }
 
     public Command Build(string name)
     {
@@ -50,25 +43,11 @@ internal sealed class ServeVerb
 
     public void Equip(Command command)
     {
-        Option[] options = [_hostname, _mx, _submission, _pop3, _segmentBytes, _maxMessageBytes];
-        foreach (Option option in options)
-        {
-            command.Add(option);
-        }
-
-        command.SetAction((parsed, _) => RunAsync(new ServeOptions
-        {
-            DataDirectory = Path.GetFullPath(parsed.GetRequiredValue(_data)),
-            Hostname = parsed.GetRequiredValue(_hostname),
-            Mx = parsed.GetRequiredValue(_mx),
-            Submission = parsed.GetRequiredValue(_submission),
-            Pop3 = parsed.GetRequiredValue(_pop3),
-            SegmentBytes = parsed.GetRequiredValue(_segmentBytes).Octets,
-            MaxMessageBytes = parsed.GetRequiredValue(_maxMessageBytes).Octets,
-        }));
+        _settings.AddTo(command);
+        command.SetAction((parsed, _) => RunAsync(parsed));
     }
 
-    private static async Task<int> RunAsync(ServeOptions options)
+    private async Task<int> RunAsync(ParseResult parsed)
     {
         using ILoggerFactory loggers = LoggerFactory.Create(logging =>
         {
@@ -87,7 +66,10 @@ internal sealed class ServeVerb
 
         try
         {
-            await using MailServer server = await MailServer.StartAsync(options, TimeProvider.System, loggers.CreateLogger("fastmail"));
+            Settings settings = _settings.Read(parsed);
+            string directory = Path.GetFullPath(parsed.GetRequiredValue(_data));
+            await using MailServer server = await MailServer.StartAsync(
+                directory, settings, TimeProvider.System, loggers.CreateLogger("fastmail"));
             return await RunUntilStoppedAsync(server);
         }
         catch (Exception e) when (ExitCodeOf(e) is { } code)
@@ -148,20 +130,8 @@ internal sealed class ServeVerb
         DataDirectoryInUseException => ExitCode.TemporaryFailure,
         IncompatibleFormatException => ExitCode.Configuration,
         DamagedLogException => ExitCode.DataError,
-        ListenException => ExitCode.Configuration,
+        ListenException or SettingException => ExitCode.Configuration,
         UnauthorizedAccessException or IOException or SqliteException => ExitCode.IoError,
         _ => null,
     };
-
-    private static string DefaultHostname()
-    {
-        try
-        {
-            return Arguments.Hostname(Environment.MachineName);
-        }
-        catch (FormatException)
-        {
-            return "localhost"; // a machine whose own name is no host name
-        }
-    }
 }

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Text;
 using FastMail.Server;
 using FastMail.Server.Accounts;
+using FastMail.Server.Configuration;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace FastMail.Tests.Server;
@@ -31,18 +32,18 @@ internal sealed class ServerFixture : IAsyncDisposable
             }
         }
 
-        IPEndPoint[] free = [new(IPAddress.Loopback, 0)];
+        Assignment[] settings =
+        [
+            new("server.hostname", "mx.local.test", "test"),
+            new("listen.mx", "127.0.0.1:0", "test"),
+            new("listen.submission", "127.0.0.1:0", "test"),
+            new("listen.pop3", "127.0.0.1:0", "test"),
+            new("store.segment_size", "64MiB", "test"),
+            new("limits.message_size", "10MiB", "test"),
+        ];
         fixture.Server = await MailServer.StartAsync(
-            new ServeOptions
-            {
-                DataDirectory = fixture._directory,
-                Hostname = "mx.local.test",
-                Mx = free,
-                Submission = free,
-                Pop3 = free,
-                SegmentBytes = 64 << 20,
-                MaxMessageBytes = 10 << 20,
-            },
+            fixture._directory,
+            Settings.Load(null, settings),
             TimeProvider.System,
             NullLogger.Instance);
         return fixture;
