@@ -183,6 +183,12 @@ public sealed partial class Connection
         _socket!.Dispose();
         _socket = null;
         _descriptor = -1;
+        if (_client is not null)
+        {
+            _loop.Options.Admission!.Leave(_client);
+            _client = null;
+        }
+
         if (!_isSending)
         {
             ReturnOutgoing();

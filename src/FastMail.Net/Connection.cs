@@ -22,6 +22,7 @@ public sealed partial class Connection : ICompletion
     private Socket? _socket;
     private int _descriptor;
     private IHandlerFactory? _factory;
+    private IPAddress? _client; // counted by the loop's admission until the socket is closed
     private IConnectionHandler? _handler;
 
     private Phase _phase;
@@ -106,7 +107,7 @@ public sealed partial class Connection : ICompletion
         }
     }
 
-    internal void Begin(Socket socket, IHandlerFactory factory)
+    internal void Begin(Socket socket, IHandlerFactory factory, IPAddress? client)
     {
         Debug.Assert(_phase == Phase.Free, "a connection is rented once");
         _socket = socket;
@@ -115,6 +116,7 @@ public sealed partial class Connection : ICompletion
         // themselves on first use, and ours say MSG_DONTWAIT each time.
         _descriptor = (int)socket.SafeHandle.DangerousGetHandle();
         _factory = factory;
+        _client = client;
         _phase = Phase.Open;
         _turn = Turn.Continue;
         _isCallDue = true;

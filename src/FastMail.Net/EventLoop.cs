@@ -175,13 +175,14 @@ public sealed partial class EventLoop : IDisposable
         }
     }
 
-    internal void Begin(Socket socket, IHandlerFactory handlers)
+    /// <summary>A new connection; <paramref name="client"/> is who entered, null when nobody counts them.</summary>
+    internal void Begin(Socket socket, IHandlerFactory handlers, IPAddress? client)
     {
         Connection connection = _free.TryPop(out Connection? pooled) ? pooled : new Connection(this);
         connection.Index = _live.Count;
         _live.Add(connection);
         _connectionCount = _live.Count;
-        connection.Begin(socket, handlers);
+        connection.Begin(socket, handlers, client);
     }
 
     internal void Release(Connection connection)

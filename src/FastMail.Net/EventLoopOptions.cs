@@ -54,6 +54,9 @@ public sealed class EventLoopOptions
 
     public int Backlog { get; init; } = 4096;
 
+    /// <summary>Who may connect; null lets everybody in who is not over the cap.</summary>
+    public IAdmission? Admission { get; init; }
+
     /// <summary>Stands for a failing accept in tests: running out of descriptors is a matter of the whole process.</summary>
     internal Func<SocketError>? AcceptFault { get; init; }
 }

@@ -71,4 +71,7 @@ public interface IHandlerFactory
 
     /// <summary>Said to a connection over the cap before it is closed, such as <c>421 4.3.2 Too many\r\n</c>.</summary>
     ReadOnlyMemory<byte> Refusal { get; }
+
+    /// <summary>Said to a client that <see cref="IAdmission"/> does not let in, before it is closed.</summary>
+    ReadOnlyMemory<byte> ClientRefusal => Refusal;
 }

@@ -48,7 +48,7 @@ public sealed class Listener : ICompletion, ILoopWork
     /// <summary>Accepts that the system refused so far. Any thread; may lag.</summary>
     public long FailedAccepts { get; private set; }
 
-    /// <summary>Connections that were over the cap so far. Any thread; may lag.</summary>
+    /// <summary>Connections that were over the cap or not admitted so far. Any thread; may lag.</summary>
     public long Refused { get; private set; }
 
     internal bool IsOver => _isClosed && !_isAccepting;
@@ -123,15 +123,7 @@ public sealed class Listener : ICompletion, ILoopWork
                 _pause = EventLoopOptions.FirstAcceptPause;
                 Socket socket = args.AcceptSocket!;
                 args.AcceptSocket = null;
-                if (_loop.IsFull)
-                {
-                    Refuse(socket);
-                }
-                else
-                {
-                    _loop.Begin(socket, _handlers);
-                }
-
+                Admit(socket);
                 return true;
             case SocketError.TooManyOpenSockets or SocketError.NoBufferSpaceAvailable:
                 Pause(args.SocketError);
@@ -141,6 +133,31 @@ public sealed class Listener : ICompletion, ILoopWork
             default:
                 Pause(args.SocketError);
                 return false;
+        }
+    }
+
+    private void Admit(Socket socket)
+    {
+        if (_loop.IsFull)
+        {
+            Refuse(socket, _handlers.Refusal.Span);
+            return;
+        }
+
+        if (_loop.Options.Admission is not { } admission)
+        {
+            _loop.Begin(socket, _handlers, client: null);
+            return;
+        }
+
+        IPAddress client = ((IPEndPoint)socket.RemoteEndPoint!).Address;
+        if (admission.TryEnter(client))
+        {
+            _loop.Begin(socket, _handlers, client);
+        }
+        else
+        {
+            Refuse(socket, _handlers.ClientRefusal.Span);
         }
     }
 
@@ -158,17 +175,17 @@ public sealed class Listener : ICompletion, ILoopWork
             : EventLoopOptions.LongestAcceptPause;
     }
 
-    /// <summary>Over the cap: says why in one try, takes what the peer has sent so that no reset hides it, and closes.</summary>
-    private unsafe void Refuse(Socket socket)
+    /// <summary>Says why in one try, takes what the peer has sent so that no reset hides it, and closes.</summary>
+    private unsafe void Refuse(Socket socket, ReadOnlySpan<byte> refusal)
     {
         Refused++;
         int descriptor = (int)socket.SafeHandle.DangerousGetHandle();
-        fixed (byte* start = _handlers.Refusal.Span)
+        fixed (byte* start = refusal)
         {
             _ = Native.Send(
                 descriptor,
                 start,
-                (nuint)_handlers.Refusal.Length,
+                (nuint)refusal.Length,
                 Native.DontWait | Native.NoSignal); // a peer that is gone already needs no refusal
         }
 

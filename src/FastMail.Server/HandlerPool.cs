@@ -20,6 +20,8 @@ internal abstract class HandlerPool<T> : IHandlerFactory
 
     public abstract ReadOnlyMemory<byte> Refusal { get; }
 
+    public abstract ReadOnlyMemory<byte> ClientRefusal { get; }
+
     public IConnectionHandler Rent() => _idle.TryPop(out T? handler) ? handler : Make();
 
     /// <summary>Called by the loop when the connection is over, and by a busy handler when its work has ended.</summary>

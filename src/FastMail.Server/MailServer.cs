@@ -6,6 +6,7 @@ using FastMail.Protocol.Pop3;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
 using FastMail.Server.Configuration;
+using FastMail.Server.Defence;
 using FastMail.Server.Pop3;
 using FastMail.Server.Receive;
 using FastMail.Storage;
@@ -116,7 +117,15 @@ internal sealed class MailServer : IAsyncDisposable
 
         LiveAccounts accounts = Own(new LiveAccounts(store, _log));
         PasswordChecker passwords = Own(new PasswordChecker(accounts, clock));
-        _loop = Own(EventLoop.Start(new EventLoopOptions { Failed = OnFailure }, clock));
+        var exemptions = new Exemptions(settings.Get(LimitKeys.Exempt));
+        _loop = Own(EventLoop.Start(
+            new EventLoopOptions
+            {
+                Failed = OnFailure,
+                ConnectionCap = settings.Get(LimitKeys.Connections),
+                Admission = new ClientAdmission(LimitKeys.Clients(settings), exemptions, clock),
+            },
+            clock));
         _events.Serve(_loop);
         if (_loop.Thread != LoopThread.Inline)
         {

@@ -42,9 +42,9 @@ class NotReady(AssertionError):
 class Server:
     """A running server on free ports of 127.0.0.1; use as a context manager, which stops it in the end."""
 
-    def __init__(self, data, *options, accounts=(USER,), library_path=None):
+    def __init__(self, data, *options, accounts=(USER,), library_path=None, exempt="127.0.0.0/8"):
         self.data = data
-        self.options = options
+        self.options = ["--set", f"limits.exempt={exempt}", *options]
         self.library_path = library_path
         for address in accounts:
             add_account(data, address)

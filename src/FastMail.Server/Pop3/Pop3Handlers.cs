@@ -20,5 +20,8 @@ internal sealed class Pop3Handlers : HandlerPool<Pop3Handler>
 
     public override ReadOnlyMemory<byte> Refusal { get; } = "-ERR [SYS/TEMP] too many connections, try again later\r\n"u8.ToArray();
 
+    public override ReadOnlyMemory<byte> ClientRefusal { get; } =
+        "-ERR [SYS/TEMP] too many connections from your address, try again later\r\n"u8.ToArray();
+
     protected override Pop3Handler Make() => new(this);
 }

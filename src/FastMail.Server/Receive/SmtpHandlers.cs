@@ -24,5 +24,8 @@ internal sealed class SmtpHandlers : HandlerPool<SmtpHandler>
 
     public override ReadOnlyMemory<byte> Refusal { get; } = "421 4.3.2 Too many connections, try again later\r\n"u8.ToArray();
 
+    public override ReadOnlyMemory<byte> ClientRefusal { get; } =
+        "421 4.7.0 Too many connections from your address, try again later\r\n"u8.ToArray();
+
     protected override SmtpHandler Make() => new(this);
 }

@@ -21,7 +21,8 @@ internal sealed class ServerFixture : IAsyncDisposable
 
     public MailServer Server { get; private set; } = null!;
 
-    public static async Task<ServerFixture> StartAsync()
+    /// <param name="more">Settings as <c>key=value</c>; they win over the fixture's own.</param>
+    public static async Task<ServerFixture> StartAsync(params string[] more)
     {
         var fixture = new ServerFixture();
         using (AccountStore store = AccountStore.Open(fixture._directory))
@@ -40,6 +41,8 @@ internal sealed class ServerFixture : IAsyncDisposable
             new("listen.pop3", "127.0.0.1:0", "test"),
             new("store.segment_size", "64MiB", "test"),
             new("limits.message_size", "10MiB", "test"),
+            new("limits.exempt", "127.0.0.0/8", "test"),
+            .. more.Select(text => text.Split('=', 2)).Select(parts => new Assignment(parts[0], parts[1], "test")),
         ];
         fixture.Server = await MailServer.StartAsync(
             fixture._directory,
