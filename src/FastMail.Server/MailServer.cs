@@ -6,6 +6,7 @@ using FastMail.Protocol.Pop3;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
 using FastMail.Server.Configuration;
+using FastMail.Server.Control;
 using FastMail.Server.Defence;
 using FastMail.Server.Pop3;
 using FastMail.Server.Receive;
@@ -29,10 +30,14 @@ internal sealed class MailServer : IAsyncDisposable
     private readonly TaskCompletionSource _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly List<(string Role, IPEndPoint EndPoint)> _listening = [];
     private readonly Stack<IDisposable> _parts = new();
+    private readonly string _directory;
     private EventLoop? _loop;
+    private MailLog? _mailLog;
+    private ControlChannel? _control;
 
-    private MailServer(ILogger log)
+    private MailServer(string directory, ILogger log)
     {
+        _directory = directory;
         _log = log;
         _events = new LogEvents(log);
         _events.LogFailed += () => _failed.TrySetResult();
@@ -59,16 +64,31 @@ internal sealed class MailServer : IAsyncDisposable
     /// </summary>
     public static async Task<MailServer> StartAsync(string directory, Settings settings, TimeProvider clock, ILogger log)
     {
-        var server = new MailServer(log);
+        var server = new MailServer(directory, log);
         try
         {
-            server.Start(directory, settings, clock);
+            server.Start(settings, clock);
             return server;
         }
         catch
         {
             await server.DisposeAsync();
             throw;
+        }
+    }
+
+    /// <summary>
+    /// Opens the control channel. Without it the server still serves mail, so a failure is told and no more.
+    /// </summary>
+    public async Task OpenControlAsync()
+    {
+        try
+        {
+            _control = await ControlChannel.OpenAsync(_directory, new OpenStore(_mailLog!), _log);
+        }
+        catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException or UnauthorizedAccessException)
+        {
+            _log.LogError("the control channel cannot be opened, the verbs will not reach this server: {Reason}", e.Message);
         }
     }
 
@@ -80,6 +100,11 @@ internal sealed class MailServer : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (_control is not null)
+        {
+            await _control.DisposeAsync(); // first: it reads the log and must be gone before the lock is
+        }
+
         if (_loop is not null)
         {
             await _loop.StopAsync(TimeSpan.Zero);
@@ -91,14 +116,14 @@ internal sealed class MailServer : IAsyncDisposable
         }
     }
 
-    private void Start(string directory, Settings settings, TimeProvider clock)
+    private void Start(Settings settings, TimeProvider clock)
     {
         long segmentBytes = settings.Get(StoreKeys.SegmentBytes);
-        AccountStore.MakeDirectory(directory);
+        AccountStore.MakeDirectory(_directory);
         // The seed is secret: the salts that the log draws from it keep stale bytes from passing for records.
         var random = new Random(RandomNumberGenerator.GetInt32(int.MaxValue));
-        MailLog mailLog = Own(MailLog.Open(
-            directory,
+        MailLog mailLog = _mailLog = Own(MailLog.Open(
+            _directory,
             new MailLogOptions
             {
                 SegmentBytes = segmentBytes,
@@ -108,7 +133,7 @@ internal sealed class MailServer : IAsyncDisposable
             clock,
             random,
             _events));
-        AccountStore store = AccountStore.Open(directory);
+        AccountStore store = AccountStore.Open(_directory);
         if (store.IsPristine)
         {
             FirstAccount = ("demo@localhost", Cli.Passwords.MakeRandom());

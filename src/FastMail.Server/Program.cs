@@ -1,9 +1,5 @@
 using System.CommandLine;
-using FastMail.Net;
 using FastMail.Server.Cli;
-
-// The runtime reads its socket switches when the first socket is made.
-EventLoop.PrepareRuntime();
 
 RootCommand root = CommandTree.Build();
 ParseResult parsed = root.Parse(args);

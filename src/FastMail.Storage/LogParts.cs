@@ -30,6 +30,8 @@ internal sealed class LogParts : IDisposable
 
     public Appender Appender { get; }
 
+    public SegmentHolds Holds { get; } = new();
+
     public static LogParts Open(
         DataDirectory place, SegmentList segments, MailLogOptions options, TimeProvider clock, Random random,
         IMailLogObserver observer)

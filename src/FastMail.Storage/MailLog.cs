@@ -112,6 +112,15 @@ public sealed class MailLog : IDisposable
     }
 
     /// <summary>
+    /// What is durable now, with the promise that no segment file of it is removed, emptied or punched until the hold
+    /// is disposed. Long holds keep space from coming back.
+    /// </summary>
+    public LogHold Hold()
+    {
+        return LogHold.Take(_parts.Holds, _parts.Segments, _parts.Writer);
+    }
+
+    /// <summary>
     /// Writes and completes what was appended, marks the end as clean and closes. Nobody may hold a slice of a stored
     /// message any more.
     /// </summary>

@@ -2,8 +2,10 @@
 
 import glob
 import json
+import os
 import smtplib
 
+from ledger import Ledger, start_senders
 from server import USER, Server, run
 
 
@@ -30,11 +32,36 @@ def test_the_log_verbs_explain_themselves(folder):
     assert wrong.returncode == 64 and "0x1000" in wrong.stderr, wrong
 
 
-def test_a_log_in_use_is_left_alone_and_no_log_is_told(folder):
+def test_a_log_in_use_is_looked_at_as_far_as_it_is_durable(folder):
     with Server(folder + "/data") as server:
-        for verb in ("verify", "stat", "dump"):
-            result = run("log", verb, "--data", server.data)
-            assert result.returncode == 75 and "in use" in result.stderr and not result.stdout, result
+        fill(server, 20)
+        verdict = json.loads(run("log", "verify", "--json", "--data", server.data).stdout)
+        assert not verdict["isDamaged"] and verdict["isComplete"] and verdict["problems"] == [], verdict
+        stat = json.loads(run("log", "stat", "--json", "--data", server.data).stdout)
+        assert stat["liveMessages"]["number"] == 20 and stat["tornBytes"] == 0, stat
+        assert stat["server"]["processId"] == server.process.pid and stat["server"]["records"] == 20, stat
+        assert sum(r["type"] == "message" for r in records(server.data)) == 20
+
+        # What stands behind the durable position while a group is being written is neither a record nor a torn tail.
+        ledger, seen = Ledger(), 0
+        senders = start_senders(server, ledger, 4, 1, 0, [2000, 200_000])
+        for _ in range(5):
+            verdict = json.loads(run("log", "verify", "--json", "--data", server.data).stdout)
+            assert verdict["problems"] == [] and verdict["records"] > seen, verdict
+            seen = verdict["records"]
+        server.kill()
+        for sender in senders:
+            sender.join()
+
+
+def test_a_holder_of_the_lock_that_does_not_answer_is_told(folder):
+    with Server(folder + "/data") as server:
+        os.remove(server.data + "/control.sock")
+        result = run("log", "verify", "--data", server.data)
+        assert result.returncode == 75 and "in use" in result.stderr and not result.stdout, result
+
+
+def test_no_log_is_told(folder):
     for verb in ("verify", "stat", "dump"):
         result = run("log", verb, "--data", folder + "/nothing")
         assert result.returncode == 66 and folder + "/nothing" in result.stderr, result

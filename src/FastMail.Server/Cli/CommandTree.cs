@@ -23,7 +23,7 @@ internal static class CommandTree
 
             Exit codes are those of sysexits.h: 0 ok, 64 wrong usage, 65 wrong or damaged data, 66 no data there,
             67 no such account, 73 exists already, 74 input/output error, 75 data directory in use, 78 wrong
-            configuration.
+            configuration, 130 interrupted.
             """)
         {
             data,

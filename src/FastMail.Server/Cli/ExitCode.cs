@@ -26,6 +26,9 @@ internal static class ExitCode
     /// <summary>EX_TEMPFAIL: somebody else has it now; try again later.</summary>
     public const int TemporaryFailure = 75;
 
+    /// <summary>Ended by Ctrl-C or SIGTERM before all was done; what a shell says of SIGINT.</summary>
+    public const int Interrupted = 130;
+
     /// <summary>EX_CONFIG: something is configured wrongly.</summary>
     public const int Configuration = 78;
 }

@@ -1,10 +1,12 @@
 using System.CommandLine;
+using System.Text.Json;
+using FastMail.Server.Control;
 using FastMail.Storage;
 
 namespace FastMail.Server.Cli;
 
 /// <summary>
-/// <c>fastmail log verify|stat|dump</c>: looks at the mail log of a data directory that no server has open, and
+/// <c>fastmail log verify|stat|dump</c>: looks at the mail log of a data directory, beside a running server too, and
 /// changes nothing.
 /// </summary>
 internal sealed class LogVerbs
@@ -30,7 +32,8 @@ internal sealed class LogVerbs
             Checks every record: header, envelope and body by their checksums, addresses, numbers, ends of segments.
 
             Prints one line per problem and a summary. Exits with 0 when nothing acknowledged is damaged, and with 65
-            otherwise. A torn tail, which any crash may leave, is told and is no damage.
+            otherwise. A torn tail, which any crash may leave, is told and is no damage. Ctrl-C ends it with what was
+            found so far, and with 130 when that is nothing.
             """)
         {
             _json,
@@ -54,8 +57,8 @@ internal sealed class LogVerbs
         };
         dump.SetAction(parsed => Run(parsed, Dump));
         return new Command("log", """
-            Looks at the mail log of a data directory that no server has open, and changes nothing.
-            While a server has it, each verb exits with 75.
+            Looks at the mail log of a data directory and changes nothing. While a server has it open, everything is
+            looked at that was durable when the verb began.
             """)
         {
             verify,
@@ -64,20 +67,20 @@ internal sealed class LogVerbs
         };
     }
 
-    private int Run(ParseResult parsed, Func<ParseResult, LogInspector, int> verb)
+    private int Run(ParseResult parsed, Func<ParseResult, LogAccess, int> verb)
     {
         try
         {
-            using LogInspector log = LogInspector.Open(parsed.GetRequiredValue(_data));
-            return verb(parsed, log);
+            using LogAccess access = LogAccess.Open(parsed.GetRequiredValue(_data));
+            return verb(parsed, access);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or HttpRequestException)
         {
             Console.Error.WriteLine($"fastmail: {e.Message}");
             return e switch
             {
                 FileNotFoundException => ExitCode.NoInput,
-                DataDirectoryInUseException => ExitCode.TemporaryFailure,
+                DataDirectoryInUseException or ControlException => ExitCode.TemporaryFailure,
                 IncompatibleFormatException => ExitCode.Configuration,
                 DamagedLogException => ExitCode.DataError,
                 _ => ExitCode.IoError,
@@ -85,11 +88,13 @@ internal sealed class LogVerbs
         }
     }
 
-    private int Verify(ParseResult parsed, LogInspector log)
+    private int Verify(ParseResult parsed, LogAccess access)
     {
+        LogInspector log = access.Log;
+        using var interruption = new Interruption();
         bool isJson = parsed.GetValue(_json);
         List<LogProblem> problems = [];
-        LogTally tally = Tally(log, checkBodies: true, problem =>
+        LogTally tally = Tally(log, checkBodies: true, interruption, problem =>
         {
             problems.Add(problem);
             if (!isJson)
@@ -99,29 +104,52 @@ internal sealed class LogVerbs
         });
         if (isJson)
         {
-            LogJson.Print(json => LogJson.WriteVerdict(json, log, tally, problems));
+            LogJson.Print(json =>
+            {
+                LogJson.WriteVerdict(json, log, tally, problems);
+                json.WriteBoolean("isComplete", !interruption.IsRequested);
+            });
         }
         else
         {
             string missing = tally.MissingRecords > 0 ? $", {tally.MissingRecords} records missing" : "";
             string verdict = tally.Damages == 0 ? "no damage" : $"{tally.Damages} problems{missing}";
-            Console.Out.WriteLine(
-                $"{verdict}: {tally.Records.Number} records in {log.Segments} segments, {log.TotalBytes} bytes");
+            Console.Out.WriteLine(interruption.IsRequested
+                ? $"interrupted at position 0x{tally.EndLsn:x}; {verdict} so far: {tally.Records.Number} records"
+                : $"{verdict}: {tally.Records.Number} records in {log.Segments} segments, {log.TotalBytes} bytes");
         }
 
-        return CodeOf(tally);
+        return CodeOf(tally, interruption);
     }
 
-    private int Stat(ParseResult parsed, LogInspector log)
+    private int Stat(ParseResult parsed, LogAccess access)
     {
-        LogTally tally = Tally(log, checkBodies: false, _ => { });
+        LogInspector log = access.Log;
+        using var interruption = new Interruption();
+        LogTally tally = Tally(log, checkBodies: false, interruption, _ => { });
+        if (interruption.IsRequested)
+        {
+            Console.Error.WriteLine("fastmail: interrupted; counts of a part would mislead");
+            return ExitCode.Interrupted;
+        }
+
+        ServerStatus? server = access.Status;
         if (parsed.GetValue(_json))
         {
-            LogJson.Print(json => LogJson.WriteStatistics(json, log, tally));
+            LogJson.Print(json =>
+            {
+                LogJson.WriteStatistics(json, log, tally);
+                if (server is not null)
+                {
+                    json.WritePropertyName("server");
+                    JsonSerializer.Serialize(json, server, ControlJson.Default.ServerStatus);
+                }
+            });
         }
         else
         {
             Console.Out.Write(RecordText.Of(log, tally));
+            Console.Out.Write(server is null ? "" : RecordText.Of(server));
         }
 
         if (tally.Damages > 0)
@@ -130,18 +158,20 @@ internal sealed class LogVerbs
                 $"fastmail: the log is damaged in {tally.Damages} places; fastmail log verify tells where");
         }
 
-        return CodeOf(tally);
+        return CodeOf(tally, interruption);
     }
 
-    private int Dump(ParseResult parsed, LogInspector log)
+    private int Dump(ParseResult parsed, LogAccess access)
     {
+        LogInspector log = access.Log;
+        using var interruption = new Interruption();
         bool isJson = parsed.GetValue(_jsonLines);
         ulong left = parsed.GetValue(_limit) ?? ulong.MaxValue;
         bool isDamaged = false;
         using var output = new StreamWriter(Console.OpenStandardOutput(), bufferSize: 64 * 1024);
         foreach (LogFinding finding in log.Read(parsed.GetValue(_from), checkBodies: true))
         {
-            if (finding is LogRecord && left-- == 0)
+            if ((finding is LogRecord && left-- == 0) || interruption.IsRequested)
             {
                 break;
             }
@@ -151,10 +181,11 @@ internal sealed class LogVerbs
             output.Write('\n');
         }
 
-        return isDamaged ? ExitCode.DataError : ExitCode.Ok;
+        return CodeOf(isDamaged, interruption);
     }
 
-    private static LogTally Tally(LogInspector log, bool checkBodies, Action<LogProblem> onProblem)
+    private static LogTally Tally(
+        LogInspector log, bool checkBodies, Interruption interruption, Action<LogProblem> onProblem)
     {
         LogTally tally = new();
         using var progress = new ProgressLine(log.TotalBytes, TimeProvider.System);
@@ -168,10 +199,17 @@ internal sealed class LogVerbs
             }
 
             progress.Report(log.ReadBytes + finding.Offset);
+            if (interruption.IsRequested)
+            {
+                break;
+            }
         }
 
         return tally;
     }
 
-    private static int CodeOf(LogTally tally) => tally.Damages > 0 ? ExitCode.DataError : ExitCode.Ok;
+    private static int CodeOf(LogTally tally, Interruption interruption) => CodeOf(tally.Damages > 0, interruption);
+
+    private static int CodeOf(bool isDamaged, Interruption interruption) =>
+        isDamaged ? ExitCode.DataError : interruption.IsRequested ? ExitCode.Interrupted : ExitCode.Ok;
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using FastMail.Server.Control;
 using FastMail.Storage;
 
 namespace FastMail.Server.Cli;
@@ -57,6 +58,12 @@ internal static class RecordText
     public static string TimeOf(LogRecord record) =>
         DateTime.UnixEpoch.AddMicroseconds(record.TimestampMicros)
             .ToString("yyyy-MM-ddTHH:mm:ss.ffffffZ", CultureInfo.InvariantCulture);
+
+    /// <summary>What a running server adds to the statistics, whole lines.</summary>
+    public static string Of(ServerStatus server) =>
+        $"server     process {server.ProcessId}, {server.Records} records in {server.Groups} flushes since its start, "
+        + $"{server.PendingBytes} bytes waiting{(server.IsSpaceLow ? ", disk space low" : "")}"
+        + $"{(server.HasFailed ? ", failed" : "")}\n";
 
     private static string Of(LogRecord record)
     {

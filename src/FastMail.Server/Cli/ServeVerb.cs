@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
+using FastMail.Net;
 using FastMail.Server.Configuration;
 using FastMail.Storage;
 using Microsoft.Data.Sqlite;
@@ -49,6 +50,7 @@ internal sealed class ServeVerb
 
     private async Task<int> RunAsync(ParseResult parsed)
     {
+        EventLoop.PrepareRuntime(); // the runtime reads its socket switches when the first socket is made
         using ILoggerFactory loggers = LoggerFactory.Create(logging =>
         {
             logging.AddSimpleConsole(console =>
@@ -97,6 +99,7 @@ internal sealed class ServeVerb
         }
 
         await Console.Out.WriteLineAsync(server.ReadyLine);
+        await server.OpenControlAsync(); // after the ready line: mail does not wait for the operator's door
         await Task.WhenAny(stop.Task, server.Failed);
         await server.StopAsync();
         return server.Failed.IsCompleted ? ExitCode.IoError : ExitCode.Ok;

@@ -11,16 +11,18 @@ internal sealed class InspectedSegment : IDisposable
     private readonly string _path;
     private readonly LogChain _chain;
     private readonly bool _isLast;
+    private readonly ulong? _endLsn;
     private readonly List<LogProblem> _problems = [];
     private Segment? _segment;
     private SealMeta _seal;
     private bool _isSealed;
 
-    private InspectedSegment(string path, LogChain chain, bool isLast)
+    private InspectedSegment(string path, LogChain chain, bool isLast, ulong? endLsn)
     {
         _path = path;
         _chain = chain;
         _isLast = isLast;
+        _endLsn = endLsn;
     }
 
     public long FileBytes { get; private set; }
@@ -31,9 +33,14 @@ internal sealed class InspectedSegment : IDisposable
     public ulong EndLsn { get; private set; }
 
     /// <summary>Opens and maps a segment as far as it can be; what is wrong with it comes with its findings.</summary>
-    public static InspectedSegment Open(string path, Guid storeId, LogChain chain, bool isLast)
+    /// <param name="path">The file.</param>
+    /// <param name="storeId">Whose segment it should be.</param>
+    /// <param name="chain">What the segments before it said.</param>
+    /// <param name="isLast">No segment follows.</param>
+    /// <param name="endLsn">Where the durable records of a growing last segment end; null when nobody writes.</param>
+    public static InspectedSegment Open(string path, Guid storeId, LogChain chain, bool isLast, ulong? endLsn = null)
     {
-        InspectedSegment inspected = new(path, chain, isLast);
+        InspectedSegment inspected = new(path, chain, isLast, endLsn);
         Errno.Check(ReadOnlyDisk.Instance.Open(path, FileUse.Existing, out IDiskFile? file), "open", path);
         try
         {
@@ -62,7 +69,7 @@ internal sealed class InspectedSegment : IDisposable
         }
 
         bool isWhole = _problems.Count == 0;
-        long end = _isLast ? SegmentTail.FindEnd(_segment, _chain) : _segment.Length;
+        long end = _isLast && _endLsn is null ? SegmentTail.FindEnd(_segment, _chain) : _segment.Length;
         SegmentScan scan = new(_segment, _chain.Seq, _chain.IsSeqKnown);
         bool isCut = false;
         while (!_isSealed && scan.MoveNext())
@@ -139,8 +146,10 @@ internal sealed class InspectedSegment : IDisposable
                 $"the file has {length} bytes; it was made with {header.SegmentBytes}"));
         }
 
-        // Never more than there is: touching a page behind the end of the file would be a signal.
-        Errno.Check(Segment.Open(file, header, length, _path, out _segment), "map", _path);
+        // Never more than there is: touching a page behind the end of the file would be a signal. Nor more than is
+        // durable: what is being written behind it is neither a record nor damage.
+        long readable = _endLsn is { } endLsn ? Math.Min(length, (long)(endLsn - BaseLsn)) : length;
+        Errno.Check(Segment.Open(file, header, readable, _path, out _segment), "map", _path);
     }
 
     private void CheckPlace()
@@ -214,6 +223,12 @@ internal sealed class InspectedSegment : IDisposable
     /// <summary>What stands behind the last record of a segment without a SEAL.</summary>
     private LogProblem? Rest(SegmentScan scan, bool isCut, long end)
     {
+        if (_endLsn is not null)
+        {
+            long lost = _segment!.Length - scan.Offset;
+            return lost > 0 ? Problem(scan.Offset, LogProblemKind.Header, lost, $"{lost} durable bytes are no valid record") : null;
+        }
+
         if (!_isLast)
         {
             long rest = _segment!.Length - scan.Offset;

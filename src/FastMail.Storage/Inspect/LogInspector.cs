@@ -1,32 +1,36 @@
 namespace FastMail.Storage;
 
 /// <summary>
-/// Reads the mail log of a data directory that no server has open, record by record and across damage, and changes
-/// nothing: files are opened for reading only. It holds the directory's lock, so that no server begins to write
-/// meanwhile. Owned by its caller; one thread at a time.
+/// Reads the mail log of a data directory, record by record and across damage, and changes nothing: files are opened
+/// for reading only. Without a server it holds the directory's lock, so that none begins to write meanwhile; beside a
+/// server it reads what a <see cref="LogHold"/> of that server covers. Owned by its caller; one thread at a time.
 /// </summary>
 public sealed class LogInspector : IDisposable
 {
     private const string LockName = "LOCK";
+    private const string LogName = "log";
 
     private readonly string _directory;
     private readonly StoreFormat _format;
     private readonly IDiskFile? _lock;
     private readonly List<string> _names;
+    private readonly ulong? _endLsn;
 
-    private LogInspector(string directory, StoreFormat format, IDiskFile? locked, List<string> names)
+    private LogInspector(string directory, StoreFormat format, IDiskFile? locked, List<string> names, ulong? endLsn)
     {
         _directory = directory;
         _format = format;
         _lock = locked;
         _names = names;
+        _endLsn = endLsn;
+        TotalBytes = names.Sum(name => new FileInfo(Path.Join(directory, name)).Length);
     }
 
     /// <summary>Segment files.</summary>
     public int Segments => _names.Count;
 
     /// <summary>Their length together, octets.</summary>
-    public long TotalBytes { get; private set; }
+    public long TotalBytes { get; }
 
     /// <summary>Length of the segment files that a <see cref="Read"/> has finished with, octets.</summary>
     public long ReadBytes { get; private set; }
@@ -40,25 +44,30 @@ public sealed class LogInspector : IDisposable
     public static LogInspector Open(string directory)
     {
         string path = Path.GetFullPath(directory);
-        ReadOnlyDisk disk = ReadOnlyDisk.Instance;
         IDiskFile? locked = Lock(path);
         try
         {
-            StoreFormat format = StoreFormat.Read(disk, path)
-                ?? throw new FileNotFoundException($"{path} holds no mail log", path);
+            StoreFormat format = ReadFormat(path);
             List<string> names = [];
-            string log = Path.Join(path, "log");
-            Errno.Check(disk.List(log, names), "list", log);
-            names = [.. names.Where(SegmentHeader.IsSegmentName).Order(StringComparer.Ordinal)];
-            LogInspector inspector = new(log, format, locked, names);
-            inspector.TotalBytes = names.Sum(name => new FileInfo(Path.Join(log, name)).Length);
-            return inspector;
+            string log = Path.Join(path, LogName);
+            Errno.Check(ReadOnlyDisk.Instance.List(log, names), "list", log);
+            return new LogInspector(log, format, locked, InOrder(names), endLsn: null);
         }
         catch
         {
             locked?.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Opens the log of a running server as far as a hold covers it. Throws what the other one throws.</summary>
+    /// <param name="directory">The data directory.</param>
+    /// <param name="extent">What the server holds, for as long as this is used.</param>
+    public static LogInspector Open(string directory, LogExtent extent)
+    {
+        string path = Path.GetFullPath(directory);
+        StoreFormat format = ReadFormat(path);
+        return new LogInspector(Path.Join(path, LogName), format, null, InOrder(extent.Names), extent.EndLsn);
     }
 
     /// <summary>
@@ -77,7 +86,8 @@ public sealed class LogInspector : IDisposable
         {
             string path = Path.Join(_directory, _names[i]);
             bool isLast = i == _names.Count - 1;
-            using InspectedSegment segment = InspectedSegment.Open(path, _format.StoreId, chain, isLast);
+            using InspectedSegment segment = InspectedSegment.Open(
+                path, _format.StoreId, chain, isLast, isLast ? _endLsn : null);
             bool isWanted = segment.EndLsn > fromLsn;
             foreach (LogFinding finding in isWanted ? segment.Read(checkBodies) : [])
             {
@@ -104,6 +114,17 @@ public sealed class LogInspector : IDisposable
     public void Dispose()
     {
         _lock?.Dispose();
+    }
+
+    private static StoreFormat ReadFormat(string path)
+    {
+        return StoreFormat.Read(ReadOnlyDisk.Instance, path)
+            ?? throw new FileNotFoundException($"{path} holds no mail log", path);
+    }
+
+    private static List<string> InOrder(IEnumerable<string> names)
+    {
+        return [.. names.Where(SegmentHeader.IsSegmentName).Order(StringComparer.Ordinal)];
     }
 
     /// <summary>Null when there is no lock file, as in a copy: then no server has ever opened this directory.</summary>

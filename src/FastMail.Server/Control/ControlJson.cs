@@ -1,0 +1,33 @@
+using System.Text.Json.Serialization;
+
+namespace FastMail.Server.Control;
+
+/// <summary>What <c>GET /v1/status</c> answers. Immutable.</summary>
+/// <param name="ProcessId">Of the server.</param>
+/// <param name="DurableLsn">Everything below is flushed.</param>
+/// <param name="Records">Written since the start.</param>
+/// <param name="Groups">Flushes since the start.</param>
+/// <param name="Bytes">Written since the start, octets.</param>
+/// <param name="Segments">Segments of the log.</param>
+/// <param name="PendingBytes">Waiting to be flushed, octets.</param>
+/// <param name="IsSpaceLow">New mail is answered 452.</param>
+/// <param name="HasFailed">A write or flush failed; the server is about to end.</param>
+internal sealed record ServerStatus(
+    int ProcessId, ulong DurableLsn, long Records, long Groups, long Bytes, int Segments, long PendingBytes,
+    bool IsSpaceLow, bool HasFailed);
+
+/// <summary>First line of <c>GET /v1/log/hold</c>; the hold lasts as long as the connection. Immutable.</summary>
+/// <param name="EndLsn">Everything below is durable.</param>
+/// <param name="Segments">Names of the segment files.</param>
+internal sealed record HeldLog(ulong EndLsn, IReadOnlyList<string> Segments);
+
+/// <summary>The body of every answer that is not 200. Immutable.</summary>
+/// <param name="Error">For people.</param>
+internal sealed record ControlError(string Error);
+
+/// <summary>The words of the control channel, serialised by generated code: no reflection at run time.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(ServerStatus))]
+[JsonSerializable(typeof(HeldLog))]
+[JsonSerializable(typeof(ControlError))]
+internal sealed partial class ControlJson : JsonSerializerContext;

@@ -1,0 +1,83 @@
+"""The control channel: HTTP and JSON on the unix socket of the data directory."""
+
+import http.client
+import json
+import os
+import socket
+import stat
+import subprocess
+import time
+
+from server import Server, run
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("control", timeout=30)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(self.path)
+
+
+def ask(server, path, method="GET", body=None):
+    for _ in range(200):  # the channel opens a little after the ready line
+        if os.path.exists(server.data + "/control.sock"):
+            break
+        time.sleep(0.05)
+    connection = UnixConnection(server.data + "/control.sock")
+    connection.request(method, path, body)
+    response = connection.getresponse()
+    return response, connection
+
+
+def test_the_socket_is_the_owners_alone_and_goes_with_the_server(folder):
+    with Server(folder + "/data") as server:
+        response, connection = ask(server, "/v1/status")
+        status = json.loads(response.read())
+        assert response.status == 200 and status["processId"] == server.process.pid, status
+        mode = os.stat(server.data + "/control.sock").st_mode
+        assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600, oct(mode)
+        connection.close()
+        server.kill()
+        assert os.path.exists(server.data + "/control.sock")  # stale now, and in nobody's way
+        assert run("log", "verify", "--data", server.data).returncode == 0
+        server.start()
+        response, _ = ask(server, "/v1/status")
+        assert json.loads(response.read())["processId"] == server.process.pid
+    assert not os.path.exists(server.data + "/control.sock")
+
+
+def test_unknown_paths_and_methods_are_refused_and_files_of_the_working_directory_open_no_port(folder):
+    with open(folder + "/appsettings.json", "w") as f:
+        f.write('{"Kestrel": {"Endpoints": {"Http": {"Url": "http://127.0.0.1:0"}}}, "urls": "http://127.0.0.1:0"}')
+    before = os.getcwd()
+    os.chdir(folder)
+    os.environ["ASPNETCORE_URLS"] = "http://127.0.0.1:0"
+    try:
+        with Server(folder + "/data") as server:
+            assert ask(server, "/v1/nothing")[0].status == 404
+            assert ask(server, "/v1/status", "DELETE")[0].status == 405
+            listening = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True).stdout
+            ours = [line for line in listening.splitlines() if f"pid={server.process.pid}," in line]
+            assert len(ours) == 3, ours  # mx, submission, pop3
+    finally:
+        os.chdir(before)
+        del os.environ["ASPNETCORE_URLS"]
+
+
+def test_a_server_stops_although_somebody_holds_its_log(folder):
+    with Server(folder + "/data") as server:
+        response, connection = ask(server, "/v1/log/hold")
+        held = json.loads(response.readline())
+        assert held["segments"] == ["0-0000000000000000.seg"] and held["endLsn"] > 4096, held
+        assert server.stop() == 0
+        connection.close()
+
+
+def test_a_long_data_directory_has_its_socket_too(folder):
+    with Server(folder + "/" + "d" * 120 + "/data") as server:
+        result = run("log", "verify", "--data", server.data)
+        assert result.returncode == 0, result
