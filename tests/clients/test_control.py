@@ -23,14 +23,15 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def ask(server, path, method="GET", body=None):
-    for _ in range(200):  # the channel opens a little after the ready line
-        if os.path.exists(server.data + "/control.sock"):
-            break
-        time.sleep(0.05)
-    connection = UnixConnection(server.data + "/control.sock")
-    connection.request(method, path, body)
-    response = connection.getresponse()
-    return response, connection
+    deadline = time.monotonic() + 20
+    while True:
+        connection = UnixConnection(server.data + "/control.sock")
+        try:
+            connection.request(method, path, body)
+            return connection.getresponse(), connection
+        except (FileNotFoundError, ConnectionRefusedError):  # the channel opens a little after the ready line
+            assert time.monotonic() < deadline, "the control channel did not open"
+            time.sleep(0.02)
 
 
 def test_the_socket_is_the_owners_alone_and_goes_with_the_server(folder):

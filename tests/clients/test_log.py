@@ -56,6 +56,7 @@ def test_a_log_in_use_is_looked_at_as_far_as_it_is_durable(folder):
 
 def test_a_holder_of_the_lock_that_does_not_answer_is_told(folder):
     with Server(folder + "/data") as server:
+        assert run("log", "stat", "--data", server.data).returncode == 0  # waits until the channel is open
         os.remove(server.data + "/control.sock")
         result = run("log", "verify", "--data", server.data)
         assert result.returncode == 75 and "in use" in result.stderr and not result.stdout, result

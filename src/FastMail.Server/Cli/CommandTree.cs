@@ -31,6 +31,7 @@ internal static class CommandTree
         root.Add(serve.Build("serve"));
         root.Add(new AccountVerbs(data).Build());
         root.Add(new LogVerbs(data).Build());
+        root.Add(new BackupVerb(data).Build());
         root.Add(new ConfigVerbs(data).Build());
         serve.Equip(root);
         return root;

@@ -77,14 +77,7 @@ internal sealed class LogVerbs
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or HttpRequestException)
         {
             Console.Error.WriteLine($"fastmail: {e.Message}");
-            return e switch
-            {
-                FileNotFoundException => ExitCode.NoInput,
-                DataDirectoryInUseException or ControlException => ExitCode.TemporaryFailure,
-                IncompatibleFormatException => ExitCode.Configuration,
-                DamagedLogException => ExitCode.DataError,
-                _ => ExitCode.IoError,
-            };
+            return CodeOf(e);
         }
     }
 
@@ -207,6 +200,16 @@ internal sealed class LogVerbs
 
         return tally;
     }
+
+    /// <summary>Exit code of what the world can do to a verb that works on a data directory.</summary>
+    public static int CodeOf(Exception e) => e switch
+    {
+        FileNotFoundException => ExitCode.NoInput,
+        DataDirectoryInUseException or ControlException => ExitCode.TemporaryFailure,
+        IncompatibleFormatException => ExitCode.Configuration,
+        DamagedLogException => ExitCode.DataError,
+        _ => ExitCode.IoError,
+    };
 
     private static int CodeOf(LogTally tally, Interruption interruption) => CodeOf(tally.Damages > 0, interruption);
 

@@ -23,6 +23,8 @@ public sealed class LogInspector : IDisposable
         _lock = locked;
         _names = names;
         _endLsn = endLsn;
+        GrowingName = names.FindLast(name => IsHot(name));
+        GrowingBytes = GrowingName is null || endLsn is null ? long.MaxValue : (long)(endLsn.Value - BaseLsnOf(GrowingName));
         TotalBytes = names.Sum(name => new FileInfo(Path.Join(directory, name)).Length);
     }
 
@@ -31,6 +33,18 @@ public sealed class LogInspector : IDisposable
 
     /// <summary>Their length together, octets.</summary>
     public long TotalBytes { get; }
+
+    /// <summary>Names of the segment files, in the order of the log.</summary>
+    public IReadOnlyList<string> Names => _names;
+
+    /// <summary>Everything below is durable and looked at; null when no server writes and all of it is.</summary>
+    public ulong? EndLsn => _endLsn;
+
+    /// <summary>The segment that a server writes into, or would; null when there is none.</summary>
+    public string? GrowingName { get; }
+
+    /// <summary>Octets of that segment that are durable; when no server runs, its length.</summary>
+    public long GrowingBytes { get; }
 
     /// <summary>Length of the segment files that a <see cref="Read"/> has finished with, octets.</summary>
     public long ReadBytes { get; private set; }
@@ -110,10 +124,23 @@ public sealed class LogInspector : IDisposable
         }
     }
 
+    /// <summary>Where a segment begins, by its name.</summary>
+    public static ulong BaseLsnOf(string name)
+    {
+        return SegmentHeader.TryParseName(name, out _, out ulong baseLsn)
+            ? baseLsn
+            : throw new ArgumentException($"{name} does not name a segment", nameof(name));
+    }
+
     /// <summary>Gives the directory back.</summary>
     public void Dispose()
     {
         _lock?.Dispose();
+    }
+
+    private static bool IsHot(string name)
+    {
+        return SegmentHeader.TryParseName(name, out uint generation, out _) && generation == 0;
     }
 
     private static StoreFormat ReadFormat(string path)

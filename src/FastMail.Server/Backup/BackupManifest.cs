@@ -1,0 +1,55 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace FastMail.Server.Backup;
+
+/// <summary>
+/// <c>backup.json</c>, written last: what a backup holds. A directory without it is not finished. Immutable.
+/// </summary>
+/// <param name="Version">1.</param>
+/// <param name="Created">When the backup began, UTC.</param>
+/// <param name="EndLsn">Everything acknowledged below is in it; null when it was made without a server.</param>
+/// <param name="Segments">Names of the segments.</param>
+/// <param name="Complete">Names of those that are full and will never change.</param>
+/// <param name="CopiedBytes">Octets that the last run copied.</param>
+internal sealed record BackupManifest(
+    int Version, DateTimeOffset Created, ulong? EndLsn, IReadOnlyList<string> Segments, IReadOnlyList<string> Complete,
+    long CopiedBytes)
+{
+    public const string FileName = "backup.json";
+
+    /// <summary>Null when there is none, or none that this program can read: then nothing is taken for finished.</summary>
+    public static BackupManifest? Read(string directory)
+    {
+        string path = Path.Join(directory, FileName);
+        if (!File.Exists(path))
+        {
+            return null;
+        }
+
+        try
+        {
+            BackupManifest? read = JsonSerializer.Deserialize(File.ReadAllBytes(path), BackupJson.Default.BackupManifest);
+            return read is { Version: 1, Segments: not null, Complete: not null } ? read : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    public void Write(string directory)
+    {
+        string path = Path.Join(directory, FileName);
+        string part = path + BackupFiles.PartSuffix;
+        File.WriteAllBytes(part, JsonSerializer.SerializeToUtf8Bytes(this, BackupJson.Default.BackupManifest));
+        File.SetUnixFileMode(part, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        BackupFiles.Flush(part);
+        BackupFiles.Reveal(path);
+    }
+}
+
+/// <summary>Generated serialisation of the manifest.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true)]
+[JsonSerializable(typeof(BackupManifest))]
+internal sealed partial class BackupJson : JsonSerializerContext;
