@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""FastMail beside its landmarks, one run, interleaved: the ceiling (ceiling.c keeps nothing) and the store (store.c, one
+flush a group and nothing else). The project's own generator drives all of them with the same messages.
+
+  bench/peers/compare.py [--repetitions 5] [--cases 0,1,2] [--directory DIR] [--fastmail NAME=PROGRAM ...] [--json]
+
+Prints medians of messages a second, CPU of the server a message, the 99th percentile of the acknowledgement, and the
+medians of the ratios of each repetition. Build first: dotnet build -c Release FastMail.sln
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+FASTMAIL = os.path.join(ROOT, "src/FastMail.Server/bin/Release/net10.0/fastmail")
+LOAD = os.path.join(ROOT, "loadtest/FastMail.LoadTest/bin/Release/net10.0/fastmail-load")
+RECIPIENT = "load@peer.test"
+
+# label, connections, octets, pipelining, messages
+CASES = [
+    ("20 x 1 KB", 20, 1024, "none", 60_000),
+    ("200 x 1 KB", 200, 1024, "none", 80_000),
+    ("20 x 1 KB pipelined", 20, 1024, "full", 120_000),
+    ("200 x 1 KB pipelined", 200, 1024, "full", 150_000),
+    ("20 x 10 KB", 20, 10_240, "none", 30_000),
+    ("20 x 100 KB", 20, 102_400, "none", 4_000),
+]
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """A running server, its port from the line it prints when it is ready."""
+
+    def __init__(self, name, command, pattern, log):
+        self.name = name
+        with open(log, "wb") as errors:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
+        line = self.process.stdout.readline().decode()
+        found = re.search(pattern, line)
+        if not found:
+            with open(log, encoding="utf-8", errors="replace") as f:
+                raise SystemExit(f"{name} did not start: {line}{f.read()}")
+        self.port = int(found.group(1))
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def landmark(name, work, *arguments):
+    program = os.path.join(work, name)
+    subprocess.run(["cc", "-O2", "-pthread", "-o", program, os.path.join(HERE, name + ".c")], check=True)
+    return Server(name, [program, "0", *arguments], r"ready 127\.0\.0\.1:(\d+)", os.path.join(work, name + ".log"))
+
+
+def fastmail(name, program, work):
+    data = os.path.join(work, "data-" + name)
+    subprocess.run([program, "account", "add", RECIPIENT, "--password-stdin", "--data", data], input=b"not used\n",
+                   check=True, stdout=subprocess.DEVNULL)
+    return Server(name, [program, "serve", "--data", data, "--mx", "127.0.0.1:0", "--submission", "none", "--pop3",
+                         "none", "--set", "limits.exempt=127.0.0.0/8"],
+                  r"mx=127\.0\.0\.1:(\d+)", os.path.join(work, name + ".log"))
+
+
+def drive(server, case, messages):
+    _, connections, octets, pipelining, _ = case
+    before = cpu_seconds(server.process.pid)
+    run = subprocess.run([LOAD, "smtp", "--target", f"127.0.0.1:{server.port}", "-c", str(connections), "-n",
+                          str(messages), "-s", str(octets), "-p", pipelining, "--to", RECIPIENT, "--seed", "1",
+                          "--json", "--quiet"], capture_output=True, text=True)
+    if run.returncode != 0:
+        raise SystemExit(f"{server.name}, {case[0]}: {run.stdout}{run.stderr}")
+    result = json.loads(run.stdout)
+    return {
+        "rate": result["messagesPerSecond"],
+        "cpu": (cpu_seconds(server.process.pid) - before) / messages * 1e6,
+        "p99": result["latencyMicroseconds"]["p99"],
+    }
+
+
+def measure(servers, case, repetitions):
+    runs = {server.name: [] for server in servers}
+    for repetition in range(repetitions + 1):
+        for server in servers:
+            result = drive(server, case, case[4] if repetition else case[4] // 4)
+            if repetition:  # the first is warm-up
+                runs[server.name].append(result)
+        print(f"{case[0]}: {repetition} of {repetitions}", file=sys.stderr)
+    return runs
+
+
+def summary(case, runs):
+    for name, results in runs.items():
+        row = {"case": case[0], "server": name}
+        for key in ("rate", "cpu", "p99"):
+            row[key] = statistics.median(r[key] for r in results)
+        for other in ("ceiling", "store"):
+            row["of_" + other] = statistics.median(a["rate"] / b["rate"] for a, b in zip(results, runs[other]))
+        yield row
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--cases", default=",".join(str(i) for i in range(len(CASES))),
+                        help="; ".join(f"{i}: {case[0]}" for i, case in enumerate(CASES)))
+    parser.add_argument("--directory", default="/var/tmp", help="on the disk that is meant")
+    parser.add_argument("--fastmail", action="append", metavar="NAME=PROGRAM",
+                        help="a build to measure; repeatable, to pair two builds")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    builds = [text.split("=", 1) for text in arguments.fastmail or [f"fastmail={FASTMAIL}"]]
+    work = tempfile.mkdtemp(dir=arguments.directory)
+    servers, rows = [], []
+    try:
+        servers.append(landmark("ceiling", work))
+        servers.append(landmark("store", work, os.path.join(work, "store.log-file"), "1024"))
+        servers += [fastmail(name, program, work) for name, program in builds]
+        for index in arguments.cases.split(","):
+            case = CASES[int(index)]
+            for row in summary(case, measure(servers, case, arguments.repetitions)):
+                rows.append(row)
+                if not arguments.json:
+                    print("{case:22} {server:10} {rate:9.0f}/s  cpu {cpu:6.1f} us  p99 {p99:8.0f} us  "
+                          "of ceiling {of_ceiling:.2f}  of store {of_store:.2f}".format(**row), flush=True)
+    finally:
+        for server in servers:
+            server.stop()
+        shutil.rmtree(work)
+    if arguments.json:
+        print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
