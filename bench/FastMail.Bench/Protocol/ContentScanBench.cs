@@ -27,7 +27,8 @@ public class ContentScanBench
             "dots" => "..\r\n",
             _ => new string('x', 996) + "\r\n",
         };
-        var text = new StringBuilder();
+        var text = new StringBuilder("Received: from a.test by b.test; Sun, 22 Nov 2026 04:00:00 +0000\r\n"
+            + "Date: Sun, 22 Nov 2026 04:00:00 +0000\r\nSubject: x\r\n\r\n");
         while (text.Length + line.Length <= Bytes - 3)
         {
             text.Append(line);

@@ -6,7 +6,7 @@ namespace FastMail.Protocol.Pop3;
 /// The server side of one POP3 dialog (RFC 1939, RFC 2449). Owned by one connection and entered by one thread at a
 /// time; holds no socket, clock or file. Reusable: <see cref="Reset"/> puts it back to before the greeting.
 /// </summary>
-public sealed partial class Pop3Session : ISession
+public sealed partial class Pop3Session : LineSession
 {
     private readonly Pop3SessionOptions _options;
     private readonly IMaildropSource _source;
@@ -15,8 +15,7 @@ public sealed partial class Pop3Session : ISession
     private Pop3State _state;
     private LoginVerdict? _loginVerdict; // outcomes, answered by the next Receive
     private bool? _isRemoved;
-    private bool _isSkippingLine;
-    private long _skippedBytes;
+    private LineReader _lines = new(takesBareLf: true);
     private int _badCommands;
     private int _loginFailures;
 
@@ -39,12 +38,9 @@ public sealed partial class Pop3Session : ISession
     }
 
     /// <inheritdoc/>
-    public bool IsWaiting =>
+    public override bool IsWaiting =>
         (_state == Pop3State.LoggingIn && _loginVerdict is null)
         || (_state == Pop3State.Updating && _isRemoved is null);
-
-    /// <inheritdoc/>
-    public ReadOnlyMemory<byte> Body { get; private set; }
 
     /// <summary>The maildrop is locked and ours.</summary>
     public bool IsAuthenticated => _state is Pop3State.Transaction or Pop3State.Updating;
@@ -57,8 +53,7 @@ public sealed partial class Pop3Session : ISession
     {
         Abandon();
         _state = Pop3State.Connected;
-        _isSkippingLine = false;
-        _skippedBytes = 0;
+        _lines.Reset();
         _badCommands = 0;
         _loginFailures = 0;
         _userLength = 0;
@@ -125,25 +120,7 @@ public sealed partial class Pop3Session : ISession
     }
 
     /// <inheritdoc/>
-    public OperationStatus Receive(ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written)
-    {
-        ArgumentOutOfRangeException.ThrowIfLessThan(replies.Length, ISession.MinimumRepliesBytes);
-        var writer = new ReplyWriter(replies);
-        Body = default;
-        consumed = 0;
-        OperationStatus? status;
-        do
-        {
-            status = Step(received[consumed..], ref writer, out var taken);
-            consumed += taken;
-        }
-        while (status is null);
-        written = writer.Written;
-        return status.Value;
-    }
-
-    /// <summary>One answer, one part of a listing or one command; null means go on.</summary>
-    private OperationStatus? Step(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
+    private protected override OperationStatus? Step(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
     {
         taken = 0;
         if (_state == Pop3State.Closed)
@@ -207,35 +184,21 @@ public sealed partial class Pop3Session : ISession
 
     private OperationStatus? StepLine(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
     {
-        var limit = _isSkippingLine ? int.MaxValue : Limits.Pop3CommandLineBytes;
-        var status = CommandLine.ReadTolerant(received, limit, out var line, out taken);
-        if (_isSkippingLine)
-        {
-            SkipLine(status, received.Length, ref taken);
-            return null;
-        }
-        switch (status)
+        switch (_lines.Read(received, Limits.Pop3CommandLineBytes, out var line, out taken))
         {
             case LineStatus.Incomplete:
                 return OperationStatus.NeedMoreData;
             case LineStatus.TooLong:
-                _isSkippingLine = true;
-                _skippedBytes = 0;
                 Refuse("-ERR line too long\r\n"u8, ref replies);
+                return null;
+            case LineStatus.Skipped:
+                return null;
+            case LineStatus.Endless:
+                taken = received.Length;
+                Abandon();
                 return null;
             default:
                 return TakeLine(line, ref replies, ref taken);
-        }
-    }
-
-    private void SkipLine(LineStatus status, int received, ref int taken)
-    {
-        taken = status == LineStatus.Complete ? taken : received;
-        _skippedBytes += taken;
-        _isSkippingLine = status != LineStatus.Complete;
-        if (_skippedBytes > Limits.SkippedLineBytes)
-        {
-            Abandon();
         }
     }
 

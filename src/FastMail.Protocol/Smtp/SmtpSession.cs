@@ -12,7 +12,7 @@ namespace FastMail.Protocol.Smtp;
 /// DATA it is content. Behind a refused DATA it would be content run as commands; its first header field ends the
 /// session (<see cref="AsciiWord.IsForeign"/>).
 /// </remarks>
-public sealed partial class SmtpSession : ISession
+public sealed partial class SmtpSession : LineSession
 {
     private readonly SmtpSessionOptions _options;
     private readonly IMailSink _sink;
@@ -20,7 +20,7 @@ public sealed partial class SmtpSession : ISession
 
     private SmtpState _state;
     private SmtpReply? _outcome; // of the work handed out; written by the next Receive
-    private long _skippedBytes; // of an over-long line; negative when none is being skipped
+    private LineReader _lines = new(takesBareLf: false);
     private int _badCommands;
     private int _idleCommands;
 
@@ -46,10 +46,7 @@ public sealed partial class SmtpSession : ISession
     }
 
     /// <inheritdoc/>
-    public bool IsWaiting => _state is SmtpState.Committing or SmtpState.Authenticating;
-
-    /// <summary>Always empty: SMTP sends nothing from the log to its clients.</summary>
-    public ReadOnlyMemory<byte> Body => default;
+    public override bool IsWaiting => _state is SmtpState.Committing or SmtpState.Authenticating;
 
     /// <summary>A mail transaction is open, or its commit is under way.</summary>
     public bool IsInTransaction => _isOpen || _state == SmtpState.Committing;
@@ -65,7 +62,7 @@ public sealed partial class SmtpSession : ISession
     {
         _state = SmtpState.Connected;
         _outcome = null;
-        _skippedBytes = -1;
+        _lines.Reset();
         _badCommands = 0;
         _idleCommands = 0;
         _heloLength = 0;
@@ -129,24 +126,7 @@ public sealed partial class SmtpSession : ISession
     }
 
     /// <inheritdoc/>
-    public OperationStatus Receive(ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written)
-    {
-        ArgumentOutOfRangeException.ThrowIfLessThan(replies.Length, ISession.MinimumRepliesBytes);
-        var writer = new ReplyWriter(replies);
-        consumed = 0;
-        OperationStatus? status;
-        do
-        {
-            status = Step(received[consumed..], ref writer, out var taken);
-            consumed += taken;
-        }
-        while (status is null);
-        written = writer.Written;
-        return status.Value;
-    }
-
-    /// <summary>One reply, one run of content or one command; null means go on.</summary>
-    private OperationStatus? Step(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
+    private protected override OperationStatus? Step(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
     {
         taken = 0;
         if (_state == SmtpState.Closed)
@@ -190,21 +170,22 @@ public sealed partial class SmtpSession : ISession
 
     private OperationStatus? StepLine(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
     {
-        if (_skippedBytes >= 0)
-        {
-            return SkipLine(received, out taken);
-        }
         var isAuth = _state >= SmtpState.SaslPlain || SmtpVerbs.IsAuth(received);
         var limit = isAuth ? Limits.AuthLineBytes : Limits.SmtpCommandLineBytes;
-        switch (CommandLine.ReadStrict(received, limit, out var line, out taken))
+        switch (_lines.Read(received, limit, out var line, out taken))
         {
             case LineStatus.Incomplete:
                 return OperationStatus.NeedMoreData;
             case LineStatus.TooLong:
                 // The verb is lost with its line; nothing of it is remembered and the rest is skipped.
                 _state = _state >= SmtpState.SaslPlain ? SmtpState.Ready : _state;
-                _skippedBytes = 0;
                 Refuse(isAuth ? SessionReplies.AuthLineTooLong : SessionReplies.LineTooLong, ref replies);
+                return null;
+            case LineStatus.Skipped:
+                return null;
+            case LineStatus.Endless:
+                taken = received.Length;
+                Abandon();
                 return null;
             case LineStatus.Malformed:
                 taken = received.Length;
@@ -263,26 +244,6 @@ public sealed partial class SmtpSession : ISession
             case SmtpVerb.StartTls: StartTls(argument, ref replies); break;
             default: throw new InvalidOperationException($"No method for {verb}.");
         }
-    }
-
-    private OperationStatus? SkipLine(ReadOnlySpan<byte> received, out int taken)
-    {
-        var status = CommandLine.ReadStrict(received, int.MaxValue, out _, out taken);
-        if (status == LineStatus.Incomplete)
-        {
-            taken = received.Length - (received[^1] == '\r' ? 1 : 0); // its LF may follow
-        }
-        _skippedBytes += taken;
-        if (status == LineStatus.Malformed || _skippedBytes > Limits.SkippedLineBytes)
-        {
-            taken = received.Length;
-            Abandon();
-        }
-        else if (status == LineStatus.Complete)
-        {
-            _skippedBytes = -1;
-        }
-        return taken == 0 ? OperationStatus.NeedMoreData : null;
     }
 
     private void WriteOutcome(ref ReplyWriter replies)
