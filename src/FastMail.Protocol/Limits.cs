@@ -44,6 +44,15 @@ internal static class Limits
     /// <summary>Line of content without CRLF and without a stuffed dot, octets (RFC 5321 4.5.3.1.6: 998).</summary>
     public const int ContentLineBytes = 998;
 
+    /// <summary>ENVID as it is given, octets (RFC 3461 4.4: 100).</summary>
+    public const int EnvelopeIdBytes = 100;
+
+    /// <summary>ORCPT as it is given, octets (RFC 3461 4.2: 500).</summary>
+    public const int OriginalRecipientBytes = 500;
+
+    /// <summary>Received fields; one more and the message goes in circles (RFC 5321 6.3: 100 at least).</summary>
+    public const int ReceivedFields = 100;
+
     /// <summary>Each part of a SASL PLAIN or LOGIN message, octets (RFC 4616 2: 255).</summary>
     public const int SaslPartBytes = 255;
 
@@ -60,5 +69,5 @@ internal static class Limits
     public const int ReplyBytes = 128;
 
     /// <summary>Room the greeting, EHLO, HELO and CAPA may take, octets.</summary>
-    public const int LongReplyBytes = 640;
+    public const int LongReplyBytes = 960;
 }

@@ -47,7 +47,8 @@ internal sealed class MailServer : IAsyncDisposable
     public Task Failed => _failed.Task;
 
     /// <summary>One line that tells scripts where to connect, e.g. <c>ready mx=127.0.0.1:2525 submission=none ...</c>.</summary>
-    public string ReadyLine => $"ready mx={EndPointsOf("mx")} submission={EndPointsOf("submission")} pop3={EndPointsOf("pop3")}";
+    public string ReadyLine => $"ready mx={EndPointsOf("mx")} submission={EndPointsOf("submission")} pop3={EndPointsOf("pop3")}"
+        + (EndPointOf("lmtp") is null ? "" : $" lmtp={EndPointsOf("lmtp")}");
 
     /// <summary>The first listener of a role, or null when it is off.</summary>
     public IPEndPoint? EndPointOf(string role) => _listening.FirstOrDefault(l => l.Role == role).EndPoint;
@@ -171,6 +172,11 @@ internal sealed class MailServer : IAsyncDisposable
             Listen("submission", endPoint, Smtp(SmtpRole.Submission, offersAuth: IsPrivate(endPoint)));
         }
 
+        foreach (IPEndPoint endPoint in settings.Get(LmtpKeys.Listen))
+        {
+            Listen("lmtp", endPoint, Smtp(SmtpRole.Lmtp, offersAuth: false));
+        }
+
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Pop3))
         {
             Listen("pop3", endPoint, new Pop3Handlers
@@ -196,6 +202,8 @@ internal sealed class MailServer : IAsyncDisposable
                 Hostname = hostname,
                 Role = role,
                 MaxMessageBytes = settings.Get(LimitKeys.MessageBytes),
+                Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy
+                    | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority : SmtpExtensions.None),
                 OffersAuth = offersAuth,
                 RequiresAuth = role == SmtpRole.Submission,
             },

@@ -32,6 +32,13 @@ public interface IMailSink
     /// </summary>
     void Commit(in ContentFacts content);
 
+    /// <summary>
+    /// What the client of an LMTP session hears of one recipient once the commit has ended well, asked for each that was
+    /// added (RFC 2033 4.2). A sink whose recipients cannot differ need not have it.
+    /// </summary>
+    /// <param name="recipient">Number of the recipient, from 0 in the order of <see cref="AddRecipient"/>.</param>
+    SmtpReply OutcomeOf(int recipient) => SmtpReply.Accepted;
+
     /// <summary>The transaction is over without a message; everything held for it is released.</summary>
     void Abandon();
 
@@ -42,7 +49,7 @@ public interface IMailSink
     int WriteTransactionId(Span<byte> destination);
 }
 
-/// <summary>The arguments of MAIL (RFC 5321 4.1.1.2, 1870, 6152, 6531), views that die with the call.</summary>
+/// <summary>The arguments of MAIL (RFC 5321 4.1.1.2 and its extensions), views that die with the call.</summary>
 public readonly ref struct MailArguments
 {
     /// <summary>The mailbox without angle brackets and source route; empty for the null reverse-path.</summary>
@@ -59,9 +66,23 @@ public readonly ref struct MailArguments
 
     /// <summary>Who authenticated in this session; empty when nobody did.</summary>
     public ReadOnlySpan<byte> AuthIdentity { get; init; }
+
+    /// <summary>AUTH= as it was given, in xtext: a claim that nothing proves (RFC 4954 5); empty when not given.</summary>
+    public ReadOnlySpan<byte> AuthMailbox { get; init; }
+
+    /// <summary>ENVID= as it was given, in xtext; empty when not given.</summary>
+    public ReadOnlySpan<byte> EnvelopeId { get; init; }
+
+    public DsnReturn Return { get; init; }
+
+    /// <summary>Null when BY= was not given.</summary>
+    public DeliverBy? DeliverBy { get; init; }
+
+    /// <summary>MT-PRIORITY=, -9 to 9; null when it was not given.</summary>
+    public int? Priority { get; init; }
 }
 
-/// <summary>The arguments of RCPT (RFC 5321 4.1.1.3), views that die with the call.</summary>
+/// <summary>The arguments of RCPT (RFC 5321 4.1.1.3, RFC 3461 4), views that die with the call.</summary>
 public readonly ref struct RcptArguments
 {
     /// <summary>
@@ -74,6 +95,11 @@ public readonly ref struct RcptArguments
 
     /// <summary>Who authenticated in this session; empty when nobody did.</summary>
     public ReadOnlySpan<byte> AuthIdentity { get; init; }
+
+    public DsnNotify Notify { get; init; }
+
+    /// <summary>ORCPT= as it was given, <c>addr-type ";" address</c>; empty when not given.</summary>
+    public ReadOnlySpan<byte> OriginalRecipient { get; init; }
 }
 
 /// <summary>What the trace fields and the record tell of a transaction, known when its content begins.</summary>
@@ -90,6 +116,9 @@ public readonly ref struct TransactionFacts
 
     /// <summary>The transaction asked for SMTPUTF8.</summary>
     public bool IsSmtpUtf8 { get; init; }
+
+    /// <summary>The session speaks LMTP.</summary>
+    public bool IsLmtp { get; init; }
 }
 
 /// <summary>What the content scanner found; lengths in octets.</summary>
@@ -115,4 +144,10 @@ public readonly record struct ContentFacts
 
     /// <summary>A line of more than 998 octets was seen (RFC 5321 4.5.3.1.6).</summary>
     public required bool HasLongLine { get; init; }
+
+    /// <summary>The header section holds no Date field (RFC 5322 3.6.1 demands one).</summary>
+    public bool LacksDate { get; init; }
+
+    /// <summary>The header section holds no Message-ID field.</summary>
+    public bool LacksMessageId { get; init; }
 }

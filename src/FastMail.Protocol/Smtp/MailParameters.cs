@@ -1,143 +1,183 @@
 namespace FastMail.Protocol.Smtp;
 
-/// <summary>
-/// The parameters of MAIL (RFC 5321 4.1.1.2): SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531) and AUTH (RFC 4954
-/// 5, checked and dropped). Parsed without opinion on their values; lives on the stack of one call.
-/// </summary>
-internal struct MailParameters
+/// <summary>What is wrong with the parameters of MAIL or RCPT, if anything.</summary>
+internal enum ParameterStatus
 {
-    /// <summary>What is wrong with the parameters, if anything.</summary>
-    internal enum Status
-    {
-        Ok,
-        Malformed,
-        Unknown,
-    }
+    Ok,
+    Malformed,
+    Unknown,
+}
 
-    private bool _hasSize;
-    private bool _hasBody;
-    private bool _hasAuth;
+/// <summary>
+/// The parameters of MAIL (RFC 5321 4.1.1.2): SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), AUTH (RFC 4954 5),
+/// RET and ENVID (RFC 3461 4), BY (RFC 2852), MT-PRIORITY (RFC 6710). Parsed without opinion on their values; views that
+/// die with the call.
+/// </summary>
+internal ref struct MailParameters
+{
+    private const int DeliverByDigits = 9;
+
+    private Seen _seen;
+
+    /// <summary>A parameter may stand once.</summary>
+    [Flags]
+    private enum Seen
+    {
+        None = 0,
+        Size = 1 << 0,
+        Body = 1 << 1,
+        SmtpUtf8 = 1 << 2,
+        Auth = 1 << 3,
+        Ret = 1 << 4,
+        EnvelopeId = 1 << 5,
+        By = 1 << 6,
+        Priority = 1 << 7,
+    }
 
     /// <summary>Octets, saturated; 0 when it was not given.</summary>
     public long Size { get; private set; }
 
     public bool Is8BitMime { get; private set; }
 
-    public bool IsSmtpUtf8 { get; private set; }
+    public readonly bool IsSmtpUtf8 => (_seen & Seen.SmtpUtf8) != 0;
+
+    public DsnReturn Return { get; private set; }
+
+    /// <summary>ENVID as it was given, in xtext.</summary>
+    public ReadOnlySpan<byte> EnvelopeId { get; private set; }
+
+    /// <summary>AUTH as it was given, in xtext.</summary>
+    public ReadOnlySpan<byte> AuthMailbox { get; private set; }
+
+    public DeliverBy? DeliverBy { get; private set; }
+
+    /// <summary>-9 to 9.</summary>
+    public int? Priority { get; private set; }
 
     /// <summary><c>*( SP esmtp-param )</c>, starting right behind the path.</summary>
-    public Status Parse(ReadOnlySpan<byte> text, bool takesAuth)
+    public ParameterStatus Parse(ReadOnlySpan<byte> text, SmtpExtensions extensions, bool takesAuth)
     {
         while (!text.IsEmpty)
         {
-            if (text[0] != ' ')
+            if (!EsmtpParameter.TryTake(ref text, takesUtf8: false, out var parameter))
             {
-                return Status.Malformed;
+                return ParameterStatus.Malformed;
             }
-            text = text[1..];
-            var end = text.IndexOf((byte)' ');
-            var parameter = end < 0 ? text : text[..end];
-            text = end < 0 ? default : text[end..];
-            var status = TakeOne(parameter, takesAuth);
-            if (status != Status.Ok)
+            var status = TakeOne(parameter, extensions, takesAuth);
+            if (status != ParameterStatus.Ok)
             {
                 return status;
             }
         }
-        return Status.Ok;
+        return ParameterStatus.Ok;
     }
 
-    /// <summary><c>esmtp-param = esmtp-keyword ["=" esmtp-value]</c></summary>
-    public static bool TrySplit(
-        ReadOnlySpan<byte> parameter, out ReadOnlySpan<byte> keyword, out ReadOnlySpan<byte> value, out bool hasValue)
+    private ParameterStatus TakeOne(EsmtpParameter parameter, SmtpExtensions extensions, bool takesAuth)
     {
-        var equals = parameter.IndexOf((byte)'=');
-        hasValue = equals >= 0;
-        keyword = hasValue ? parameter[..equals] : parameter;
-        value = hasValue ? parameter[(equals + 1)..] : default;
-        if (keyword.IsEmpty || keyword[0] == '-')
+        if (parameter.Is("SIZE"u8))
         {
-            return false;
-        }
-        foreach (var octet in keyword)
-        {
-            if (!AsciiWord.IsLetterOrDigit(octet) && octet != '-')
-            {
-                return false;
-            }
-        }
-        // esmtp-value = 1*(%d33-60 / %d62-126), or UTF-8 where the parameter says so; none of ours does.
-        return !hasValue
-            || (!value.IsEmpty && value.IndexOfAnyExceptInRange((byte)33, (byte)126) < 0 && !value.Contains((byte)'='));
-    }
-
-    private Status TakeOne(ReadOnlySpan<byte> parameter, bool takesAuth)
-    {
-        if (!TrySplit(parameter, out var keyword, out var value, out var hasValue))
-        {
-            return Status.Malformed;
-        }
-        if (AsciiWord.Is(keyword, "SIZE"u8))
-        {
-            var isFirst = !_hasSize;
-            _hasSize = true;
-            var isNumber = StrictDecimal.TryParse(value, out var size);
+            var isNumber = StrictDecimal.TryParse(parameter.Value, out var size);
             Size = size;
-            return isFirst && isNumber ? Status.Ok : Status.Malformed;
+            return Judge(Seen.Size, isNumber);
         }
-        if (AsciiWord.Is(keyword, "BODY"u8))
+        if (parameter.Is("BODY"u8))
         {
-            var isFirst = !_hasBody;
-            _hasBody = true;
-            Is8BitMime = AsciiWord.Is(value, "8BITMIME"u8);
-            return isFirst && (Is8BitMime || AsciiWord.Is(value, "7BIT"u8)) ? Status.Ok : Status.Malformed;
+            Is8BitMime = AsciiWord.Is(parameter.Value, "8BITMIME"u8);
+            return Judge(Seen.Body, Is8BitMime || AsciiWord.Is(parameter.Value, "7BIT"u8));
         }
-        if (AsciiWord.Is(keyword, "SMTPUTF8"u8))
+        if (parameter.Is("SMTPUTF8"u8))
         {
-            var isFirst = !IsSmtpUtf8;
-            IsSmtpUtf8 = true;
-            return isFirst && !hasValue ? Status.Ok : Status.Malformed;
+            return Judge(Seen.SmtpUtf8, !parameter.HasValue);
         }
-        if (takesAuth && AsciiWord.Is(keyword, "AUTH"u8))
-        {
-            var isFirst = !_hasAuth;
-            _hasAuth = true;
-            return isFirst && IsAuthValue(value) ? Status.Ok : Status.Malformed;
-        }
-        return Status.Unknown;
+        return takesAuth && parameter.Is("AUTH"u8) ? TakeAuth(parameter.Value) : TakeRareSlow(parameter, extensions);
     }
 
-    /// <summary><c>"&lt;&gt;"</c> or a mailbox, as xtext (RFC 3461 4).</summary>
-    private static bool IsAuthValue(ReadOnlySpan<byte> xtext)
+    private ParameterStatus TakeRareSlow(EsmtpParameter parameter, SmtpExtensions extensions)
     {
-        Span<byte> mailbox = stackalloc byte[Limits.PathBytes];
-        var length = 0;
-        for (var i = 0; i < xtext.Length; i++, length++)
+        if ((extensions & SmtpExtensions.Dsn) != 0)
         {
-            if (length == mailbox.Length)
+            if (parameter.Is("RET"u8))
             {
-                return false;
+                Return = AsciiWord.Is(parameter.Value, "FULL"u8) ? DsnReturn.Full
+                    : AsciiWord.Is(parameter.Value, "HDRS"u8) ? DsnReturn.Headers
+                    : DsnReturn.Unsaid;
+                return Judge(Seen.Ret, Return != DsnReturn.Unsaid);
             }
-            mailbox[length] = xtext[i];
-            if (xtext[i] != '+')
+            if (parameter.Is("ENVID"u8))
             {
-                continue;
+                EnvelopeId = parameter.Value;
+                var isRight = parameter.Value.Length is > 0 and <= Limits.EnvelopeIdBytes
+                    && Xtext.IsPrintable(parameter.Value);
+                return Judge(Seen.EnvelopeId, isRight);
             }
-            if (xtext.Length - i < 3 || !TryHex(xtext[i + 1], out var high) || !TryHex(xtext[i + 2], out var low))
-            {
-                return false;
-            }
-            mailbox[length] = (byte)((high << 4) | low);
-            i += 2;
+        }
+        if ((extensions & SmtpExtensions.DeliverBy) != 0 && parameter.Is("BY"u8))
+        {
+            DeliverBy = ParseDeliverBy(parameter.Value);
+            return Judge(Seen.By, DeliverBy is not null);
+        }
+        if ((extensions & SmtpExtensions.MtPriority) != 0 && parameter.Is("MT-PRIORITY"u8))
+        {
+            Priority = ParsePriority(parameter.Value);
+            return Judge(Seen.Priority, Priority is not null);
+        }
+        return ParameterStatus.Unknown;
+    }
+
+    private ParameterStatus Judge(Seen parameter, bool isRight)
+    {
+        var isFirst = (_seen & parameter) == 0;
+        _seen |= parameter;
+        return isFirst && isRight ? ParameterStatus.Ok : ParameterStatus.Malformed;
+    }
+
+    /// <summary><c>"&lt;&gt;"</c> or a mailbox, as xtext.</summary>
+    private ParameterStatus TakeAuth(ReadOnlySpan<byte> xtext)
+    {
+        AuthMailbox = xtext;
+        Span<byte> mailbox = stackalloc byte[Limits.PathBytes];
+        if (!Xtext.TryDecode(xtext, mailbox, out var length))
+        {
+            return ParameterStatus.Malformed;
         }
         mailbox = mailbox[..length];
-        return mailbox.SequenceEqual("<>"u8)
+        var isRight = mailbox.SequenceEqual("<>"u8)
             || (SmtpPath.TryParseMailbox(mailbox, out var whole, out _) && whole == mailbox.Length);
+        return Judge(Seen.Auth, isRight);
     }
 
-    private static bool TryHex(byte octet, out int value)
+    /// <summary>
+    /// <c>["-" / "+"] 1*9DIGIT ";" ("N" / "R") ["T"]</c>; what is to be returned must have some time left.
+    /// </summary>
+    private static DeliverBy? ParseDeliverBy(ReadOnlySpan<byte> value)
     {
-        value = octet <= '9' ? octet - '0' : octet - 'A' + 10;
-        return char.IsAsciiHexDigitUpper((char)octet);
+        var semicolon = value.IndexOf((byte)';');
+        if (semicolon < 0)
+        {
+            return null;
+        }
+        var number = value[..semicolon];
+        var isNegative = number.StartsWith("-"u8);
+        number = isNegative || number.StartsWith("+"u8) ? number[1..] : number;
+        var mode = value[(semicolon + 1)..];
+        var isTraced = mode.Length == 2 && AsciiWord.Is(mode[1..], "T"u8);
+        var isReturn = !mode.IsEmpty && AsciiWord.Is(mode[..1], "R"u8);
+        var isMode = mode.Length == (isTraced ? 2 : 1) && (isReturn || AsciiWord.Is(mode[..1], "N"u8));
+        if (!isMode || number.Length > DeliverByDigits || !StrictDecimal.TryParse(number, out var seconds))
+        {
+            return null;
+        }
+        seconds = isNegative ? -seconds : seconds;
+        return isReturn && seconds <= 0 ? null : new DeliverBy(seconds, isReturn, isTraced);
+    }
+
+    /// <summary><c>["-"] NZDIGIT / "0"</c></summary>
+    private static int? ParsePriority(ReadOnlySpan<byte> value)
+    {
+        var isNegative = value.StartsWith("-"u8);
+        var digit = isNegative ? value[1..] : value;
+        return digit.Length == 1 && digit[0] is >= (byte)'0' and <= (byte)'9' && !(isNegative && digit[0] == '0')
+            ? (digit[0] - '0') * (isNegative ? -1 : 1)
+            : null;
     }
 }

@@ -23,6 +23,7 @@ internal static class SessionReplies
     public static readonly SmtpReply LineTooLong = new(500, "5.5.2 Line too long");
     public static readonly SmtpReply AuthLineTooLong = new(500, "5.5.6 Authentication line too long");
     public static readonly SmtpReply UnknownCommand = new(500, "5.5.2 Command not recognized");
+    public static readonly SmtpReply SayLhlo = new(500, "5.5.1 This is LMTP, say LHLO");
     public static readonly SmtpReply NotACommand = new(500, "5.5.2 This is not SMTP, closing connection");
     public static readonly SmtpReply BadArgument = new(501, "5.5.4 Syntax error in parameters or arguments");
     public static readonly SmtpReply BadChunkSize = new(501, "5.5.4 Syntax: BDAT size [LAST], closing connection");
@@ -39,6 +40,7 @@ internal static class SessionReplies
     public static readonly SmtpReply NulInContent = new(550, "5.6.0 NUL in content");
     public static readonly SmtpReply TooLarge = new(552, "5.3.4 Message too big");
     public static readonly SmtpReply NeedsSmtpUtf8 = new(553, "5.6.7 Non-ASCII address needs SMTPUTF8");
+    public static readonly SmtpReply MailLoop = new(554, "5.4.6 Too many hops, this message goes in circles");
     public static readonly SmtpReply NoValidRecipients = new(554, "5.5.1 No valid recipients");
     public static readonly SmtpReply UnknownParameter = new(555, "5.5.4 Unknown parameter");
 }

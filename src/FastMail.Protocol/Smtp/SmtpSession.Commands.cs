@@ -7,13 +7,22 @@ public sealed partial class SmtpSession
     {
         replies.Write("220 "u8);
         replies.Write(_options.Hostname.Span);
-        replies.Write(" ESMTP FastMail\r\n"u8);
+        replies.Write(IsLmtp ? " LMTP FastMail\r\n"u8 : " ESMTP FastMail\r\n"u8);
         _state = SmtpState.Greeted;
     }
 
-    /// <summary>EHLO and HELO (RFC 5321 4.1.1.1); both also do what RSET does.</summary>
-    private void Introduce(ReadOnlySpan<byte> argument, bool isExtended, ref ReplyWriter replies)
+    /// <summary>
+    /// EHLO, HELO (RFC 5321 4.1.1.1) and LHLO (RFC 2033 4.1); all also do what RSET does. One who speaks the other
+    /// protocol must notice it at once: the replies to the content would be counted wrongly.
+    /// </summary>
+    private void Introduce(SmtpVerb verb, ReadOnlySpan<byte> argument, ref ReplyWriter replies)
     {
+        if ((verb == SmtpVerb.Lhlo) != IsLmtp)
+        {
+            Refuse(IsLmtp ? SessionReplies.SayLhlo : SessionReplies.UnknownCommand, ref replies);
+            return;
+        }
+        var isExtended = verb != SmtpVerb.Helo;
         if (!IsHeloArgument(argument))
         {
             Refuse(SessionReplies.BadArgument, ref replies);
@@ -46,13 +55,30 @@ public sealed partial class SmtpSession
         replies.Write(_options.Hostname.Span);
         replies.Write("\r\n250-PIPELINING\r\n250-SIZE "u8);
         replies.WriteNumber(_options.MaxMessageBytes);
-        replies.Write("\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-HELP\r\n"u8);
+        replies.Write("\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n"u8);
+        if (Offers(SmtpExtensions.Dsn))
+        {
+            replies.Write("250-DSN\r\n"u8);
+        }
+        if (Offers(SmtpExtensions.DeliverBy))
+        {
+            replies.Write("250-DELIVERBY\r\n"u8);
+        }
+        if (Offers(SmtpExtensions.MtPriority))
+        {
+            replies.Write("250-MT-PRIORITY MIXER\r\n"u8);
+        }
+        replies.Write("250-LIMITS RCPTMAX="u8); // RFC 9422
+        replies.WriteNumber(_options.MaxRecipients);
+        replies.Write("\r\n250-HELP\r\n"u8);
         if (_options.OffersAuth)
         {
             replies.Write("250-AUTH PLAIN LOGIN\r\n"u8);
         }
         replies.Write("250 ENHANCEDSTATUSCODES\r\n"u8);
     }
+
+    private bool Offers(SmtpExtensions extension) => (_options.Extensions & extension) != 0;
 
     private void Rset(ReadOnlySpan<byte> argument, ref ReplyWriter replies)
     {

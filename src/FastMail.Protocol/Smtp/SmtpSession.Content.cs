@@ -4,12 +4,15 @@ namespace FastMail.Protocol.Smtp;
 public sealed partial class SmtpSession
 {
     private ContentScanner _scanner;
+    private HeaderFields _header;
+    private bool _isHeaderOver;
     private DotStuffer _stuffer;
     private long _rawBytes; // of all chunks
 
     private long _chunkBytes; // still to come
     private bool _isLastChunk;
     private SmtpReply? _chunkRefusal;
+    private int _refusedRecipients; // who would have had the refused chunk
     private SmtpState _stateAfterChunk;
 
     private bool IsChunkComplete => _state == SmtpState.InChunk && _chunkBytes == 0;
@@ -17,18 +20,32 @@ public sealed partial class SmtpSession
     private void ResetContent()
     {
         _scanner.Start();
+        _header = default;
+        _isHeaderOver = false;
         _stuffer = default;
         _rawBytes = 0;
     }
 
     /// <summary>Behind 354 everything up to the true <c>CRLF.CRLF</c> is content, whatever is wrong with it.</summary>
-    private int TakeData(ReadOnlySpan<byte> received, ref ReplyWriter replies)
+    private int TakeData(ReadOnlySpan<byte> received)
     {
-        var taken = _scanner.Scan(received);
+        var taken = Scan(received);
         Pass(received[..taken]);
         if (_scanner.HasEnded)
         {
-            EndContent(ref replies);
+            EndContent(_recipients);
+        }
+        return taken;
+    }
+
+    private int Scan(ReadOnlySpan<byte> wire)
+    {
+        var before = _scanner.WireBytes;
+        var taken = _scanner.Scan(wire);
+        if (!_isHeaderOver)
+        {
+            _isHeaderOver = _scanner.HeaderWireBytes > 0;
+            _header.Take(wire[..(_isHeaderOver ? (int)(_scanner.HeaderWireBytes - before) : taken)]);
         }
         return taken;
     }
@@ -38,6 +55,7 @@ public sealed partial class SmtpSession
         _chunkBytes = size;
         _isLastChunk = isLast;
         _chunkRefusal = refusal;
+        _refusedRecipients = 0;
         _stateAfterChunk = stateAfter;
         _rawBytes += refusal is null ? size : 0;
         _state = SmtpState.InChunk;
@@ -69,19 +87,19 @@ public sealed partial class SmtpSession
             }
             else
             {
-                replies.Write(refusal.Wire);
+                OweOutcome(refusal, _isLastChunk ? _refusedRecipients : 1);
             }
             return;
         }
         if (_isLastChunk)
         {
             CompleteStuffed();
-            EndContent(ref replies);
+            EndContent(_recipients);
             return;
         }
         if (_scanner.IsFlawed)
         {
-            EndContent(ref replies);
+            EndContent(1); // more chunks were to come: LMTP too answers this one once
             return;
         }
         _state = _stateAfterChunk;
@@ -116,7 +134,7 @@ public sealed partial class SmtpSession
 
     private void ScanAndPass(ReadOnlySpan<byte> wire)
     {
-        _scanner.Scan(wire);
+        Scan(wire);
         Pass(wire);
     }
 
@@ -138,19 +156,28 @@ public sealed partial class SmtpSession
         _sink.Append(wire);
     }
 
-    private void EndContent(ref ReplyWriter replies)
+    /// <param name="replies">LMTP: how many to give if the content is refused.</param>
+    private void EndContent(int replies)
     {
-        if (_isOpen && _scanner.HasEnded)
+        var isLoop = _header.Received > Limits.ReceivedFields;
+        if (_isOpen && _scanner.HasEnded && !isLoop)
         {
             _isOpen = false; // it is the sink's now; Abandon would be too late
             _state = SmtpState.Committing;
-            _sink.Commit(_scanner.Facts());
+            _sink.Commit(_scanner.Facts() with
+            {
+                LacksDate = !_header.HasDate,
+                LacksMessageId = !_header.HasMessageId,
+            });
             return;
         }
         CloseTransaction();
         _state = SmtpState.Ready;
-        replies.Write((_scanner.HasBareLineEnd ? SessionReplies.BareLineEnd
+        OweOutcome(
+            _scanner.HasBareLineEnd ? SessionReplies.BareLineEnd
             : _scanner.HasNul ? SessionReplies.NulInContent
-            : SessionReplies.TooLarge).Wire);
+            : isLoop ? SessionReplies.MailLoop
+            : SessionReplies.TooLarge,
+            replies);
     }
 }

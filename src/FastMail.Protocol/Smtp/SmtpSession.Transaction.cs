@@ -50,7 +50,7 @@ public sealed partial class SmtpSession
             return;
         }
         var parameters = default(MailParameters);
-        if (CheckParameters(text[length..], ref parameters) is { } refusal)
+        if (Judge(parameters.Parse(text[length..], _options.Extensions, _options.OffersAuth), text[length..]) is { } refusal)
         {
             Refuse(refusal, ref replies);
             return;
@@ -72,6 +72,11 @@ public sealed partial class SmtpSession
             Is8BitMime = parameters.Is8BitMime,
             IsSmtpUtf8 = parameters.IsSmtpUtf8,
             AuthIdentity = AuthIdentity,
+            AuthMailbox = parameters.AuthMailbox,
+            EnvelopeId = parameters.EnvelopeId,
+            Return = parameters.Return,
+            DeliverBy = parameters.DeliverBy,
+            Priority = parameters.Priority,
         });
         replies.Write(reply.Wire);
         if (ReferenceEquals(reply, SmtpReply.ReversePathOk))
@@ -83,20 +88,13 @@ public sealed partial class SmtpSession
         }
     }
 
-    private SmtpReply? CheckParameters(ReadOnlySpan<byte> text, ref MailParameters parameters)
+    private SmtpReply? Judge(ParameterStatus status, ReadOnlySpan<byte> parameters) => status switch
     {
-        if (text.IsEmpty)
-        {
-            return null;
-        }
-        var status = parameters.Parse(text, _options.OffersAuth);
-        if (status == MailParameters.Status.Malformed)
-        {
-            return SessionReplies.BadArgument;
-        }
+        ParameterStatus.Malformed => SessionReplies.BadArgument,
+        ParameterStatus.Unknown => SessionReplies.UnknownParameter,
         // Parameters belong to the extensions that EHLO announced; HELO announced none.
-        return status == MailParameters.Status.Unknown || !_isExtended ? SessionReplies.UnknownParameter : null;
-    }
+        _ => parameters.IsEmpty || _isExtended ? null : SessionReplies.UnknownParameter,
+    };
 
     /// <summary><c>RCPT TO:Forward-path [SP Rcpt-parameters]</c></summary>
     private void Rcpt(ReadOnlySpan<byte> argument, ref ReplyWriter replies)
@@ -111,12 +109,10 @@ public sealed partial class SmtpSession
             Refuse(SessionReplies.BadForwardPath, ref replies);
             return;
         }
-        if (length < text.Length)
+        var parameters = default(RcptParameters);
+        if (Judge(parameters.Parse(text[length..], _options.Extensions, _isSmtpUtf8), text[length..]) is { } refusal)
         {
-            // No parameter of RCPT is known yet, so the first one decides.
-            var isParameter = text[length] == ' '
-                && MailParameters.TrySplit(FirstWord(text[(length + 1)..]), out _, out _, out _);
-            Refuse(isParameter ? SessionReplies.UnknownParameter : SessionReplies.BadArgument, ref replies);
+            Refuse(refusal, ref replies);
             return;
         }
         if (!path.IsAscii && !_isSmtpUtf8)
@@ -134,6 +130,8 @@ public sealed partial class SmtpSession
             ForwardPath = path.Mailbox,
             AtSign = path.AtSign,
             AuthIdentity = AuthIdentity,
+            Notify = parameters.Notify,
+            OriginalRecipient = parameters.OriginalRecipient,
         });
         replies.Write(reply.Wire);
         if (!ReferenceEquals(reply, SmtpReply.ForwardPathOk))
@@ -202,8 +200,10 @@ public sealed partial class SmtpSession
         }
         if (refusal is not null)
         {
+            var recipients = _recipients;
             CloseTransaction();
             BeginChunk(size, isLast, refusal, SmtpState.Ready);
+            _refusedRecipients = recipients;
             return;
         }
         BeginChunk(size, isLast, null, SmtpState.AfterBdat);
@@ -218,6 +218,7 @@ public sealed partial class SmtpSession
             AuthIdentity = AuthIdentity,
             IsExtended = _isExtended,
             IsSmtpUtf8 = _isSmtpUtf8,
+            IsLmtp = IsLmtp,
         });
     }
 

@@ -83,7 +83,7 @@ public sealed partial class SmtpSession : LineSession
             _badCommands = 0;
             _idleCommands = 0;
         }
-        _outcome = reply;
+        OweOutcome(reply, _recipients);
         _state = SmtpState.Ready;
     }
 
@@ -158,7 +158,7 @@ public sealed partial class SmtpSession : LineSession
                 Greet(ref replies);
                 return null;
             case SmtpState.InData:
-                taken = TakeData(received, ref replies);
+                taken = TakeData(received);
                 return null;
             case SmtpState.InChunk:
                 taken = TakeChunk(received, ref replies);
@@ -205,7 +205,7 @@ public sealed partial class SmtpSession : LineSession
             return null;
         }
         var verb = SmtpVerbs.Parse(line, out var argument);
-        if ((verb & (SmtpVerb.Ehlo | SmtpVerb.Helo)) != 0 && !replies.Fits(Limits.LongReplyBytes))
+        if ((verb & (SmtpVerb.Ehlo | SmtpVerb.Helo | SmtpVerb.Lhlo)) != 0 && !replies.Fits(Limits.LongReplyBytes))
         {
             taken = 0;
             return OperationStatus.DestinationTooSmall;
@@ -228,14 +228,16 @@ public sealed partial class SmtpSession : LineSession
     {
         switch (verb)
         {
-            case SmtpVerb.Ehlo: Introduce(argument, isExtended: true, ref replies); break;
-            case SmtpVerb.Helo: Introduce(argument, isExtended: false, ref replies); break;
+            case SmtpVerb.Ehlo: Introduce(verb, argument, ref replies); break;
+            case SmtpVerb.Helo: Introduce(verb, argument, ref replies); break;
+            case SmtpVerb.Lhlo: Introduce(verb, argument, ref replies); break;
             case SmtpVerb.Mail: Mail(argument, ref replies); break;
             case SmtpVerb.Rcpt: Rcpt(argument, ref replies); break;
             case SmtpVerb.Data: Data(argument, ref replies); break;
             case SmtpVerb.Rset: Rset(argument, ref replies); break;
             case SmtpVerb.Vrfy: Idle(SessionReplies.CannotVerify, ref replies); break;
             case SmtpVerb.Expn: Refuse(SessionReplies.NotOffered, ref replies); break;
+            case SmtpVerb.Etrn: Refuse(SessionReplies.NotOffered, ref replies); break;
             case SmtpVerb.Help: Idle(SessionReplies.Help, ref replies); break;
             case SmtpVerb.Noop: Idle(SessionReplies.Ok, ref replies); break;
             case SmtpVerb.Quit: Quit(argument, ref replies); break;
@@ -248,8 +250,7 @@ public sealed partial class SmtpSession : LineSession
 
     private void WriteOutcome(ref ReplyWriter replies)
     {
-        var reply = _outcome!;
-        _outcome = null;
+        var reply = NextOutcome();
         if (ReferenceEquals(reply, SmtpReply.Accepted))
         {
             replies.Write(reply.Wire[..^2]);

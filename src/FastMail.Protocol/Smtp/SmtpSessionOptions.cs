@@ -8,6 +8,9 @@ public enum SmtpRole
 
     /// <summary>Takes mail from our own users (RFC 6409).</summary>
     Submission,
+
+    /// <summary>Receives mail for hosted mailboxes from a mail system beside us (RFC 2033).</summary>
+    Lmtp,
 }
 
 /// <summary>How the sessions of one listener behave; shared by all of them and never changed.</summary>
@@ -23,6 +26,9 @@ public sealed record SmtpSessionOptions
 
     /// <summary>Recipients of one transaction (RFC 5321 4.5.3.1.8 asks for 100 at least).</summary>
     public int MaxRecipients { get; init; } = 1000;
+
+    /// <summary>What is offered beyond what every listener offers.</summary>
+    public SmtpExtensions Extensions { get; init; }
 
     /// <summary>AUTH is advertised and taken. Only for <see cref="SmtpRole.Submission"/>.</summary>
     public bool OffersAuth { get; init; }

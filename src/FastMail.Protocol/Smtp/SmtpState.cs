@@ -51,7 +51,7 @@ internal static class SmtpStates
 {
     private const SmtpVerb Always =
         SmtpVerb.Ehlo | SmtpVerb.Helo | SmtpVerb.Rset | SmtpVerb.Vrfy | SmtpVerb.Expn | SmtpVerb.Help | SmtpVerb.Noop
-        | SmtpVerb.Quit;
+        | SmtpVerb.Quit | SmtpVerb.Lhlo | SmtpVerb.Etrn;
 
     private static readonly SmtpVerb[] Admitted = MakeTable();
 

@@ -21,6 +21,8 @@ internal enum SmtpVerb
     Bdat = 1 << 11,
     Auth = 1 << 12,
     StartTls = 1 << 13,
+    Lhlo = 1 << 14,
+    Etrn = 1 << 15,
 }
 
 /// <summary>Recognises the verb of a command line. Stateless; any thread.</summary>
@@ -39,6 +41,8 @@ internal static class SmtpVerbs
     private static readonly uint Quit = AsciiWord.Pack("QUIT"u8);
     private static readonly uint Bdat = AsciiWord.Pack("BDAT"u8);
     private static readonly uint Auth = AsciiWord.Pack("AUTH"u8);
+    private static readonly uint Lhlo = AsciiWord.Pack("LHLO"u8);
+    private static readonly uint Etrn = AsciiWord.Pack("ETRN"u8);
     private static readonly uint Star = AsciiWord.Pack("STAR"u8);
 
     /// <summary>
@@ -99,6 +103,8 @@ internal static class SmtpVerbs
         : word == Quit ? SmtpVerb.Quit
         : word == Bdat ? SmtpVerb.Bdat
         : word == Auth ? SmtpVerb.Auth
+        : word == Lhlo ? SmtpVerb.Lhlo
+        : word == Etrn ? SmtpVerb.Etrn
         : word == Star ? SmtpVerb.StartTls
         : SmtpVerb.Unknown;
 }

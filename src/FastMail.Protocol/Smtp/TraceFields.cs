@@ -30,6 +30,9 @@ public readonly ref struct TraceArguments
 
     public bool IsSmtpUtf8 { get; init; }
 
+    /// <summary>LMTP was spoken.</summary>
+    public bool IsLmtp { get; init; }
+
     public bool IsAuthenticated { get; init; }
 
     public bool IsTls { get; init; }
@@ -97,7 +100,9 @@ public static class TraceFields
             writer.Write("SMTP"u8);
             return;
         }
-        writer.Write(arguments.IsSmtpUtf8 ? "UTF8SMTP"u8 : "ESMTP"u8);
+        writer.Write(arguments.IsLmtp ? (arguments.IsSmtpUtf8 ? "UTF8LMTP"u8 : "LMTP"u8)
+            : arguments.IsSmtpUtf8 ? "UTF8SMTP"u8
+            : "ESMTP"u8);
         if (arguments.IsTls)
         {
             writer.Write((byte)'S');

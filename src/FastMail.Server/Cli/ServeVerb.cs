@@ -25,6 +25,7 @@ internal sealed class ServeVerb
             .Short("--mx", "ADDR:PORT|none", ServeKeys.Mx,
                 "Receive mail for hosted recipients here; repeatable; port 0 takes a free one.")
             .Short("--submission", "ADDR:PORT|none", ServeKeys.Submission, "Take mail from authenticated users here; repeatable.")
+            .Short("--lmtp", "ADDR:PORT|none", LmtpKeys.Listen, "Take mail for hosted recipients over LMTP here; repeatable.")
             .Short("--pop3", "ADDR:PORT|none", ServeKeys.Pop3, "Serve POP3 here; repeatable.")
             .Short("--segment-size", "SIZE", StoreKeys.SegmentBytes, "Size of a mail log segment, 1MiB to 1GiB.")
             .Short("--max-message-size", "SIZE", LimitKeys.MessageBytes, "Largest message accepted, 64KiB to 1023MiB.");

@@ -35,10 +35,13 @@ internal sealed class Intake
     /// </summary>
     public long NextTransactionId()
     {
-        long now = (_clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond;
-        _lastId = Math.Max(_lastId + 1, now);
+        _lastId = Math.Max(_lastId + 1, Micros(_clock.GetUtcNow()));
         return _lastId;
     }
+
+    /// <summary>Microseconds since 1970 UTC.</summary>
+    public static long Micros(DateTimeOffset time) =>
+        (time - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond;
 
     /// <summary>Writes an id as 13 characters that sort like the number; returns the length.</summary>
     public static int WriteId(long id, Span<byte> destination)

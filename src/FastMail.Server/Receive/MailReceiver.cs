@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Net;
 using FastMail.Net;
 using FastMail.Protocol.Smtp;
@@ -77,6 +78,7 @@ internal sealed class MailReceiver : IMailSink
 
         _message = _log.RentMessage();
         _message.SetReversePath(mail.ReversePath);
+        AddWishes(_message, mail);
         mail.ReversePath.CopyTo(_reversePath); // copied: the receive buffer is reused after this call
         _reversePathLength = mail.ReversePath.Length;
         _recipients = 0;
@@ -97,6 +99,7 @@ internal sealed class MailReceiver : IMailSink
 
         if (_message!.TryAddLocalRecipient(account!.MailboxId, rcpt.ForwardPath))
         {
+            AddWishes(_message, rcpt);
             _recipients++;
             _onlyRecipientLength = rcpt.ForwardPath.Length;
             rcpt.ForwardPath.CopyTo(_onlyRecipient); // copied: the receive buffer is reused after this call
@@ -134,6 +137,7 @@ internal sealed class MailReceiver : IMailSink
                 IsExtended = facts.IsExtended,
                 IsAuthenticated = !facts.AuthIdentity.IsEmpty,
                 IsSmtpUtf8 = facts.IsSmtpUtf8,
+                IsLmtp = facts.IsLmtp,
                 ReceivedAt = _clock.GetUtcNow(),
             },
             out int returnPathBytes);
@@ -185,6 +189,54 @@ internal sealed class MailReceiver : IMailSink
     }
 
     public int WriteTransactionId(Span<byte> destination) => Intake.WriteId(_transactionId, destination);
+
+    /// <summary>What the sender asked for beyond delivery: kept for reports and relay.</summary>
+    private void AddWishes(PendingMessage message, in MailArguments mail)
+    {
+        Span<byte> value = stackalloc byte[sizeof(long) + 1];
+        if (!mail.EnvelopeId.IsEmpty)
+        {
+            message.AddMeta(MetaType.EnvelopeId, mail.EnvelopeId);
+        }
+
+        if (mail.Return != DsnReturn.Unsaid)
+        {
+            value[0] = (byte)(mail.Return == DsnReturn.Full ? 1 : 2);
+            message.AddMeta(MetaType.Return, value[..1]);
+        }
+
+        if (mail.DeliverBy is { } by)
+        {
+            long deadline = Intake.Micros(_clock.GetUtcNow().AddSeconds(by.Seconds));
+            BinaryPrimitives.WriteInt64LittleEndian(value, deadline);
+            value[sizeof(long)] = (byte)((by.IsReturn ? 1 : 0) | (by.IsTraced ? 2 : 0));
+            message.AddMeta(MetaType.DeliverBy, value);
+        }
+
+        if (mail.Priority is { } priority)
+        {
+            value[0] = (byte)(sbyte)priority;
+            message.AddMeta(MetaType.Priority, value[..1]);
+        }
+
+        if (!mail.AuthMailbox.IsEmpty)
+        {
+            message.AddMeta(MetaType.AuthMailbox, mail.AuthMailbox);
+        }
+    }
+
+    private static void AddWishes(PendingMessage message, in RcptArguments rcpt)
+    {
+        if (!rcpt.OriginalRecipient.IsEmpty)
+        {
+            message.AddMeta(MetaType.OriginalRecipient, rcpt.OriginalRecipient);
+        }
+
+        if (rcpt.Notify != DsnNotify.Unsaid)
+        {
+            message.AddMeta(MetaType.Notify, [(byte)rcpt.Notify]);
+        }
+    }
 
     private MessageFlags FlagsOf(in ContentFacts content) =>
         (content.Has8Bit ? MessageFlags.Has8Bit : MessageFlags.None)

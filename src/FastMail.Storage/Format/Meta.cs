@@ -3,8 +3,8 @@ using System.Buffers.Binary;
 namespace FastMail.Storage;
 
 /// <summary>
-/// Types of the meta fields of a record. The numbers are on disk and never change. Reserved: 16 orcpt, 17 notify,
-/// 18 envid, 19 ret, 20 tls, 21 message-id, 22 idempotency key, 23 unique-id override.
+/// Types of the meta fields of a record. The numbers are on disk and never change. Reserved: 20 tls, 21 message-id,
+/// 22 idempotency key, 23 unique-id override. What is said of one recipient follows that recipient's field.
 /// </summary>
 public enum MetaType : ushort
 {
@@ -40,6 +40,27 @@ public enum MetaType : ushort
 
     /// <summary>Up to 4,095 times first uid u64, count u64, ascending (of an EXPUNGE record).</summary>
     ExpungeRanges = 11,
+
+    /// <summary>ORCPT of the recipient before it, as it was given (RFC 3461 4.2).</summary>
+    OriginalRecipient = 16,
+
+    /// <summary>NOTIFY of the recipient before it, u8: 1 success, 2 failure, 4 delay, 8 never.</summary>
+    Notify = 17,
+
+    /// <summary>ENVID as it was given, in xtext (RFC 3461 4.4).</summary>
+    EnvelopeId = 18,
+
+    /// <summary>RET, u8: 1 full, 2 headers.</summary>
+    Return = 19,
+
+    /// <summary>BY: the deadline in microseconds since 1970 UTC i64, then u8: 1 return, 2 trace.</summary>
+    DeliverBy = 24,
+
+    /// <summary>MT-PRIORITY, i8, -9 to 9.</summary>
+    Priority = 25,
+
+    /// <summary>AUTH of MAIL as it was given, in xtext: a claim (RFC 4954 5).</summary>
+    AuthMailbox = 26,
 }
 
 /// <summary>

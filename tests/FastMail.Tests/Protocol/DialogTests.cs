@@ -8,7 +8,7 @@ namespace FastMail.Tests.Protocol;
 /// Plays the dialogs of the folder Dialogs: each whole, by line, octet by octet, and with the least room for replies.
 /// </summary>
 /// <remarks>
-/// A file opens with the listener (<c>mx</c>, <c>submission</c>, <c>pop3</c>). <c>C: </c> is a line of the client with
+/// A file opens with the listener (<c>mx</c>, <c>submission</c>, <c>lmtp</c>, <c>pop3</c>). <c>C: </c> is a line of the client with
 /// CRLF, <c>C- </c> the same without; <c>S: </c> is a line of the server. <c>close</c> says that the server closes,
 /// <c>stored n</c> how many messages are kept in the end. <c>#</c> is a comment.
 /// </remarks>
@@ -125,6 +125,7 @@ public sealed class DialogTests
         {
             "mx" => SmtpRig.Create(SmtpRole.Mx, replyBytes),
             "submission" => SmtpRig.Create(SmtpRole.Submission, replyBytes),
+            "lmtp" => SmtpRig.Create(SmtpRole.Lmtp, replyBytes),
             "pop3" => Pop3Rig.Create(
                 new FakeMaildrop("A: 1\r\n\r\none\r\n..dot\r\ntwo\r\n", "B: 2\r\n\r\n", "just text\r\n"), replyBytes),
             _ => throw new InvalidDataException($"No listener: {_listener}"),

@@ -38,6 +38,12 @@ internal sealed class FakeSink : IMailSink
 
     public List<string> Seen { get; } = [];
 
+    /// <summary>What MAIL and RCPT asked for by their extensions.</summary>
+    public List<string> Wishes { get; } = [];
+
+    /// <summary>Whose maildrop is full once the content is there, as a client of LMTP gets to hear.</summary>
+    public string? FullMailbox { get; set; } = "v@local.test";
+
     /// <summary>Given to the next BeginContent instead of going on.</summary>
     public SmtpReply? ContentRefusal { get; set; }
 
@@ -54,6 +60,8 @@ internal sealed class FakeSink : IMailSink
         _reversePath = Encoding.UTF8.GetString(mail.ReversePath);
         Seen.Add($"mail {_reversePath} {mail.DeclaredSize} {mail.Is8BitMime} {mail.IsSmtpUtf8} "
             + Encoding.UTF8.GetString(mail.AuthIdentity));
+        Wishes.Add($"id={Encoding.UTF8.GetString(mail.EnvelopeId)} ret={mail.Return} by={mail.DeliverBy} "
+            + $"priority={mail.Priority} auth={Encoding.UTF8.GetString(mail.AuthMailbox)}");
         if (_reversePath == "full@b.test")
         {
             return SmtpReply.InsufficientStorage;
@@ -81,6 +89,7 @@ internal sealed class FakeSink : IMailSink
             return SmtpReply.NoSuchMailbox;
         }
         _recipients.Add(path);
+        Wishes.Add($"{path} notify={rcpt.Notify} orcpt={Encoding.UTF8.GetString(rcpt.OriginalRecipient)}");
         return SmtpReply.ForwardPathOk;
     }
 
@@ -107,6 +116,9 @@ internal sealed class FakeSink : IMailSink
         _facts = content;
         _stage = Stage.Committing;
     }
+
+    public SmtpReply OutcomeOf(int recipient) =>
+        _recipients[recipient] == FullMailbox ? SmtpReply.MailboxFull : SmtpReply.Accepted;
 
     public void Abandon()
     {

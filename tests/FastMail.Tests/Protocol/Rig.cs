@@ -84,6 +84,8 @@ internal sealed class SmtpRig : Rig
             Role = role,
             MaxMessageBytes = maxMessageBytes,
             MaxRecipients = maxRecipients,
+            Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy
+                | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority : SmtpExtensions.None),
             OffersAuth = role == SmtpRole.Submission,
             RequiresAuth = role == SmtpRole.Submission,
         };

@@ -12,7 +12,7 @@ public sealed class SplitTests
     private static readonly string[] SmtpPieces =
     [
         "EHLO c.test\r\n", "HELO c.test\r\n", "MAIL FROM:<a@b.test>\r\n", "MAIL FROM:<a@b.test> SIZE=5\r\n",
-        "RCPT TO:<u@local.test>\r\n", "RCPT TO:<x@relay.test>\r\n", "DATA\r\n", "Hi\r\n", ".\r\n", "..x\r\n", "\r\n",
+        "RCPT TO:<u@local.test>\r\n", "RCPT TO:<v@local.test> NOTIFY=NEVER\r\n", "RCPT TO:<x@relay.test>\r\n", "DATA\r\n", "Hi\r\n", ".\r\n", "..x\r\n", "\r\n",
         "RSET\r\n", "NOOP\r\n", "QUIT\r\n", "BDAT 3\r\n", "BDAT 7 LAST\r\n", "abc", ".abc\r\n", "\r", "\n",
         "\0", "FOO\r\n",
         "AUTH PLAIN AGRlbW9AbG9jYWwudGVzdABzZWNyZXQ=\r\n", "AUTH LOGIN\r\n", "*\r\n", "Yg==\r\n",
@@ -32,9 +32,10 @@ public sealed class SplitTests
     [Theory]
     [InlineData(SmtpRole.Mx)]
     [InlineData(SmtpRole.Submission)]
+    [InlineData(SmtpRole.Lmtp)]
     public void An_SMTP_stream_means_the_same_however_it_is_cut(SmtpRole role)
     {
-        Prop.ForAll(Streams("EHLO c.test\r\n", SmtpPieces), stream =>
+        Prop.ForAll(Streams("EHLO c.test\r\nLHLO c.test\r\n", SmtpPieces), stream =>
         {
             var whole = PlaySmtp(role, stream.Text, [stream.Text.Length], 65536);
             return whole == PlaySmtp(role, stream.Text, [1], 4096)
