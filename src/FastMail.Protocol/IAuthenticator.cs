@@ -1,24 +1,47 @@
+using FastMail.Protocol.Sasl;
+
 namespace FastMail.Protocol;
 
-/// <summary>Checks passwords somewhere off the loop; the verdict comes back through the session that asked.</summary>
+/// <summary>
+/// Judges credentials somewhere off the session; the verdict comes back through the session that asked, never from
+/// inside the call. All spans die with the call. An authenticator of passwords alone leaves the rest as it is.
+/// </summary>
 public interface IAuthenticator
 {
     /// <summary>
-    /// Starts a check. Both spans die with the call. False when the queue is full: the session answers
-    /// <c>454 4.7.0</c> or <c>-ERR [SYS/TEMP]</c> and goes on.
+    /// Starts the check of a password. False when the queue is full: the session answers <c>454 4.7.0</c> or
+    /// <c>-ERR [SYS/TEMP]</c> and goes on.
     /// </summary>
     bool TryBegin(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> password);
+
+    /// <summary>
+    /// The SCRAM verifier of an identity, at once. Who is unknown gets one that nobody's proof matches and that looks
+    /// the same each time. Null when it cannot be told now.
+    /// </summary>
+    ScramVerifier? FindVerifier(ReadOnlySpan<byte> identity) => null;
+
+    /// <summary>
+    /// Starts the verdict on a SCRAM proof that the session has checked itself: its refusals are delayed and counted as
+    /// those of passwords are. False as in <see cref="TryBegin"/>.
+    /// </summary>
+    bool TryBeginProof(ReadOnlySpan<byte> identity, bool isRight) => false;
+
+    /// <summary>
+    /// Starts the check of a bearer token (RFC 6750). The identity may be empty: then the token says whose it is. False
+    /// as in <see cref="TryBegin"/>.
+    /// </summary>
+    bool TryBeginToken(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> token) => false;
 }
 
-/// <summary>How a password check ended.</summary>
+/// <summary>How a check of credentials ended.</summary>
 public enum AuthVerdict
 {
-    /// <summary>The password belongs to the identity.</summary>
+    /// <summary>The credentials belong to the identity.</summary>
     Accepted,
 
-    /// <summary>Unknown identity or wrong password; the two are not told apart.</summary>
+    /// <summary>Unknown identity or wrong credentials; the two are not told apart.</summary>
     Rejected,
 
-    /// <summary>The check could not be made (account store down).</summary>
+    /// <summary>The check could not be made (account store down, too many failures from there).</summary>
     Unavailable,
 }

@@ -23,12 +23,6 @@ internal static class Limits
     /// <summary>Commands that carry no mail (NOOP, RSET, VRFY, HELP) since the last accepted message.</summary>
     public const int IdleCommands = 100;
 
-    /// <summary>Refused AUTH attempts of one SMTP session; one more closes it.</summary>
-    public const int SmtpLoginFailures = 10;
-
-    /// <summary>Refused logins of one POP3 session; the last of them closes it.</summary>
-    public const int Pop3LoginFailures = 3;
-
     /// <summary>Local-part, octets (RFC 5321 4.5.3.1.1: 64).</summary>
     public const int LocalPartBytes = 64;
 
@@ -55,6 +49,9 @@ internal static class Limits
 
     /// <summary>Each part of a SASL PLAIN or LOGIN message, octets (RFC 4616 2: 255).</summary>
     public const int SaslPartBytes = 255;
+
+    /// <summary>A SASL challenge before its base64, octets; ours stay below so that a long reply has room.</summary>
+    public const int SaslChallengeBytes = 240;
 
     /// <summary>A BDAT chunk above this is not even swallowed, octets: the session closes.</summary>
     public const long SwallowedChunkBytes = int.MaxValue;

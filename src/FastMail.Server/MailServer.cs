@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using FastMail.Net;
 using FastMail.Protocol.Pop3;
+using FastMail.Protocol.Sasl;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
 using FastMail.Server.Configuration;
@@ -138,11 +139,13 @@ internal sealed class MailServer : IAsyncDisposable
         if (store.IsPristine)
         {
             FirstAccount = ("demo@localhost", Cli.Passwords.MakeRandom());
-            store.TryAdd(FirstAccount.Value.Address, PasswordHash.Create(Encoding.ASCII.GetBytes(FirstAccount.Value.Password)), clock.GetUtcNow());
+            Credentials credentials = Credentials.Create(Encoding.ASCII.GetBytes(FirstAccount.Value.Password));
+            store.TryAdd(FirstAccount.Value.Address, credentials.Password, clock.GetUtcNow(), credentials.Scram);
         }
 
         LiveAccounts accounts = Own(new LiveAccounts(store, _log));
-        PasswordChecker passwords = Own(new PasswordChecker(accounts, clock));
+        PasswordChecker passwords = Own(new PasswordChecker(
+            accounts, clock, settings.Get(AuthKeys.HashIterations), settings.Get(AuthKeys.CacheTime)));
         var exemptions = new Exemptions(settings.Get(LimitKeys.Exempt));
         _loop = Own(EventLoop.Start(
             new EventLoopOptions
@@ -158,6 +161,17 @@ internal sealed class MailServer : IAsyncDisposable
             _log.LogWarning("the runtime does not run socket completions inline: the loop has its own thread and is slower");
         }
 
+        var logins = new Logins
+        {
+            Loop = _loop,
+            Accounts = accounts,
+            Passwords = passwords,
+            Guard = new LoginGuard(AuthKeys.Limits(settings), clock),
+            Exemptions = exemptions,
+        };
+        // Without a token validator nobody's token could be judged.
+        SaslMechanisms mechanisms = settings.Get(AuthKeys.Mechanisms)
+            & ~(SaslMechanisms.OAuthBearer | SaslMechanisms.XOAuth2);
         byte[] hostname = Encoding.ASCII.GetBytes(settings.Get(ServeKeys.Hostname));
         var intake = new Intake(clock, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 8);
         var locks = new MaildropLocks();
@@ -183,9 +197,15 @@ internal sealed class MailServer : IAsyncDisposable
             {
                 Loop = _loop,
                 Log = mailLog,
-                Passwords = passwords,
+                Logins = logins,
                 Locks = locks,
-                Options = new Pop3SessionOptions { Hostname = hostname, AllowsCleartext = IsPrivate(endPoint) },
+                Options = new Pop3SessionOptions
+                {
+                    Hostname = hostname,
+                    AllowsCleartext = IsPrivate(endPoint),
+                    Mechanisms = mechanisms,
+                    MaxLoginFailures = settings.Get(AuthKeys.SessionFailures),
+                },
             });
         }
 
@@ -194,7 +214,7 @@ internal sealed class MailServer : IAsyncDisposable
             Loop = _loop,
             Log = mailLog,
             Accounts = accounts,
-            Passwords = passwords,
+            Logins = logins,
             Intake = intake,
             Clock = clock,
             Options = new SmtpSessionOptions
@@ -205,6 +225,8 @@ internal sealed class MailServer : IAsyncDisposable
                 Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy
                     | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority : SmtpExtensions.None),
                 OffersAuth = offersAuth,
+                Mechanisms = mechanisms,
+                MaxLoginFailures = settings.Get(AuthKeys.SessionFailures),
                 RequiresAuth = role == SmtpRole.Submission,
             },
         };

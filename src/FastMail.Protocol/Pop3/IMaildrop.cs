@@ -1,17 +1,5 @@
 namespace FastMail.Protocol.Pop3;
 
-/// <summary>
-/// Opens maildrops somewhere off the session: password, lock and snapshot. The outcome comes back through
-/// <see cref="Pop3Session.LoggedIn"/>, never synchronously from inside the call.
-/// </summary>
-public interface IMaildropSource
-{
-    /// <summary>
-    /// Starts a login. The spans die with the call. False when the queue is full: <c>-ERR [SYS/TEMP]</c>.
-    /// </summary>
-    bool TryBegin(ReadOnlySpan<byte> user, ReadOnlySpan<byte> password);
-}
-
 /// <summary>How a login ended; each has its response code (RFC 2449 8, RFC 3206).</summary>
 public enum LoginVerdict
 {

@@ -1,3 +1,5 @@
+using FastMail.Protocol.Sasl;
+
 namespace FastMail.Protocol.Pop3;
 
 /// <summary>The AUTHORIZATION state: CAPA (RFC 2449 5), USER and PASS (RFC 1939 7).</summary>
@@ -10,6 +12,12 @@ public sealed partial class Pop3Session
         if (_options.AllowsCleartext)
         {
             replies.Write("USER\r\n"u8);
+        }
+        if (OfferedMechanisms is var mechanisms and not SaslMechanisms.None)
+        {
+            replies.Write("SASL"u8);
+            SaslNames.Write(mechanisms, " "u8, default, ref replies);
+            replies.WriteLineEnd();
         }
         if (IsAuthenticated)
         {
@@ -47,7 +55,7 @@ public sealed partial class Pop3Session
             Refuse("-ERR a password is expected\r\n"u8, ref replies);
             return;
         }
-        if (!_source.TryBegin(_user.AsSpan(0, _userLength), password))
+        if (!_authenticator.TryBegin(_user.AsSpan(0, _userLength), password))
         {
             replies.Write("-ERR [SYS/TEMP] too busy, try again later\r\n"u8);
             _state = Pop3State.Authorization;
@@ -69,12 +77,22 @@ public sealed partial class Pop3Session
         _state = Pop3State.Authorization;
         replies.Write(verdict switch
         {
-            LoginVerdict.Rejected => "-ERR [AUTH] invalid user or password\r\n"u8,
+            LoginVerdict.Rejected => BadCredentials,
             LoginVerdict.InUse => "-ERR [IN-USE] the maildrop is open in another session\r\n"u8,
             LoginVerdict.Disabled => "-ERR [SYS/PERM] the account is disabled\r\n"u8,
             _ => "-ERR [SYS/TEMP] the maildrop cannot be opened now\r\n"u8,
         });
-        if (verdict == LoginVerdict.Rejected && ++_loginFailures == Limits.Pop3LoginFailures)
+        CountFailure(verdict);
+    }
+
+    private static ReadOnlySpan<byte> BadCredentials => "-ERR [AUTH] invalid user or password\r\n"u8;
+
+    /// <summary>
+    /// Wrong credentials only: clients take a socket that closes during a login for a wrong password.
+    /// </summary>
+    private void CountFailure(LoginVerdict verdict)
+    {
+        if (verdict == LoginVerdict.Rejected && ++_loginFailures > _options.MaxLoginFailures)
         {
             Abandon();
         }

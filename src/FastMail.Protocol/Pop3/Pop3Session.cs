@@ -1,4 +1,5 @@
 using System.Buffers;
+using FastMail.Protocol.Sasl;
 
 namespace FastMail.Protocol.Pop3;
 
@@ -9,7 +10,7 @@ namespace FastMail.Protocol.Pop3;
 public sealed partial class Pop3Session : LineSession
 {
     private readonly Pop3SessionOptions _options;
-    private readonly IMaildropSource _source;
+    private readonly IAuthenticator _authenticator;
     private readonly MaildropView _view = new();
 
     private Pop3State _state;
@@ -27,13 +28,17 @@ public sealed partial class Pop3Session : LineSession
     private int _nextIndex;
     private bool _owesTerminator;
 
-    /// <summary>Takes part in no I/O; the source is entered only from this session's calls.</summary>
-    public Pop3Session(Pop3SessionOptions options, IMaildropSource source)
+    /// <summary>
+    /// Takes part in no I/O. The authenticator is entered only from this session's calls; what it begins ends with
+    /// <see cref="LoggedIn"/>, which also brings the maildrop: credentials, lock and snapshot are one step to the client.
+    /// </summary>
+    public Pop3Session(Pop3SessionOptions options, IAuthenticator authenticator)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Hostname.Length, Limits.DomainBytes);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.ImplementationName.Length, 64);
         _options = options;
-        _source = source;
+        _authenticator = authenticator;
+        _sasl = new SaslExchange(authenticator, options.ServerNonce);
         Reset();
     }
 
@@ -57,6 +62,7 @@ public sealed partial class Pop3Session : LineSession
         _badCommands = 0;
         _loginFailures = 0;
         _userLength = 0;
+        _sasl.Reset();
     }
 
     /// <summary>
@@ -77,6 +83,10 @@ public sealed partial class Pop3Session : LineSession
             _view.Open(maildrop ?? throw new ArgumentNullException(nameof(maildrop)));
         }
         _loginVerdict = verdict;
+        if (_sasl.IsWaiting)
+        {
+            SettleSasl(verdict);
+        }
     }
 
     /// <summary>
@@ -111,6 +121,8 @@ public sealed partial class Pop3Session : LineSession
     public void Abandon()
     {
         _state = Pop3State.Closed;
+        _sasl.End();
+        _owesChallenge = false;
         _loginVerdict = null;
         _isRemoved = null;
         _listing = Pop3Verb.Unknown;
@@ -137,7 +149,7 @@ public sealed partial class Pop3Session : LineSession
             return OperationStatus.DestinationTooSmall; // the body comes before any further reply
         }
         var isDue = _state is Pop3State.Connected or Pop3State.LoggingIn or Pop3State.Updating
-            || _listing != 0 || _owesTerminator;
+            || _listing != 0 || _owesTerminator || _owesChallenge;
         if (received.IsEmpty && !isDue)
         {
             return OperationStatus.NeedMoreData;
@@ -156,7 +168,12 @@ public sealed partial class Pop3Session : LineSession
 
     private void WriteDue(ref ReplyWriter replies)
     {
-        if (_owesTerminator)
+        if (_owesChallenge)
+        {
+            _owesChallenge = false;
+            WriteChallenge(ref replies);
+        }
+        else if (_owesTerminator)
         {
             _owesTerminator = false;
             replies.Write(".\r\n"u8);
@@ -184,11 +201,14 @@ public sealed partial class Pop3Session : LineSession
 
     private OperationStatus? StepLine(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
     {
-        switch (_lines.Read(received, Limits.Pop3CommandLineBytes, out var line, out taken))
+        var isAuth = _state == Pop3State.SaslResponse || Pop3Verbs.IsAuth(received);
+        var limit = isAuth ? Limits.AuthLineBytes : Limits.Pop3CommandLineBytes;
+        switch (_lines.Read(received, limit, out var line, out taken))
         {
             case LineStatus.Incomplete:
                 return OperationStatus.NeedMoreData;
             case LineStatus.TooLong:
+                EndSasl();
                 Refuse("-ERR line too long\r\n"u8, ref replies);
                 return null;
             case LineStatus.Skipped:
@@ -204,11 +224,22 @@ public sealed partial class Pop3Session : LineSession
 
     private OperationStatus? TakeLine(ReadOnlySpan<byte> line, ref ReplyWriter replies, ref int taken)
     {
-        var verb = Pop3Verbs.Parse(line, out var argument);
-        if (verb == Pop3Verb.Capa && !replies.Fits(Limits.LongReplyBytes))
+        var isSasl = _state == Pop3State.SaslResponse;
+        var verb = Pop3Verb.Auth;
+        ReadOnlySpan<byte> argument = default;
+        if (!isSasl)
+        {
+            verb = Pop3Verbs.Parse(line, out argument);
+        }
+        if ((verb & (Pop3Verb.Capa | Pop3Verb.Auth)) != 0 && !replies.Fits(Limits.LongReplyBytes))
         {
             taken = 0;
             return OperationStatus.DestinationTooSmall;
+        }
+        if (isSasl)
+        {
+            Answer(_sasl.Take(line), ref replies);
+            return null;
         }
         if (verb == Pop3Verb.Unknown || line.Contains((byte)0))
         {
@@ -250,7 +281,7 @@ public sealed partial class Pop3Session : LineSession
             case Pop3Verb.Top: Top(argument, ref replies); break;
             case Pop3Verb.Uidl: List(Pop3Verb.Uidl, argument, ref replies); break;
             case Pop3Verb.Capa: Capa(ref replies); break;
-            case Pop3Verb.Auth: replies.Write("-ERR no SASL mechanism is offered\r\n"u8); break;
+            case Pop3Verb.Auth: Auth(argument, ref replies); break;
             default: throw new InvalidOperationException($"No method for {verb}.");
         }
     }

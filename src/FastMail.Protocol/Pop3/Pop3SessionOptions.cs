@@ -1,3 +1,5 @@
+using FastMail.Protocol.Sasl;
+
 namespace FastMail.Protocol.Pop3;
 
 /// <summary>How the POP3 sessions of one listener behave; shared by all of them and never changed.</summary>
@@ -9,6 +11,15 @@ public sealed record Pop3SessionOptions
     /// <summary>What CAPA tells of the implementation after login (RFC 2449 6.9), at most 64 octets.</summary>
     public ReadOnlyMemory<byte> ImplementationName { get; init; } = "FastMail"u8.ToArray();
 
-    /// <summary>USER and PASS are taken although nothing hides them on the way.</summary>
+    /// <summary>Credentials are taken although nothing hides them on the way.</summary>
     public bool AllowsCleartext { get; init; }
+
+    /// <summary>The mechanisms of AUTH (RFC 5034); SCRAM-SHA-256-PLUS only where there are channel bindings.</summary>
+    public SaslMechanisms Mechanisms { get; init; } = SaslMechanisms.Plain | SaslMechanisms.Login;
+
+    /// <summary>Failed logins of one session; one more closes it.</summary>
+    public int MaxLoginFailures { get; init; } = 10;
+
+    /// <summary>Makes the server's nonces of SCRAM.</summary>
+    public ServerNonce ServerNonce { get; init; } = SaslExchange.RandomNonce;
 }

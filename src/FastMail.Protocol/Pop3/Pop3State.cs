@@ -12,7 +12,10 @@ internal enum Pop3State
     /// <summary>AUTHORIZATION, USER given.</summary>
     AfterUser,
 
-    /// <summary>Password, lock and snapshot are under way.</summary>
+    /// <summary>A challenge is sent: the next line belongs to the SASL exchange.</summary>
+    SaslResponse,
+
+    /// <summary>Credentials, lock and snapshot are under way.</summary>
     LoggingIn,
 
     /// <summary>TRANSACTION.</summary>
@@ -89,6 +92,9 @@ internal static class Pop3Verbs
         argument = line[(length + 1)..];
         return verb;
     }
+
+    /// <summary>AUTH lines may be longer than others; known before the line is complete.</summary>
+    public static bool IsAuth(ReadOnlySpan<byte> line) => AsciiWord.Fold(line) == Auth;
 
     private static Pop3Verb Recognise(uint word) =>
         word == Retr ? Pop3Verb.Retr

@@ -9,9 +9,6 @@ internal static class SessionReplies
         214, "2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY AUTH; see RFC 5321");
     public static readonly SmtpReply CannotVerify = new(252, "2.5.0 Cannot verify, send some mail and I will try");
     public static readonly SmtpReply Authenticated = new(235, "2.7.0 Authentication successful");
-    public static readonly SmtpReply AskAnything = new(334, "");
-    public static readonly SmtpReply AskUser = new(334, "VXNlcm5hbWU6");
-    public static readonly SmtpReply AskPassword = new(334, "UGFzc3dvcmQ6");
 
     public static readonly SmtpReply TimedOut = new(421, "4.4.2 Timeout, closing connection");
     public static readonly SmtpReply ShuttingDown = new(421, "4.3.2 Service shutting down, try again later");

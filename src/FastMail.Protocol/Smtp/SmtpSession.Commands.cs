@@ -1,3 +1,5 @@
+using FastMail.Protocol.Sasl;
+
 namespace FastMail.Protocol.Smtp;
 
 /// <summary>The commands that are not part of a mail transaction, in the order of RFC 5321 4.1.1.</summary>
@@ -71,9 +73,11 @@ public sealed partial class SmtpSession
         replies.Write("250-LIMITS RCPTMAX="u8); // RFC 9422
         replies.WriteNumber(_options.MaxRecipients);
         replies.Write("\r\n250-HELP\r\n"u8);
-        if (_options.OffersAuth)
+        if (OfferedMechanisms is var mechanisms and not SaslMechanisms.None)
         {
-            replies.Write("250-AUTH PLAIN LOGIN\r\n"u8);
+            replies.Write("250-AUTH"u8);
+            SaslNames.Write(mechanisms, " "u8, default, ref replies);
+            replies.WriteLineEnd();
         }
         replies.Write("250 ENHANCEDSTATUSCODES\r\n"u8);
     }

@@ -28,7 +28,7 @@ public sealed partial class SmtpSession
         ResetTransaction();
     }
 
-    private ReadOnlySpan<byte> AuthIdentity => IsAuthenticated ? _identity.AsSpan(0, _identityLength) : default;
+    private ReadOnlySpan<byte> AuthIdentity => IsAuthenticated ? _sasl.Identity : default;
 
     /// <summary><c>MAIL FROM:Reverse-path [SP Mail-parameters]</c></summary>
     private void Mail(ReadOnlySpan<byte> argument, ref ReplyWriter replies)

@@ -1,4 +1,5 @@
 using System.Buffers;
+using FastMail.Protocol.Sasl;
 
 namespace FastMail.Protocol.Smtp;
 
@@ -16,7 +17,6 @@ public sealed partial class SmtpSession : LineSession
 {
     private readonly SmtpSessionOptions _options;
     private readonly IMailSink _sink;
-    private readonly IAuthenticator _authenticator;
 
     private SmtpState _state;
     private SmtpReply? _outcome; // of the work handed out; written by the next Receive
@@ -41,7 +41,7 @@ public sealed partial class SmtpSession : LineSession
         }
         _options = options;
         _sink = sink;
-        _authenticator = authenticator;
+        _sasl = new SaslExchange(authenticator, options.ServerNonce);
         Reset();
     }
 
@@ -87,15 +87,19 @@ public sealed partial class SmtpSession : LineSession
         _state = SmtpState.Ready;
     }
 
-    /// <summary>How the password check ended; call <see cref="Receive"/> afterwards. Ignored when it is over.</summary>
-    public void Authenticated(AuthVerdict verdict)
+    /// <summary>How the check of credentials ended; call <see cref="Receive"/> afterwards. Ignored when it is over.</summary>
+    /// <param name="verdict">How it ended.</param>
+    /// <param name="identity">Whose credentials they are, when accepted; empty for who the client said.</param>
+    public void Authenticated(AuthVerdict verdict, ReadOnlySpan<byte> identity = default)
     {
         if (_state != SmtpState.Authenticating)
         {
             return;
         }
-        _outcome = Judge(verdict);
-        _state = SmtpState.Ready;
+        var step = _sasl.Settle(verdict, identity);
+        _owesChallenge = step == SaslStep.Challenge;
+        _outcome = _owesChallenge ? null : Judge(step);
+        _state = _owesChallenge ? SmtpState.SaslResponse : SmtpState.Ready;
     }
 
     /// <summary>
@@ -121,7 +125,9 @@ public sealed partial class SmtpSession : LineSession
     public void Abandon()
     {
         CloseTransaction();
+        _sasl.End();
         _outcome = null;
+        _owesChallenge = false;
         _state = SmtpState.Closed;
     }
 
@@ -138,7 +144,7 @@ public sealed partial class SmtpSession : LineSession
         {
             return OperationStatus.NeedMoreData;
         }
-        var isDue = _outcome is not null || _state == SmtpState.Connected || IsChunkComplete;
+        var isDue = _outcome is not null || _owesChallenge || _state == SmtpState.Connected || IsChunkComplete;
         if (received.IsEmpty && !isDue)
         {
             return OperationStatus.NeedMoreData;
@@ -150,6 +156,12 @@ public sealed partial class SmtpSession : LineSession
         if (_outcome is not null)
         {
             WriteOutcome(ref replies);
+            return null;
+        }
+        if (_owesChallenge)
+        {
+            _owesChallenge = false;
+            WriteChallenge(ref replies);
             return null;
         }
         switch (_state)
@@ -170,7 +182,7 @@ public sealed partial class SmtpSession : LineSession
 
     private OperationStatus? StepLine(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
     {
-        var isAuth = _state >= SmtpState.SaslPlain || SmtpVerbs.IsAuth(received);
+        var isAuth = _state == SmtpState.SaslResponse || SmtpVerbs.IsAuth(received);
         var limit = isAuth ? Limits.AuthLineBytes : Limits.SmtpCommandLineBytes;
         switch (_lines.Read(received, limit, out var line, out taken))
         {
@@ -178,7 +190,7 @@ public sealed partial class SmtpSession : LineSession
                 return OperationStatus.NeedMoreData;
             case LineStatus.TooLong:
                 // The verb is lost with its line; nothing of it is remembered and the rest is skipped.
-                _state = _state >= SmtpState.SaslPlain ? SmtpState.Ready : _state;
+                EndSasl();
                 Refuse(isAuth ? SessionReplies.AuthLineTooLong : SessionReplies.LineTooLong, ref replies);
                 return null;
             case LineStatus.Skipped:
@@ -199,16 +211,23 @@ public sealed partial class SmtpSession : LineSession
 
     private OperationStatus? TakeLine(ReadOnlySpan<byte> line, ref ReplyWriter replies, ref int taken)
     {
-        if (_state >= SmtpState.SaslPlain)
+        var isSasl = _state == SmtpState.SaslResponse;
+        var verb = SmtpVerb.Auth;
+        ReadOnlySpan<byte> argument = default;
+        if (!isSasl)
         {
-            TakeSaslResponse(line, ref replies);
-            return null;
+            verb = SmtpVerbs.Parse(line, out argument);
         }
-        var verb = SmtpVerbs.Parse(line, out var argument);
-        if ((verb & (SmtpVerb.Ehlo | SmtpVerb.Helo | SmtpVerb.Lhlo)) != 0 && !replies.Fits(Limits.LongReplyBytes))
+        const SmtpVerb takesRoom = SmtpVerb.Ehlo | SmtpVerb.Helo | SmtpVerb.Lhlo | SmtpVerb.Auth;
+        if ((verb & takesRoom) != 0 && !replies.Fits(Limits.LongReplyBytes))
         {
             taken = 0;
             return OperationStatus.DestinationTooSmall;
+        }
+        if (isSasl)
+        {
+            Answer(_sasl.Take(line), ref replies);
+            return null;
         }
         if (verb == SmtpVerb.Unknown)
         {

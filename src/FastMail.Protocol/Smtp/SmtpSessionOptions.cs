@@ -1,3 +1,5 @@
+using FastMail.Protocol.Sasl;
+
 namespace FastMail.Protocol.Smtp;
 
 /// <summary>What a listener is for.</summary>
@@ -32,6 +34,15 @@ public sealed record SmtpSessionOptions
 
     /// <summary>AUTH is advertised and taken. Only for <see cref="SmtpRole.Submission"/>.</summary>
     public bool OffersAuth { get; init; }
+
+    /// <summary>The mechanisms of AUTH; SCRAM-SHA-256-PLUS only where there are channel bindings.</summary>
+    public SaslMechanisms Mechanisms { get; init; } = SaslMechanisms.Plain | SaslMechanisms.Login;
+
+    /// <summary>Failed AUTH attempts of one session; one more is answered 421 and closes it.</summary>
+    public int MaxLoginFailures { get; init; } = 10;
+
+    /// <summary>Makes the server's nonces of SCRAM.</summary>
+    public ServerNonce ServerNonce { get; init; } = SaslExchange.RandomNonce;
 
     /// <summary>MAIL is refused with 530 until AUTH has succeeded.</summary>
     public bool RequiresAuth { get; init; }

@@ -30,16 +30,10 @@ internal enum SmtpState
     /// <summary>The commit is under way.</summary>
     Committing,
 
-    /// <summary>334 sent for AUTH PLAIN.</summary>
-    SaslPlain,
+    /// <summary>334 sent: the next line belongs to the SASL exchange.</summary>
+    SaslResponse,
 
-    /// <summary>334 sent for the user name of AUTH LOGIN.</summary>
-    SaslUser,
-
-    /// <summary>334 sent for the password of AUTH LOGIN.</summary>
-    SaslPassword,
-
-    /// <summary>The password check is under way.</summary>
+    /// <summary>The check of credentials is under way.</summary>
     Authenticating,
 
     /// <summary>Nothing more is said or heard.</summary>

@@ -1,8 +1,14 @@
+using FastMail.Protocol.Sasl;
+
 namespace FastMail.Server.Accounts;
 
-/// <summary>A mailbox with its owner's password. Immutable.</summary>
+/// <summary>A mailbox with its owner's password. Immutable; a change makes another object.</summary>
 /// <param name="MailboxId">Number of the maildrop in the mail log; never used for another address.</param>
 /// <param name="Address">local-part@domain in lower case.</param>
 /// <param name="Password">Verifier of the password.</param>
 /// <param name="Created">When the account was added, UTC.</param>
-internal sealed record Account(ulong MailboxId, string Address, PasswordHash Password, DateTimeOffset Created);
+/// <param name="Scram">
+/// Verifier for SCRAM; null until the first login with the password, for accounts made before there was one.
+/// </param>
+internal sealed record Account(
+    ulong MailboxId, string Address, PasswordHash Password, DateTimeOffset Created, ScramVerifier? Scram = null);

@@ -75,6 +75,10 @@ internal sealed class AccountDirectory
         return account is null ? Residence.UnknownHere : Residence.Mailbox;
     }
 
+    /// <summary>The account as it is now; null when it is gone or its address has another one.</summary>
+    public Account? Find(ulong mailboxId, string address) =>
+        _byAddress.TryGetValue(address, out Account? account) && account.MailboxId == mailboxId ? account : null;
+
     /// <summary>The account of a login name, or null.</summary>
     public Account? Find(ReadOnlySpan<byte> loginName)
     {

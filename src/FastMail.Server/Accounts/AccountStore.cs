@@ -1,3 +1,4 @@
+using FastMail.Protocol.Sasl;
 using FastMail.Storage;
 using Microsoft.Data.Sqlite;
 
@@ -49,9 +50,12 @@ internal sealed class AccountStore : IDisposable
                     id INTEGER PRIMARY KEY CHECK (id = 1),
                     generation INTEGER NOT NULL,
                     seen INTEGER NOT NULL);
+                CREATE TABLE IF NOT EXISTS secrets(name TEXT PRIMARY KEY, value BLOB NOT NULL);
                 INSERT OR IGNORE INTO changes VALUES (1, 0, 0);
+                INSERT OR IGNORE INTO secrets VALUES ('decoy', randomblob(32));
                 COMMIT;
                 """);
+            store.AddColumn("accounts", "scram", "TEXT"); // stores made before SCRAM was spoken
             return store;
         }
         catch
@@ -96,16 +100,23 @@ internal sealed class AccountStore : IDisposable
         set => Execute("UPDATE changes SET seen = $seen", ("$seen", value));
     }
 
+    /// <summary>The secret of this store from which verifiers of unknown names are made.</summary>
+    public byte[] DecoySecret => (byte[])Scalar("SELECT value FROM secrets WHERE name = 'decoy'")!;
+
     /// <summary>Adds an account; false when the address has one already.</summary>
-    public bool TryAdd(string address, PasswordHash password, DateTimeOffset now)
+    public bool TryAdd(string address, PasswordHash password, DateTimeOffset now, ScramVerifier? scram = null)
     {
         using SqliteTransaction transaction = _connection.BeginTransaction();
         try
         {
             Execute(
-                "INSERT INTO accounts(address, password, created_us) VALUES ($address, $password, $created)",
+                """
+                INSERT INTO accounts(address, password, scram, created_us)
+                VALUES ($address, $password, $scram, $created)
+                """,
                 ("$address", address),
                 ("$password", password.ToString()),
+                ("$scram", (object?)scram?.ToString() ?? DBNull.Value),
                 ("$created", (now - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond));
         }
         catch (SqliteException e) when (e.SqliteErrorCode == UniqueViolation)
@@ -118,10 +129,21 @@ internal sealed class AccountStore : IDisposable
     }
 
     /// <summary>Gives an account a new password; false when there is no such account.</summary>
-    public bool TrySetPassword(string address, PasswordHash password) => TryChange(
-        "UPDATE accounts SET password = $password WHERE address = $address",
+    public bool TrySetPassword(string address, PasswordHash password, ScramVerifier? scram = null) => TryChange(
+        "UPDATE accounts SET password = $password, scram = $scram WHERE address = $address",
         ("$address", address),
-        ("$password", password.ToString()));
+        ("$password", password.ToString()),
+        ("$scram", (object?)scram?.ToString() ?? DBNull.Value));
+
+    /// <summary>
+    /// Stores the same password anew; false when it has been changed, or its account removed, since it was read.
+    /// </summary>
+    public bool TryRenew(Account account, Credentials credentials) => TryChange(
+        "UPDATE accounts SET password = $password, scram = $scram WHERE mailbox_id = $id AND password = $old",
+        ("$id", (long)account.MailboxId),
+        ("$old", account.Password.ToString()),
+        ("$password", credentials.Password.ToString()),
+        ("$scram", credentials.Scram.ToString()));
 
     /// <summary>Removes an account; false when there is none.</summary>
     public bool TryRemove(string address) =>
@@ -132,7 +154,9 @@ internal sealed class AccountStore : IDisposable
     {
         using SqliteTransaction transaction = _connection.BeginTransaction(deferred: true);
         long generation = Generation;
-        using SqliteCommand command = Command("SELECT mailbox_id, address, password, created_us FROM accounts ORDER BY mailbox_id");
+        using SqliteCommand command = Command("""
+            SELECT mailbox_id, address, password, created_us, scram FROM accounts ORDER BY mailbox_id
+            """);
         using SqliteDataReader reader = command.ExecuteReader();
         var accounts = new List<Account>();
         while (reader.Read())
@@ -141,13 +165,22 @@ internal sealed class AccountStore : IDisposable
                 (ulong)reader.GetInt64(0),
                 reader.GetString(1),
                 PasswordHash.Parse(reader.GetString(2)),
-                DateTimeOffset.UnixEpoch.AddTicks(reader.GetInt64(3) * TimeSpan.TicksPerMicrosecond)));
+                DateTimeOffset.UnixEpoch.AddTicks(reader.GetInt64(3) * TimeSpan.TicksPerMicrosecond),
+                reader.IsDBNull(4) ? null : ScramVerifier.Parse(reader.GetString(4))));
         }
 
         return (generation, accounts);
     }
 
     public void Dispose() => _connection.Dispose();
+
+    private void AddColumn(string table, string column, string type)
+    {
+        if (Convert.ToInt64(Scalar($"SELECT COUNT(*) FROM pragma_table_info('{table}') WHERE name = '{column}'")) == 0)
+        {
+            Execute($"ALTER TABLE {table} ADD COLUMN {column} {type}");
+        }
+    }
 
     private bool TryChange(string sql, params ReadOnlySpan<(string Name, object Value)> parameters)
     {

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging;
 
@@ -15,6 +16,8 @@ internal sealed class LiveAccounts : IDisposable
     private readonly ILogger _log;
     private readonly ManualResetEventSlim _stopping = new();
     private readonly Thread _thread;
+    private readonly ConcurrentQueue<(Account Account, Credentials Credentials)> _renewals = new();
+    private readonly ConcurrentDictionary<ulong, Account> _renewing = new(); // whose hashes are being made or stored
     private volatile AccountDirectory _current;
 
     /// <param name="store">Belongs to this object from now on.</param>
@@ -23,6 +26,7 @@ internal sealed class LiveAccounts : IDisposable
     {
         _store = store;
         _log = log;
+        Decoys = new DecoyVerifiers(store.DecoySecret);
         long version = store.DataVersion;
         _current = Load();
         _thread = new Thread(() => Follow(version)) { IsBackground = true, Name = "accounts" };
@@ -31,8 +35,19 @@ internal sealed class LiveAccounts : IDisposable
 
     public AccountDirectory Current => _current;
 
+    /// <summary>What SCRAM is told of names that are not here.</summary>
+    public DecoyVerifiers Decoys { get; }
+
     /// <summary>Raised on the following thread after <see cref="Current"/> has changed.</summary>
     public event Action? Changed;
+
+    /// <summary>True for one caller at a time, who then makes new hashes of a password that has matched.</summary>
+    public bool TryClaimRenewal(Account account) =>
+        ReferenceEquals(_current.Find(account.MailboxId, account.Address), account)
+        && _renewing.TryAdd(account.MailboxId, account);
+
+    /// <summary>Has the following thread store them.</summary>
+    public void Renew(Account account, Credentials credentials) => _renewals.Enqueue((account, credentials));
 
     public void Dispose()
     {
@@ -49,7 +64,7 @@ internal sealed class LiveAccounts : IDisposable
             try
             {
                 long now = _store.DataVersion;
-                if (now != version)
+                if (StoreRenewals() | now != version)
                 {
                     _current = Load();
                     version = now;
@@ -63,6 +78,18 @@ internal sealed class LiveAccounts : IDisposable
                 _log.LogError("accounts cannot be read, those known stay in force: {Reason}", e.Message);
             }
         }
+    }
+
+    private bool StoreRenewals()
+    {
+        bool isAnyStored = false;
+        while (_renewals.TryDequeue(out (Account Account, Credentials Credentials) renewal))
+        {
+            _renewing.TryRemove(renewal.Account.MailboxId, out _);
+            isAnyStored |= _store.TryRenew(renewal.Account, renewal.Credentials);
+        }
+
+        return isAnyStored;
     }
 
     private AccountDirectory Load()

@@ -11,6 +11,7 @@ internal sealed class PasswordCheck
     private readonly Action<PasswordCheck> _completed;
     private byte[] _password = [];
     private int _passwordLength;
+    private bool _hasEnded;
 
     /// <param name="completed">Called once a check, on a worker thread or inside <see cref="PasswordChecker.TryBegin"/>.</param>
     public PasswordCheck(Action<PasswordCheck> completed) => _completed = completed;
@@ -37,6 +38,7 @@ internal sealed class PasswordCheck
         _passwordLength = password.Length;
         Claimed = claimed;
         Proven = null;
+        _hasEnded = false;
         CacheKey = cacheKey;
     }
 
@@ -45,13 +47,19 @@ internal sealed class PasswordCheck
         CryptographicOperations.ZeroMemory(_password);
         _passwordLength = 0;
         Proven = matches ? Claimed : null;
+        _hasEnded = true;
         _completed(this);
     }
 
-    /// <summary>Forgets the names once the owner has read the result.</summary>
-    public void Clear()
+    /// <summary>The result, once; false when no check has ended since the last one was taken.</summary>
+    /// <param name="proven">The account whose password it is; null when it is nobody's.</param>
+    public bool TryTake(out Account? proven)
     {
+        proven = Proven;
+        bool hasEnded = _hasEnded;
+        _hasEnded = false;
         Claimed = null;
         Proven = null;
+        return hasEnded;
     }
 }

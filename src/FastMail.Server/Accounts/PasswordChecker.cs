@@ -8,14 +8,14 @@ namespace FastMail.Server.Accounts;
 /// <summary>
 /// Checks passwords on half of the cores behind a bounded queue: a hash costs 140 ms, so a flood of logins must cost
 /// the flooder its answer (454, -ERR [SYS/TEMP]) and not the loop its time. Successes are remembered for ten minutes
-/// under a keyed hash of name and password, and forgotten at once when any account changes. Any thread.
+/// under a keyed hash of name and password, and no longer count once the account has changed. Any thread.
 /// </summary>
 internal sealed class PasswordChecker : IDisposable
 {
     private const int QueueLength = 64;
     private const int CachedSuccesses = 10_000;
-    private static readonly TimeSpan CacheLifetime = TimeSpan.FromMinutes(10);
-
+    private readonly TimeSpan _cacheLifetime;
+    private readonly PasswordHash _decoy;
     private readonly LiveAccounts _accounts;
     private readonly TimeProvider _clock;
     private readonly byte[] _cacheSecret = RandomNumberGenerator.GetBytes(32);
@@ -25,11 +25,21 @@ internal sealed class PasswordChecker : IDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly Thread[] _workers;
 
-    public PasswordChecker(LiveAccounts accounts, TimeProvider clock)
+    /// <param name="accounts">Whose passwords they are.</param>
+    /// <param name="clock">For the age of remembered successes.</param>
+    /// <param name="iterations">Rounds of the hashes to be stored; others are renewed when they have matched.</param>
+    /// <param name="cacheLifetime">How long a success is remembered; ten minutes when null.</param>
+    public PasswordChecker(
+        LiveAccounts accounts,
+        TimeProvider clock,
+        int iterations = PasswordHash.DefaultIterations,
+        TimeSpan? cacheLifetime = null)
     {
         _accounts = accounts;
         _clock = clock;
-        accounts.Changed += ForgetSuccesses;
+        Iterations = iterations;
+        _decoy = PasswordHash.MakeDecoy(iterations);
+        _cacheLifetime = cacheLifetime ?? TimeSpan.FromMinutes(10);
         _workers = new Thread[Math.Max(1, Environment.ProcessorCount / 2)];
         for (int i = 0; i < _workers.Length; i++)
         {
@@ -37,6 +47,9 @@ internal sealed class PasswordChecker : IDisposable
             _workers[i].Start();
         }
     }
+
+    /// <summary>Rounds of a new hash.</summary>
+    public int Iterations { get; }
 
     /// <summary>
     /// Starts a check; the spans die with the call. False when the queue is full. A remembered success completes
@@ -60,7 +73,6 @@ internal sealed class PasswordChecker : IDisposable
     /// <summary>Ends the workers; checks still queued are never answered, for nobody is left to hear them.</summary>
     public void Dispose()
     {
-        _accounts.Changed -= ForgetSuccesses;
         _stopping.Cancel();
         foreach (Thread worker in _workers)
         {
@@ -75,14 +87,37 @@ internal sealed class PasswordChecker : IDisposable
     {
         while (TryTake(out PasswordCheck? check))
         {
-            bool matches = (check.Claimed?.Password ?? PasswordHash.Decoy).Matches(check.Password);
-            if (matches)
+            bool matches = (check.Claimed?.Password ?? _decoy).Matches(check.Password);
+            if (matches && check.Claimed is { } account)
             {
-                Remember(check.CacheKey, check.Claimed!);
+                Remember(check.CacheKey, account);
+                CompleteAndRenew(check, account);
             }
-
-            check.Complete(matches);
+            else
+            {
+                check.Complete(matches: false);
+            }
         }
+    }
+
+    /// <summary>
+    /// The one moment at which the password is known: an account without a SCRAM verifier, or with hashes of another
+    /// cost, gets new ones. The answer does not wait for it.
+    /// </summary>
+    private void CompleteAndRenew(PasswordCheck check, Account account)
+    {
+        bool isUpToDate = account.Password.Iterations == Iterations && account.Scram?.Iterations == Iterations;
+        if (isUpToDate || !_accounts.TryClaimRenewal(account))
+        {
+            check.Complete(matches: true);
+            return;
+        }
+
+        byte[] password = GC.AllocateUninitializedArray<byte>(check.Password.Length, pinned: true);
+        check.Password.CopyTo(password); // copied: the check is its owner's again once it is complete
+        check.Complete(matches: true);
+        _accounts.Renew(account, Credentials.Create(password, Iterations));
+        CryptographicOperations.ZeroMemory(password);
     }
 
     private bool TryTake([NotNullWhen(true)] out PasswordCheck? check)
@@ -116,7 +151,7 @@ internal sealed class PasswordChecker : IDisposable
             // The very same account object: one that was changed meanwhile is another object.
             return _cache.TryGetValue(key, out Success success)
                 && ReferenceEquals(success.Account, claimed)
-                && _clock.GetElapsedTime(success.At) < CacheLifetime;
+                && _clock.GetElapsedTime(success.At) < _cacheLifetime;
         }
     }
 
@@ -130,14 +165,6 @@ internal sealed class PasswordChecker : IDisposable
             }
 
             _cache[key] = new Success(account, _clock.GetTimestamp());
-        }
-    }
-
-    private void ForgetSuccesses()
-    {
-        lock (_cacheLock)
-        {
-            _cache.Clear();
         }
     }
 

@@ -31,8 +31,11 @@ internal sealed class PasswordHash
     /// Stands in for an unknown account, so that a wrong name costs what a wrong password costs. Nothing matches it:
     /// its key is random and was never derived from a password.
     /// </summary>
-    public static PasswordHash Decoy { get; } = new(
-        DefaultIterations, RandomNumberGenerator.GetBytes(SaltBytes), RandomNumberGenerator.GetBytes(KeyBytes));
+    public static PasswordHash MakeDecoy(int iterations) =>
+        new(iterations, RandomNumberGenerator.GetBytes(SaltBytes), RandomNumberGenerator.GetBytes(KeyBytes));
+
+    /// <summary>Rounds of this hash.</summary>
+    public int Iterations => _iterations;
 
     public static PasswordHash Create(ReadOnlySpan<byte> password, int iterations = DefaultIterations)
     {

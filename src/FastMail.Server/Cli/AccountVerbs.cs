@@ -96,7 +96,8 @@ internal sealed class AccountVerbs
             return Fail(ExitCode.DataError, "the password is empty");
         }
 
-        if (!store.TryAdd(address, PasswordHash.Create(Encoding.UTF8.GetBytes(password)), TimeProvider.System.GetUtcNow()))
+        Credentials credentials = Credentials.Create(Encoding.UTF8.GetBytes(password));
+        if (!store.TryAdd(address, credentials.Password, TimeProvider.System.GetUtcNow(), credentials.Scram))
         {
             return Fail(ExitCode.CannotCreate, $"there is an account {address} already");
         }
@@ -144,7 +145,8 @@ internal sealed class AccountVerbs
             return Fail(ExitCode.DataError, "the password is empty");
         }
 
-        if (!store.TrySetPassword(address, PasswordHash.Create(Encoding.UTF8.GetBytes(password))))
+        Credentials credentials = Credentials.Create(Encoding.UTF8.GetBytes(password));
+        if (!store.TrySetPassword(address, credentials.Password, credentials.Scram))
         {
             return Fail(ExitCode.NoUser, $"there is no account {address}");
         }

@@ -1,4 +1,5 @@
 using FastMail.Net;
+using FastMail.Protocol;
 using FastMail.Protocol.Pop3;
 using FastMail.Server.Accounts;
 
@@ -6,33 +7,33 @@ namespace FastMail.Server.Pop3;
 
 /// <summary>
 /// Joins one connection to one POP3 session: logs in, locks the maildrop, carries removals out. At most one piece of
-/// work is out at a time; its end is posted to the loop as this object. Pooled by <see cref="Pop3Handlers"/>; loop
+/// work is out at a time; the end of a removal is posted to the loop as this object. Pooled by <see cref="Pop3Handlers"/>; loop
 /// thread only.
 /// </summary>
-internal sealed class Pop3Handler : IPooledHandler, IMaildropSource, ILoopWork
+internal sealed class Pop3Handler : IPooledHandler, ILoopWork
 {
     private static readonly TimeSpan LoginTimeout = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan IdleTimeout = TimeSpan.FromMinutes(10); // RFC 1939 3: no less
 
     private readonly Pop3Handlers _home;
     private readonly Pop3Session _session;
-    private readonly PasswordCheck _check;
+    private readonly Login _login;
     private Connection? _connection;
     private LockedMaildrop? _maildrop;
-    private bool _isChecking;
 
     public Pop3Handler(Pop3Handlers home)
     {
         _home = home;
-        _session = new Pop3Session(home.Options, this);
-        _check = new PasswordCheck(_ => _home.Loop.Post(this));
+        _login = new Login(home.Logins, LoggedIn);
+        _session = new Pop3Session(home.Options, _login);
     }
 
-    public bool IsBusy => _isChecking || _maildrop is { IsRemoving: true };
+    public bool IsBusy => _login.IsBusy || _maildrop is { IsRemoving: true };
 
     public void Opened(Connection connection)
     {
         _connection = connection;
+        _login.Connect(connection.RemoteEndPoint.Address);
         _session.Reset();
         connection.SetDeadline(LoginTimeout); // for the whole of the AUTHORIZATION state
     }
@@ -54,44 +55,41 @@ internal sealed class Pop3Handler : IPooledHandler, IMaildropSource, ILoopWork
     public void Closed()
     {
         _connection = null;
+        _login.Disconnect();
         if (_maildrop is null or { IsRemoving: false })
         {
             EndSession();
         }
     }
 
-    public bool TryBegin(ReadOnlySpan<byte> user, ReadOnlySpan<byte> password)
-    {
-        _isChecking = _home.Passwords.TryBegin(_check, user, password);
-        return _isChecking;
-    }
-
-    /// <summary>The work that was out has ended.</summary>
+    /// <summary>The removal that was out has ended.</summary>
     public void Run()
     {
-        if (_isChecking)
+        bool isDurable = _maildrop!.EndRemoval();
+        if (_connection is not null)
         {
-            _isChecking = false;
-            Account? account = _check.Proven;
-            _check.Clear();
-            if (_connection is not null)
-            {
-                LogIn(account);
-            }
+            _session.Removed(isDurable);
         }
         else
         {
-            bool isDurable = _maildrop!.EndRemoval();
-            if (_connection is not null)
-            {
-                _session.Removed(isDurable);
-            }
-            else
-            {
-                EndSession();
-            }
+            EndSession();
         }
 
+        GoOn();
+    }
+
+    private void LoggedIn(AuthVerdict verdict, Account? account)
+    {
+        if (_connection is not null)
+        {
+            Open(verdict, account);
+        }
+
+        GoOn();
+    }
+
+    private void GoOn()
+    {
         if (_connection is null)
         {
             _home.Return(this);
@@ -102,11 +100,12 @@ internal sealed class Pop3Handler : IPooledHandler, IMaildropSource, ILoopWork
         }
     }
 
-    private void LogIn(Account? account)
+    private void Open(AuthVerdict verdict, Account? account)
     {
         if (account is null)
         {
-            _session.LoggedIn(LoginVerdict.Rejected, null);
+            _session.LoggedIn(
+                verdict == AuthVerdict.Rejected ? LoginVerdict.Rejected : LoginVerdict.Unavailable, null);
         }
         else if (_home.Locks.TryAcquire(account.MailboxId) is not { } token)
         {

@@ -12,7 +12,7 @@ internal sealed class Pop3Handlers : HandlerPool<Pop3Handler>
 
     public required MailLog Log { get; init; }
 
-    public required PasswordChecker Passwords { get; init; }
+    public required Logins Logins { get; init; }
 
     public required MaildropLocks Locks { get; init; }
 

@@ -1,4 +1,5 @@
-using System.Buffers;
+using System.Net;
+using System.Text;
 using FastMail.Net;
 using FastMail.Protocol;
 using FastMail.Protocol.Smtp;
@@ -7,34 +8,35 @@ using FastMail.Server.Accounts;
 namespace FastMail.Server.Receive;
 
 /// <summary>
-/// Joins one connection to one SMTP session. At most one piece of work is out at a time (a commit or a password check);
-/// its end is posted to the loop as this object. Pooled by <see cref="SmtpHandlers"/>; loop thread only.
+/// Joins one connection to one SMTP session. At most one piece of work is out at a time, a commit or a login; the end of
+/// a commit is posted to the loop as this object. Pooled by <see cref="SmtpHandlers"/>; loop thread only.
 /// </summary>
-internal sealed class SmtpHandler : IPooledHandler, IAuthenticator, ILoopWork
+internal sealed class SmtpHandler : IPooledHandler, ILoopWork
 {
     private static readonly TimeSpan CommandTimeout = TimeSpan.FromSeconds(300); // RFC 5321 4.5.3.2.7
 
     private readonly SmtpHandlers _home;
     private readonly MailReceiver _receiver;
     private readonly SmtpSession _session;
-    private readonly PasswordCheck _check;
+    private readonly Login _login;
     private Connection? _connection;
-    private bool _isChecking;
 
     public SmtpHandler(SmtpHandlers home)
     {
         _home = home;
         _receiver = new MailReceiver(home.Log, home.Accounts, home.Intake, home.Options.Hostname, home.Clock, this);
-        _session = new SmtpSession(home.Options, _receiver, this);
-        _check = new PasswordCheck(_ => _home.Loop.Post(this));
+        _login = new Login(home.Logins, LoggedIn);
+        _session = new SmtpSession(home.Options, _receiver, _login);
     }
 
-    public bool IsBusy => _isChecking || _receiver.IsCommitting;
+    public bool IsBusy => _login.IsBusy || _receiver.IsCommitting;
 
     public void Opened(Connection connection)
     {
         _connection = connection;
-        _receiver.Connect(connection.RemoteEndPoint.Address);
+        IPAddress client = connection.RemoteEndPoint.Address;
+        _receiver.Connect(client);
+        _login.Connect(client);
         _session.Reset();
         connection.SetDeadline(CommandTimeout);
     }
@@ -56,40 +58,37 @@ internal sealed class SmtpHandler : IPooledHandler, IAuthenticator, ILoopWork
     public void Closed()
     {
         _connection = null;
+        _login.Disconnect();
         if (!_receiver.IsCommitting)
         {
             _session.Abandon(); // a commit under way is not undone: the client may never hear of it, the mail stays
         }
     }
 
-    public bool TryBegin(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> password)
-    {
-        _isChecking = _home.Passwords.TryBegin(_check, identity, password);
-        return _isChecking;
-    }
-
-    /// <summary>The work that was out has ended.</summary>
+    /// <summary>The commit that was out has ended.</summary>
     public void Run()
     {
-        if (_isChecking)
+        SmtpReply reply = _receiver.EndCommit();
+        if (_connection is not null)
         {
-            _isChecking = false;
-            bool isProven = _check.Proven is not null;
-            _check.Clear();
-            if (_connection is not null)
-            {
-                _session.Authenticated(isProven ? AuthVerdict.Accepted : AuthVerdict.Rejected);
-            }
-        }
-        else
-        {
-            SmtpReply reply = _receiver.EndCommit();
-            if (_connection is not null)
-            {
-                _session.Committed(reply);
-            }
+            _session.Committed(reply);
         }
 
+        GoOn();
+    }
+
+    private void LoggedIn(AuthVerdict verdict, Account? account)
+    {
+        if (_connection is not null)
+        {
+            _session.Authenticated(verdict, account is null ? default : Encoding.UTF8.GetBytes(account.Address));
+        }
+
+        GoOn();
+    }
+
+    private void GoOn()
+    {
         if (_connection is null)
         {
             _home.Return(this);

@@ -14,7 +14,7 @@ internal sealed class SmtpHandlers : HandlerPool<SmtpHandler>
 
     public required LiveAccounts Accounts { get; init; }
 
-    public required PasswordChecker Passwords { get; init; }
+    public required Logins Logins { get; init; }
 
     public required Intake Intake { get; init; }
 

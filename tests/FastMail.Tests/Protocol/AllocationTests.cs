@@ -133,7 +133,7 @@ public sealed class AllocationTests
         }
     }
 
-    private sealed class SilentSource : IMaildropSource
+    private sealed class SilentSource : IAuthenticator
     {
         public bool TryBegin(ReadOnlySpan<byte> user, ReadOnlySpan<byte> password) => true;
     }

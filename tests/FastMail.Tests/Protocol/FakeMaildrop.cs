@@ -1,5 +1,8 @@
 using System.Text;
+using FastMail.Protocol;
 using FastMail.Protocol.Pop3;
+using FastMail.Protocol.Sasl;
+using FastMail.Tests.Protocol.Sasl;
 using Xunit;
 
 namespace FastMail.Tests.Protocol;
@@ -21,6 +24,9 @@ internal sealed class FakeMaildrop : IMaildrop
     public int Count => _messages.Count;
 
     public bool IsClosed { get; private set; }
+
+    /// <summary>Locked again, after <see cref="Close"/>.</summary>
+    public void Reopen() => IsClosed = false;
 
     public List<int> DamagedIndexes { get; } = [];
 
@@ -64,7 +70,7 @@ internal sealed class FakeMaildrop : IMaildrop
 }
 
 /// <summary>Opens one maildrop for the user "u" with the password "p w". Belongs to one test.</summary>
-internal sealed class FakeMaildropSource(FakeMaildrop maildrop) : IMaildropSource
+internal sealed class FakeMaildropSource(FakeMaildrop maildrop) : IAuthenticator
 {
     public LoginVerdict? Verdict { get; private set; }
 
@@ -82,6 +88,15 @@ internal sealed class FakeMaildropSource(FakeMaildrop maildrop) : IMaildropSourc
             return false;
         }
         Verdict = user.SequenceEqual("u"u8) && password.SequenceEqual("p w"u8) ? Answer : LoginVerdict.Rejected;
+        return true;
+    }
+
+    public ScramVerifier? FindVerifier(ReadOnlySpan<byte> identity) =>
+        identity.SequenceEqual("user"u8) ? Rfc7677.Pencil : Rfc7677.Decoy;
+
+    public bool TryBeginProof(ReadOnlySpan<byte> identity, bool isRight)
+    {
+        Verdict = isRight ? Answer : LoginVerdict.Rejected;
         return true;
     }
 

@@ -1,7 +1,9 @@
 using System.Buffers;
 using System.Text;
 using FastMail.Protocol;
+using FastMail.Protocol.Sasl;
 using FastMail.Protocol.Smtp;
+using FastMail.Tests.Protocol.Sasl;
 using Xunit;
 
 namespace FastMail.Tests.Protocol;
@@ -168,6 +170,24 @@ internal sealed class FakeAuthenticator : IAuthenticator
         Verdict = identity.SequenceEqual("down"u8) ? AuthVerdict.Unavailable
             : identity.SequenceEqual("demo@local.test"u8) && password.SequenceEqual("secret"u8) ? AuthVerdict.Accepted
             : AuthVerdict.Rejected;
+        return true;
+    }
+
+    public ScramVerifier? FindVerifier(ReadOnlySpan<byte> identity) =>
+        identity.SequenceEqual("user"u8) ? Rfc7677.Pencil : Rfc7677.Decoy;
+
+    public bool TryBeginProof(ReadOnlySpan<byte> identity, bool isRight)
+    {
+        Assert.Null(Verdict);
+        Verdict = isRight ? AuthVerdict.Accepted : AuthVerdict.Rejected;
+        return true;
+    }
+
+    public bool TryBeginToken(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> token)
+    {
+        Assert.Null(Verdict);
+        Assert.True(identity.IsEmpty || identity.SequenceEqual("user@example.com"u8));
+        Verdict = Rfc7677.IsToken(token) ? AuthVerdict.Accepted : AuthVerdict.Rejected;
         return true;
     }
 

@@ -2,7 +2,9 @@ using System.Buffers;
 using System.Text;
 using FastMail.Protocol;
 using FastMail.Protocol.Pop3;
+using FastMail.Protocol.Sasl;
 using FastMail.Protocol.Smtp;
+using FastMail.Tests.Protocol.Sasl;
 using Xunit;
 
 namespace FastMail.Tests.Protocol;
@@ -88,6 +90,8 @@ internal sealed class SmtpRig : Rig
                 | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority : SmtpExtensions.None),
             OffersAuth = role == SmtpRole.Submission,
             RequiresAuth = role == SmtpRole.Submission,
+            Mechanisms = (SaslMechanisms)0x3F,
+            ServerNonce = Rfc7677.Nonce,
         };
         var sink = new FakeSink();
         var authenticator = new FakeAuthenticator();
@@ -124,13 +128,16 @@ internal sealed class Pop3Rig : Rig
     /// <summary>How the removal at QUIT ends.</summary>
     public bool IsRemovalDurable { get; set; } = true;
 
-    public static Pop3Rig Create(FakeMaildrop maildrop, int replyBytes = 4096, bool allowsCleartext = true)
+    public static Pop3Rig Create(FakeMaildrop maildrop, int replyBytes = 4096, bool allowsCleartext = true, int maxLoginFailures = 3)
     {
         var options = new Pop3SessionOptions
         {
             Hostname = "pop.test"u8.ToArray(),
             ImplementationName = "FastMail-test"u8.ToArray(),
             AllowsCleartext = allowsCleartext,
+            Mechanisms = (SaslMechanisms)0x3F,
+            MaxLoginFailures = maxLoginFailures,
+            ServerNonce = Rfc7677.Nonce,
         };
         var source = new FakeMaildropSource(maildrop);
         return new Pop3Rig(new Pop3Session(options, source), source, replyBytes);
@@ -144,6 +151,10 @@ internal sealed class Pop3Rig : Rig
             return;
         }
         var verdict = Source.Complete();
+        if (verdict == LoginVerdict.Accepted)
+        {
+            Source.Maildrop.Reopen();
+        }
         Session.LoggedIn(verdict, verdict == LoginVerdict.Accepted ? Source.Maildrop : null);
     }
 }

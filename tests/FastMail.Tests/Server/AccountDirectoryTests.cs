@@ -6,13 +6,15 @@ namespace FastMail.Tests.Server;
 
 public sealed class AccountDirectoryTests
 {
+    private static readonly PasswordHash Hash = PasswordHash.MakeDecoy(10);
+
     private static readonly AccountDirectory Directory = new(1,
     [
-        new Account(1, "eldest@a.test", PasswordHash.Decoy, DateTimeOffset.UnixEpoch),
-        new Account(2, "u@local.test", PasswordHash.Decoy, DateTimeOffset.UnixEpoch),
-        new Account(3, "v@local.test", PasswordHash.Decoy, DateTimeOffset.UnixEpoch),
-        new Account(4, "postmaster@own.test", PasswordHash.Decoy, DateTimeOffset.UnixEpoch),
-        new Account(5, "jos\u00e9@local.test", PasswordHash.Decoy, DateTimeOffset.UnixEpoch),
+        new Account(1, "eldest@a.test", Hash, DateTimeOffset.UnixEpoch),
+        new Account(2, "u@local.test", Hash, DateTimeOffset.UnixEpoch),
+        new Account(3, "v@local.test", Hash, DateTimeOffset.UnixEpoch),
+        new Account(4, "postmaster@own.test", Hash, DateTimeOffset.UnixEpoch),
+        new Account(5, "jos\u00e9@local.test", Hash, DateTimeOffset.UnixEpoch),
     ]);
 
     [Theory]

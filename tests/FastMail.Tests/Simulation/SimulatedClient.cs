@@ -117,7 +117,7 @@ internal sealed class SmtpClient : SimulatedClient, IAuthenticator
 }
 
 /// <summary>Reads and empties one maildrop.</summary>
-internal sealed class Pop3Client : SimulatedClient, IMaildropSource
+internal sealed class Pop3Client : SimulatedClient, IAuthenticator
 {
     private static readonly Pop3SessionOptions Options = new()
     {

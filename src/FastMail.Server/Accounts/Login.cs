@@ -1,0 +1,140 @@
+using System.Net;
+using FastMail.Net;
+using FastMail.Protocol;
+using FastMail.Protocol.Sasl;
+
+namespace FastMail.Server.Accounts;
+
+/// <summary>
+/// The logins of one connection, one at a time: hands the check out, asks the guard, and holds the answer to a failure
+/// back by a timer. Owned and reused by the connection's handler; loop thread only.
+/// </summary>
+internal sealed class Login : IAuthenticator, ILoopWork
+{
+    private const int LongestName = 255;
+
+    private readonly Logins _shared;
+    private readonly Action<AuthVerdict, Account?> _ended;
+    private readonly PasswordCheck _check;
+    private readonly LoopTimer _timer;
+    private readonly byte[] _name = new byte[LongestName]; // in lower case, as the guard counts it
+    private int _nameLength;
+    private IPAddress? _client; // null when nobody is connected, or the client is exempt
+    private bool _isGuarded;
+    private ScramVerifier? _verifier;
+    private AuthVerdict _verdict;
+    private Account? _account;
+
+    /// <param name="shared">What all logins share.</param>
+    /// <param name="ended">
+    /// The verdict, on the loop; not called when <see cref="Disconnect"/> came while it was being held back.
+    /// </param>
+    public Login(Logins shared, Action<AuthVerdict, Account?> ended)
+    {
+        _shared = shared;
+        _ended = ended;
+        _check = new PasswordCheck(_ => shared.Loop.Post(this));
+        _timer = new LoopTimer(new Deliverer(this));
+    }
+
+    /// <summary>A check is out, or its end is posted: it comes back whether or not the client is still there.</summary>
+    public bool IsBusy { get; private set; }
+
+    public void Connect(IPAddress client)
+    {
+        _client = client;
+        _isGuarded = !_shared.Exemptions.Contains(client);
+    }
+
+    public void Disconnect()
+    {
+        _shared.Loop.Disarm(_timer);
+        _client = null;
+        _verifier = null;
+    }
+
+    public bool TryBegin(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> password)
+    {
+        if (!IsAdmitted(identity))
+        {
+            HoldBack(_shared.Guard.Delay(_client!), AuthVerdict.Unavailable);
+            return true;
+        }
+
+        IsBusy = _shared.Passwords.TryBegin(_check, identity, password);
+        return IsBusy;
+    }
+
+    public ScramVerifier? FindVerifier(ReadOnlySpan<byte> identity)
+    {
+        if (!IsAdmitted(identity))
+        {
+            return null;
+        }
+
+        _verifier = _shared.Accounts.Current.Find(identity)?.Scram
+            ?? _shared.Accounts.Decoys.Make(Name, _shared.Passwords.Iterations);
+        return _verifier;
+    }
+
+    public bool TryBeginProof(ReadOnlySpan<byte> identity, bool isRight)
+    {
+        Account? account = _shared.Accounts.Current.Find(identity);
+        // The password may have been changed since the challenge.
+        bool isProven = isRight && account is not null && ReferenceEquals(account.Scram, _verifier);
+        _verifier = null;
+        _account = isProven ? account : null;
+        _verdict = isProven ? AuthVerdict.Accepted : AuthVerdict.Rejected;
+        IsBusy = true;
+        _shared.Loop.Post(this);
+        return true;
+    }
+
+    /// <summary>The check has ended.</summary>
+    public void Run()
+    {
+        IsBusy = false;
+        if (_check.TryTake(out Account? proven))
+        {
+            _account = proven;
+            _verdict = proven is null ? AuthVerdict.Rejected : AuthVerdict.Accepted;
+        }
+
+        if (_client is null || !_isGuarded)
+        {
+            _ended(_verdict, _account);
+        }
+        else if (_verdict == AuthVerdict.Rejected)
+        {
+            HoldBack(_shared.Guard.Failed(_client, Name), _verdict);
+        }
+        else
+        {
+            _shared.Guard.Succeeded(_client, Name);
+            _ended(_verdict, _account);
+        }
+    }
+
+    private ReadOnlySpan<byte> Name => _name.AsSpan(0, _nameLength);
+
+    private bool IsAdmitted(ReadOnlySpan<byte> identity)
+    {
+        _nameLength = Math.Min(identity.Length, _name.Length);
+        System.Text.Ascii.ToLower(identity[.._nameLength], _name, out int lowered);
+        identity[lowered.._nameLength].CopyTo(_name.AsSpan(lowered)); // behind the first octet that is not ASCII
+        return !_isGuarded || _shared.Guard.Admits(_client!, Name);
+    }
+
+    private void HoldBack(TimeSpan delay, AuthVerdict verdict)
+    {
+        _verdict = verdict;
+        _account = null;
+        _shared.Loop.Arm(_timer, delay);
+    }
+
+    /// <summary>The verdict has been held back long enough.</summary>
+    private sealed class Deliverer(Login login) : ILoopWork
+    {
+        public void Run() => login._ended(login._verdict, login._account);
+    }
+}
