@@ -130,6 +130,8 @@ internal sealed class MailServer : IAsyncDisposable
             {
                 SegmentBytes = segmentBytes,
                 FirstSegmentBytes = Math.Min(segmentBytes, FirstSegmentBytes),
+                LargestRecordBytes = settings.Get(StoreKeys.JumboBytes),
+                MaxBodiesInFlight = settings.Get(StoreKeys.JumbosInFlight),
             },
             LinuxDisk.Instance,
             clock,

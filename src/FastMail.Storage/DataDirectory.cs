@@ -4,8 +4,8 @@ using System.Text;
 namespace FastMail.Storage;
 
 /// <summary>
-/// The data directory, locked for this process: <c>FORMAT</c>, <c>LOCK</c>, <c>log/</c>, <c>quarantine/</c> once there
-/// was damage (later <c>ckpt/</c>). Owned by the <see cref="LogParts"/>; used by the thread that opens the log.
+/// The data directory, locked for this process: <c>FORMAT</c>, <c>LOCK</c>, <c>log/</c>, <c>body/</c>,
+/// <c>quarantine/</c> once there was damage (later <c>ckpt/</c>). Owned by the <see cref="LogParts"/>; used by the thread that opens the log.
 /// </summary>
 internal sealed class DataDirectory : IDisposable
 {
@@ -127,11 +127,8 @@ internal sealed class DataDirectory : IDisposable
     /// <summary>Removes half-made files of an earlier run.</summary>
     public void RemoveTemporaries()
     {
-        foreach (string name in (ReadOnlySpan<string>)[SegmentFiles.TemporaryName, SegmentFiles.OversizedName])
-        {
-            string path = System.IO.Path.Join(LogPath, name);
-            Errno.Check(Disk.Remove(path), "remove", path);
-        }
+        string path = System.IO.Path.Join(LogPath, SegmentFiles.TemporaryName);
+        Errno.Check(Disk.Remove(path), "remove", path);
     }
 
     public void Dispose()

@@ -10,9 +10,13 @@ internal sealed class LogParts : IDisposable
 
     private LogParts(
         DataDirectory place, SegmentList segments, MaildropTable maildrops, SpareMaker spares, GroupWriter writer,
-        Appender appender)
+        Appender appender, BodyReader bodyReader, ChunkPool chunks, BodyWriter bodies, SegmentHolds holds)
     {
+        Holds = holds;
         _place = place;
+        BodyReader = bodyReader;
+        Chunks = chunks;
+        Bodies = bodies;
         Segments = segments;
         Maildrops = maildrops;
         Spares = spares;
@@ -30,7 +34,13 @@ internal sealed class LogParts : IDisposable
 
     public Appender Appender { get; }
 
-    public SegmentHolds Holds { get; } = new();
+    public SegmentHolds Holds { get; }
+
+    public BodyReader BodyReader { get; }
+
+    public ChunkPool Chunks { get; }
+
+    public BodyWriter Bodies { get; }
 
     public static LogParts Open(
         DataDirectory place, SegmentList segments, MailLogOptions options, TimeProvider clock, Random random,
@@ -40,10 +50,15 @@ internal sealed class LogParts : IDisposable
         StoreFormat format = found ?? place.MakeStore(options, clock, random);
         MaildropTable maildrops = new(format.UidValidity);
         List<string> names = place.ListLog();
-        LogEnd end = new Recovery(place, format, maildrops, segments, observer.Noticed).Run(names);
+        BodyFiles bodyFiles = new(place.Disk, place.Path, clock);
+        bodyFiles.MakeDirectory();
+        Recovery recovery = new(place, format, maildrops, segments, observer.Noticed);
+        LogEnd end = recovery.Run(names);
         place.RemoveTemporaries();
+        bodyFiles.RemoveTemporaries();
         place.SyncNames(observer.Noticed);
         place.WriteOwner();
+        BodySweep.Run(bodyFiles, maildrops.Bodies, recovery.HasLostRecords, observer.Noticed);
 
         SegmentFiles files = new(place.Disk, place.LogPath, format.StoreId, clock, random);
         SpareMaker spares = new(files, observer);
@@ -53,17 +68,49 @@ internal sealed class LogParts : IDisposable
         // A GROUP record opens every run, durable before anything else is written. It proves the rewritten tail, and
         // it makes sure that a clean end stands last in the log only if nothing was written after it.
         Errno.Check(writer.Prove(isClean: false), "write", end.Segment!.Path);
-        spares.Start(files.FindSpare(), options.SpareBytesAfter(end.Segment.Length));
+        spares.Start(files.FindSpare(options.FirstSegmentBytes), options.SpareBytesAfter(end.Segment.Length));
         Appender appender = new(writer, observer, options.GroupBytes);
+        ChunkPool chunks = new((int)(options.PooledContentBytes / ChunkPool.ChunkBytes));
+        FormatUse use = new(place, format);
+        SegmentHolds holds = new();
+        BodyWriter bodies = new(bodyFiles, chunks, appender, use.DeclareExternalBodies, holds, observer, options);
+        writer.RemoveBodies = bodies.Remove;
         appender.Start();
-        return new LogParts(place, segments, maildrops, spares, writer, appender);
+        bodies.Start();
+        BodyReader bodyReader = new(bodyFiles, maildrops, options);
+        bodyReader.Start();
+        return new LogParts(place, segments, maildrops, spares, writer, appender, bodyReader, chunks, bodies, holds);
     }
 
     public void Dispose()
     {
-        Appender.Dispose(); // first: it may be waiting for the spare maker
+        BodyReader.Dispose();
+        Bodies.Dispose(); // before the appender: it hands what it finishes to the appender
+        Appender.Dispose(); // before the spare maker, for which it may be waiting
         Spares.Dispose();
         Segments.Dispose();
         _place.Dispose(); // last: the lock covers all the rest
+    }
+}
+
+/// <summary>
+/// Says in FORMAT what the store has come to use, before it does. Owned by the <see cref="BodyWriter"/> and used by its
+/// thread.
+/// </summary>
+internal sealed class FormatUse(DataDirectory place, StoreFormat format)
+{
+    private StoreFormat _format = format;
+
+    /// <summary>An errno; 0 once FORMAT says so durably.</summary>
+    public int DeclareExternalBodies()
+    {
+        if (_format.HasExternalBodies)
+        {
+            return 0;
+        }
+
+        int errno = _format.WithExternalBodies.TryWrite(place.Disk, place.Path);
+        _format = errno == 0 ? _format.WithExternalBodies : _format;
+        return errno;
     }
 }

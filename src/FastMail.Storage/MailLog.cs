@@ -11,8 +11,9 @@ public sealed class MailLog : IDisposable
     private readonly MessagePool _messages;
     private bool _isDisposed;
 
-    private MailLog(LogParts parts, MessagePool messages)
+    private MailLog(LogParts parts, MessagePool messages, long largestRecordBytes)
     {
+        LargestRecordBytes = largestRecordBytes;
         _parts = parts;
         _messages = messages;
     }
@@ -25,11 +26,35 @@ public sealed class MailLog : IDisposable
     /// <summary>A write or flush failed: everything appended from now on completes as failed.</summary>
     public bool HasFailed => _parts.Appender.HasFailed;
 
+    /// <summary>
+    /// One more message with a body file of its own may begin; while this is false its end would be
+    /// <see cref="AppendOutcome.NoSpace"/>.
+    /// </summary>
+    public bool HasRoomForBody => _parts.Bodies.HasSlot;
+
+    /// <summary>Messages longer than this have a body file of their own.</summary>
+    public long LargestRecordBytes { get; }
+
     /// <summary>Bytes appended and not yet completed.</summary>
     public long PendingBytes => _parts.Appender.PendingBytes;
 
     /// <summary>The next segment is ready and the maker of segments at rest; tests script the disk only then.</summary>
     internal bool HasSpare => _parts.Spares.HasSpare;
+
+    /// <summary>Body files that messages name.</summary>
+    internal int BodiesInUse
+    {
+        get
+        {
+            lock (_parts.Maildrops.Gate)
+            {
+                return _parts.Maildrops.Bodies.Count;
+            }
+        }
+    }
+
+    /// <summary>The writer of body files is at rest; tests go on only then.</summary>
+    internal bool HasIdleBodies => _parts.Bodies.IsIdle;
 
     /// <summary>Counters.</summary>
     public LogStatistics Statistics => _parts.Writer.Statistics;
@@ -64,7 +89,7 @@ public sealed class MailLog : IDisposable
         try
         {
             LogParts parts = LogParts.Open(place, segments, options, clock, random, observer);
-            return new MailLog(parts, new MessagePool(options));
+            return new MailLog(parts, new MessagePool(options, parts.Chunks, parts.Bodies), options.InlineBytes);
         }
         catch
         {
@@ -96,7 +121,11 @@ public sealed class MailLog : IDisposable
     /// <exception cref="ObjectDisposedException">The log is closed.</exception>
     public void Append(PendingAppend append)
     {
-        _parts.Appender.Append(append);
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        if (append is not PendingMessage { IsReady: true } message || !message.TryFinishBody())
+        {
+            _parts.Appender.Append(append);
+        }
     }
 
     /// <summary>The maildrop as it is now; empty for a mailbox that never had a message.</summary>
@@ -118,6 +147,28 @@ public sealed class MailLog : IDisposable
     public LogHold Hold()
     {
         return LogHold.Take(_parts.Holds, _parts.Segments, _parts.Writer);
+    }
+
+    /// <summary>
+    /// Opens the body file of a message that <see cref="TryRead"/> called <see cref="ReadStatus.External"/>. Waits for
+    /// the disk. Not yet verified: see <see cref="StoredBody.Verify"/>.
+    /// </summary>
+    /// <returns>
+    /// <see cref="ReadStatus.NotFound"/> when the message was removed meanwhile; <see cref="ReadStatus.Damaged"/> when
+    /// the file is missing or has another length than was written.
+    /// </returns>
+    public ReadStatus TryOpenBody(in StoredMessage message, out StoredBody? body)
+    {
+        return _parts.BodyReader.Open(message.Body, message.BodyCrc, message.Lsn, out body);
+    }
+
+    /// <summary>
+    /// Begins to read such a message without waiting for the disk; null when too many are being read.
+    /// <paramref name="completed"/> is called on a thread of the log at the end of each step. Close it in any case.
+    /// </summary>
+    public BodyReading? TryBeginReading(in StoredMessage message, Action completed)
+    {
+        return _parts.BodyReader.Begin(message, completed);
     }
 
     /// <summary>

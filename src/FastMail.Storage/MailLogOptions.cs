@@ -6,7 +6,7 @@ public sealed record MailLogOptions
     /// <summary>Smallest segment: a record of half of it, the reserve and the overhead must fit.</summary>
     public const long MinSegmentBytes = 256 * 1024;
 
-    /// <summary>Largest segment that is not made for one oversized message.</summary>
+    /// <summary>Largest segment: one span must be able to name all of it.</summary>
     public const long MaxSegmentBytes = 1L << 30;
 
     /// <summary>Length of a segment file, a multiple of 4096. Smaller at first, see below.</summary>
@@ -20,15 +20,33 @@ public sealed record MailLogOptions
     /// <summary>A group takes no further record beyond this; a single larger record is a group of its own.</summary>
     public int GroupBytes { get; init; } = 8 * 1024 * 1024;
 
+    /// <summary>
+    /// A message longer than this has its body in a file of its own, whatever its length in memory that does not grow
+    /// with it; half of the first segment if that is less.
+    /// </summary>
+    public long LargestRecordBytes { get; init; } = 4L * 1024 * 1024;
+
+    /// <summary>
+    /// Bodies written to files of their own at one time, each with up to 1.5 MiB in memory; one more is refused.
+    /// </summary>
+    public int MaxBodiesInFlight { get; init; } = 32;
+
+    /// <summary>Bodies read from files of their own at one time, each with 512 KiB in memory.</summary>
+    public int MaxBodyReadings { get; init; } = 64;
+
     /// <summary>Memory kept in the pool for the content of messages beyond their first 4 KiB.</summary>
     public long PooledContentBytes { get; init; } = 64L * 1024 * 1024;
 
     /// <summary>Idle <see cref="PendingMessage"/> objects kept, each with 4 KiB.</summary>
     public int PooledMessages { get; init; } = 4096;
 
+    /// <summary>A record of that length fits into every segment that is made.</summary>
+    internal long InlineBytes => Math.Min(LargestRecordBytes, FirstSegmentBytes / 2);
+
+    /// <summary>An earlier run may have had smaller segments: never less than the first would be now.</summary>
     internal long SpareBytesAfter(long currentBytes)
     {
-        return Math.Min(SegmentBytes, Math.Max(currentBytes, MinSegmentBytes) * 4);
+        return Math.Min(SegmentBytes, Math.Max(currentBytes * 4, FirstSegmentBytes));
     }
 
     internal void Validate()
@@ -37,6 +55,9 @@ public sealed record MailLogOptions
         Check(FirstSegmentBytes, nameof(FirstSegmentBytes));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(FirstSegmentBytes, SegmentBytes);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(GroupBytes);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(LargestRecordBytes);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(MaxBodiesInFlight);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(MaxBodyReadings);
         ArgumentOutOfRangeException.ThrowIfNegative(PooledContentBytes);
         ArgumentOutOfRangeException.ThrowIfNegative(PooledMessages);
 

@@ -100,6 +100,8 @@ public class SmtpTurnBench
         {
         }
 
+        public bool MustWait => false;
+
         public void Commit(in ContentFacts content)
         {
         }

@@ -34,8 +34,21 @@ public interface IMaildrop
     /// <summary>Writes the unique-id, 1 to 70 octets of 0x21 to 0x7E (RFC 1939 7); returns its length.</summary>
     int WriteUniqueId(int index, Span<byte> destination);
 
-    /// <summary>Opens a message whose checksum has been verified just now.</summary>
+    /// <summary>
+    /// Opens a message whose checksum has been verified just now. A large one may be
+    /// <see cref="ContentStatus.Pending"/>: then its content comes in parts, each through
+    /// <see cref="Pop3Session.ContentRead"/>, the first unasked.
+    /// </summary>
     ContentStatus TryOpen(int index, out MessageContent content);
+
+    /// <summary>
+    /// Asks for the next part of the content that came in parts; behind the last one an empty part comes. The part
+    /// before stays as it is until the part that is asked for has come and <see cref="Pop3Session.Receive"/> is called.
+    /// </summary>
+    void ReadOn();
+
+    /// <summary>No more parts are wanted; never while one is awaited. Their memory goes back.</summary>
+    void CloseContent();
 
     /// <summary>
     /// Removes messages for good, all or none; bit <c>i % 64</c> of <c>marks[i / 64]</c> stands for message i. The
@@ -53,9 +66,14 @@ public interface IMaildrop
 /// <summary>
 /// A message in wire form, ready to be sent after <c>+OK</c>: dot-stuffed and ended by <c>CRLF.CRLF</c>.
 /// </summary>
-/// <param name="Wire">Trace fields and content; valid until the maildrop is closed.</param>
-/// <param name="HeaderWireBytes">Octets of the header section with the empty line that ends it.</param>
-public readonly record struct MessageContent(ReadOnlyMemory<byte> Wire, int HeaderWireBytes);
+/// <param name="Wire">
+/// Trace fields and content, or a part of them; valid until the maildrop is closed, a part not as long.
+/// </param>
+/// <param name="HeaderWireBytes">
+/// Octets of trace fields and header section with the empty line that ends it, from the start of the first part.
+/// </param>
+/// <param name="RestBytes">Octets behind <paramref name="Wire"/> that come in further parts.</param>
+public readonly record struct MessageContent(ReadOnlyMemory<byte> Wire, long HeaderWireBytes, long RestBytes = 0);
 
 /// <summary>Whether a message could be opened.</summary>
 public enum ContentStatus
@@ -68,4 +86,10 @@ public enum ContentStatus
 
     /// <summary>It cannot be read just now: <c>-ERR [SYS/TEMP]</c>.</summary>
     Unavailable,
+
+    /// <summary>It was removed by somebody else since the maildrop was opened: <c>-ERR</c>.</summary>
+    Gone,
+
+    /// <summary>It is being read; the outcome comes later.</summary>
+    Pending,
 }

@@ -77,14 +77,20 @@ public sealed partial class Pop3Session
 
     private void Retr(ReadOnlySpan<byte> argument, ref ReplyWriter replies)
     {
-        if (!TryFind(argument, out var index, ref replies) || !TryOpen(index, out var content, ref replies))
+        if (!TryFind(argument, out var index, ref replies)
+            || !TryOpen(Pop3Verb.Retr, index, out var content, ref replies))
         {
             return;
         }
+        WriteRetrLine(index, ref replies);
+        Body = content.Wire;
+    }
+
+    private void WriteRetrLine(int index, ref ReplyWriter replies)
+    {
         replies.Write("+OK "u8);
         replies.WriteNumber(_view.Maildrop.Octets(index));
         replies.Write(" octets\r\n"u8);
-        Body = content.Wire;
     }
 
     private void Dele(ReadOnlySpan<byte> argument, ref ReplyWriter replies)
@@ -114,25 +120,42 @@ public sealed partial class Pop3Session
             Refuse("-ERR a message-number and a number of lines are expected\r\n"u8, ref replies);
             return;
         }
-        if (!TryFind(argument[..space], out var index, ref replies) || !TryOpen(index, out var content, ref replies))
+        if (!TryFind(argument[..space], out var index, ref replies))
         {
             return;
         }
-        replies.Write("+OK top of message follows\r\n"u8);
-        var end = TopBytes(content, lines);
+        _topLines = lines;
+        if (!TryOpen(Pop3Verb.Top, index, out var content, ref replies))
+        {
+            return;
+        }
+        replies.Write(TopLine);
+        _topHeaderBytes = content.HeaderWireBytes;
+        var end = TopBytes(content);
         // All of it ends with the terminator that is stored: it leaves together with the last line.
         _owesTerminator = end < content.Wire.Length;
         Body = content.Wire[..end];
     }
 
-    private static int TopBytes(in MessageContent content, long lines)
+    private static ReadOnlySpan<byte> TopLine => "+OK top of message follows\r\n"u8;
+
+    /// <summary>
+    /// How much of the content, or of this part of it, TOP shows: what is left of the header section and of the lines.
+    /// </summary>
+    private int TopBytes(in MessageContent content)
     {
         var wire = content.Wire.Span;
-        var end = content.HeaderWireBytes;
-        var terminator = wire.Length - ".\r\n".Length;
-        for (; lines > 0 && end < terminator; lines--)
+        var end = (int)Math.Min(_topHeaderBytes, wire.Length);
+        _topHeaderBytes -= end;
+        // The terminator may be split between the last two parts.
+        var terminator = (int)Math.Clamp(wire.Length + content.RestBytes - ".\r\n".Length, 0, wire.Length);
+        for (; _topLines > 0 && end < terminator; _topLines--)
         {
             var at = wire[end..terminator].IndexOf((byte)'\n'); // content holds CRLF only
+            if (at < 0 && terminator == wire.Length && content.RestBytes > 0)
+            {
+                return wire.Length; // this line goes on in the next part
+            }
             end = at < 0 ? terminator : end + at + 1;
         }
         return end < terminator ? end : wire.Length;
@@ -188,18 +211,29 @@ public sealed partial class Pop3Session
         return true;
     }
 
-    private bool TryOpen(int index, out MessageContent content, ref ReplyWriter replies)
+    private bool TryOpen(Pop3Verb verb, int index, out MessageContent content, ref ReplyWriter replies)
     {
-        switch (_view.Maildrop.TryOpen(index, out content))
+        var status = _view.Maildrop.TryOpen(index, out content);
+        if (status == ContentStatus.Pending)
         {
-            case ContentStatus.Ok:
-                return true;
-            case ContentStatus.Damaged:
-                replies.Write("-ERR [SYS/PERM] the message is damaged\r\n"u8);
-                return false;
-            default:
-                replies.Write("-ERR [SYS/TEMP] the message cannot be read now\r\n"u8);
-                return false;
+            _large = verb;
+            _largeIndex = index;
+            _hasPart = false;
+            _isAnswered = false;
+            _isEnded = false;
         }
+        else if (status != ContentStatus.Ok)
+        {
+            RefuseContent(status, ref replies);
+        }
+        return status == ContentStatus.Ok;
     }
+
+    private static void RefuseContent(ContentStatus status, ref ReplyWriter replies) =>
+        replies.Write(status switch
+        {
+            ContentStatus.Damaged => "-ERR [SYS/PERM] the message is damaged\r\n"u8,
+            ContentStatus.Gone => "-ERR the message has been removed\r\n"u8,
+            _ => "-ERR [SYS/TEMP] the message cannot be read now\r\n"u8,
+        });
 }

@@ -45,7 +45,8 @@ public sealed partial class Pop3Session : LineSession
     /// <inheritdoc/>
     public override bool IsWaiting =>
         (_state == Pop3State.LoggingIn && _loginVerdict is null)
-        || (_state == Pop3State.Updating && _isRemoved is null);
+        || (_state == Pop3State.Updating && _isRemoved is null)
+        || (_large != 0 && !_hasPart);
 
     /// <summary>The maildrop is locked and ours.</summary>
     public bool IsAuthenticated => _state is Pop3State.Transaction or Pop3State.Updating;
@@ -107,7 +108,8 @@ public sealed partial class Pop3Session : LineSession
     /// <returns>Octets written.</returns>
     public int LastWords(bool isTimeout, Span<byte> replies)
     {
-        var isSilent = isTimeout || _state == Pop3State.Closed || _listing != 0 || _owesTerminator;
+        var isSilent = isTimeout || _state == Pop3State.Closed || _listing != 0 || _owesTerminator
+            || (_large != 0 && _isAnswered);
         Abandon();
         var writer = new ReplyWriter(replies);
         if (!isSilent)
@@ -127,6 +129,9 @@ public sealed partial class Pop3Session : LineSession
         _isRemoved = null;
         _listing = Pop3Verb.Unknown;
         _owesTerminator = false;
+        _large = Pop3Verb.Unknown;
+        _hasPart = false;
+        _part = default;
         Body = default;
         _view.Close();
     }
@@ -149,7 +154,7 @@ public sealed partial class Pop3Session : LineSession
             return OperationStatus.DestinationTooSmall; // the body comes before any further reply
         }
         var isDue = _state is Pop3State.Connected or Pop3State.LoggingIn or Pop3State.Updating
-            || _listing != 0 || _owesTerminator || _owesChallenge;
+            || _listing != 0 || _owesTerminator || _owesChallenge || _large != 0;
         if (received.IsEmpty && !isDue)
         {
             return OperationStatus.NeedMoreData;
@@ -172,6 +177,10 @@ public sealed partial class Pop3Session : LineSession
         {
             _owesChallenge = false;
             WriteChallenge(ref replies);
+        }
+        else if (_large != 0)
+        {
+            TakePart(ref replies);
         }
         else if (_owesTerminator)
         {

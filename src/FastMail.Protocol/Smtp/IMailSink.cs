@@ -26,6 +26,12 @@ public interface IMailSink
     void Append(ReadOnlySpan<byte> wire);
 
     /// <summary>
+    /// Asked after each run: true when what was appended cannot be put away as fast as it comes. The session then takes
+    /// no input until <see cref="SmtpSession.GoOn"/>, which is never called synchronously from inside this.
+    /// </summary>
+    bool MustWait { get; }
+
+    /// <summary>
     /// End of content; the final <c>CRLF.CRLF</c> has been appended. The reply comes back through
     /// <see cref="SmtpSession.Committed"/>, and never before the message is durable. Never called synchronously from
     /// inside this method.

@@ -3,6 +3,7 @@ namespace FastMail.Protocol.Smtp;
 /// <summary>Content on its way from the receive buffer to the sink; see <see cref="ContentScanner"/>.</summary>
 public sealed partial class SmtpSession
 {
+    private bool _isHeld; // the sink cannot keep up
     private ContentScanner _scanner;
     private HeaderFields _header;
     private bool _isHeaderOver;

@@ -46,7 +46,7 @@ public sealed partial class SmtpSession : LineSession
     }
 
     /// <inheritdoc/>
-    public override bool IsWaiting => _state is SmtpState.Committing or SmtpState.Authenticating;
+    public override bool IsWaiting => _isHeld || _state is SmtpState.Committing or SmtpState.Authenticating;
 
     /// <summary>A mail transaction is open, or its commit is under way.</summary>
     public bool IsInTransaction => _isOpen || _state == SmtpState.Committing;
@@ -61,6 +61,7 @@ public sealed partial class SmtpSession : LineSession
     public void Reset()
     {
         _state = SmtpState.Connected;
+        _isHeld = false;
         _outcome = null;
         _lines.Reset();
         _badCommands = 0;
@@ -85,6 +86,12 @@ public sealed partial class SmtpSession : LineSession
         }
         OweOutcome(reply, _recipients);
         _state = SmtpState.Ready;
+    }
+
+    /// <summary>The sink can take content again; call <see cref="Receive"/> afterwards.</summary>
+    public void GoOn()
+    {
+        _isHeld = false;
     }
 
     /// <summary>How the check of credentials ended; call <see cref="Receive"/> afterwards. Ignored when it is over.</summary>
@@ -126,6 +133,7 @@ public sealed partial class SmtpSession : LineSession
     {
         CloseTransaction();
         _sasl.End();
+        _isHeld = false;
         _outcome = null;
         _owesChallenge = false;
         _state = SmtpState.Closed;
@@ -171,9 +179,11 @@ public sealed partial class SmtpSession : LineSession
                 return null;
             case SmtpState.InData:
                 taken = TakeData(received);
+                _isHeld = _isOpen && _sink.MustWait;
                 return null;
             case SmtpState.InChunk:
                 taken = TakeChunk(received, ref replies);
+                _isHeld = _isOpen && _chunkRefusal is null && _sink.MustWait;
                 return null;
             default:
                 return StepLine(received, ref replies, out taken);

@@ -26,6 +26,7 @@ internal sealed class BackupRun
     private readonly BackupManifest? _before;
     private readonly DateTimeOffset _now;
     private readonly List<string> _placed = [];
+    private readonly HashSet<string> _shelved = new(StringComparer.Ordinal);
 
     /// <param name="source">The data directory.</param>
     /// <param name="target">Where the backup goes.</param>
@@ -62,13 +63,13 @@ internal sealed class BackupRun
             return null;
         }
 
-        string format = Path.Join(_target, "FORMAT");
         if (File.Exists(Path.Join(_target, "LOCK")))
         {
             return $"a server has been started in {_target}; a backup must not be mixed with what came after";
         }
 
-        if (!File.Exists(format) || !File.ReadAllBytes(format).AsSpan().SequenceEqual(File.ReadAllBytes(Path.Join(_source, "FORMAT"))))
+        // The identity and not all of FORMAT: a store comes to use features as it lives.
+        if (LogInspector.StoreIdOf(_target) != _log.StoreId)
         {
             return $"{_target} is not empty and holds no backup of this store; choose an empty directory";
         }
@@ -100,6 +101,7 @@ internal sealed class BackupRun
         }
 
         RemoveDropped(log);
+        RemoveDroppedBodies();
         List<string> complete = [.. _log.Names.Where(name => !IsGrowing(name))];
         var manifest = new BackupManifest(1, _now, _log.EndLsn, _log.Names, complete, _files.CopiedBytes);
         manifest.Write(_target);
@@ -143,6 +145,7 @@ internal sealed class BackupRun
         AccountStore.MakeDirectory(target);
         foreach (string path in Directory.EnumerateFiles(source))
         {
+            _ = _shelved.Add(Path.GetFileName(path));
             string copy = Path.Join(target, Path.GetFileName(path));
             if (!path.EndsWith(".tmp", StringComparison.Ordinal) && !File.Exists(copy))
             {
@@ -217,6 +220,19 @@ internal sealed class BackupRun
         foreach (string path in Directory.EnumerateFiles(log, "*.seg"))
         {
             if (!_log.Names.Contains(Path.GetFileName(path), StringComparer.Ordinal))
+            {
+                File.Delete(path);
+            }
+        }
+    }
+
+    /// <summary>Body files that the store had no more when this run looked: their messages are gone.</summary>
+    private void RemoveDroppedBodies()
+    {
+        string bodies = Path.Join(_target, "body");
+        foreach (string path in Directory.Exists(bodies) ? Directory.EnumerateFiles(bodies) : [])
+        {
+            if (!_shelved.Contains(Path.GetFileName(path)))
             {
                 File.Delete(path);
             }

@@ -8,7 +8,7 @@ internal static class Arguments
 {
     private const long LargestSegment = 1L << 30;
     private const long SmallestSegment = 1L << 20;
-    private const long LargestMessage = (1L << 30) - (1 << 20);
+    private const long LargestMessage = (1L << 31) - (1 << 20); // clients count octets in 31 bits
 
     /// <summary>ADDR:PORT, [IPV6]:PORT or localhost:PORT; port 0 asks for a free one.</summary>
     public static IPEndPoint EndPoint(string text)

@@ -57,6 +57,7 @@ internal static class LogJson
     {
         output.WriteNumber("segments", log.Segments);
         output.WriteNumber("bytes", log.TotalBytes);
+        WriteCount(output, "bodyFiles", log.Bodies);
         WriteCount(output, "records", tally.Records);
         output.WriteStartObject("types");
         foreach ((RecordType type, LogCount count) in tally.Types)
@@ -142,6 +143,11 @@ internal static class LogJson
         output.WriteNumber("octets", record.Octets);
         output.WriteNumber("traceBytes", record.TraceBytes);
         output.WriteNumber("bodyBytes", record.BodyBytes);
+        if (record.Body is { } body)
+        {
+            output.WriteString("bodyFile", body.FileName);
+        }
+
         output.WriteString("reversePath", record.ReadText(MetaType.ReversePath));
         output.WriteStartArray("recipients");
         foreach (LogRecipient recipient in record.ReadRecipients())

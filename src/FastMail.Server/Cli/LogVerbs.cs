@@ -29,7 +29,8 @@ internal sealed class LogVerbs
     public Command Build()
     {
         var verify = new Command("verify", """
-            Checks every record: header, envelope and body by their checksums, addresses, numbers, ends of segments.
+            Checks every record: header, envelope and body by their checksums, addresses, numbers, ends of segments,
+            and the body files of messages too long for a segment.
 
             Prints one line per problem and a summary. Exits with 0 when nothing acknowledged is damaged, and with 65
             otherwise. A torn tail, which any crash may leave, is told and is no damage. Ctrl-C ends it with what was

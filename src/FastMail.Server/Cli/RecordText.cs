@@ -16,13 +16,17 @@ internal static class RecordText
     };
 
     public static string Of(LogProblem problem) =>
-        $"{(problem.IsDamage ? "damaged" : "torn")} {problem.Path} offset {problem.Offset} lsn 0x{problem.Lsn:x} "
+        $"{ClassOf(problem)} {problem.Path} offset {problem.Offset} lsn 0x{problem.Lsn:x} "
         + $"bytes {problem.Bytes} {KindOf(problem.Kind)}: {problem.Text}";
+
+    private static string ClassOf(LogProblem problem) =>
+        problem.IsDamage ? "damaged" : problem.Kind == LogProblemKind.TornTail ? "torn" : "unused";
 
     public static string Of(LogInspector log, LogTally tally)
     {
         var text = new StringBuilder();
         text.Append($"segments       {log.Segments,14} {log.TotalBytes,16} bytes\n");
+        text.Append($"body files     {log.Bodies.Number,14} {log.Bodies.Bytes,16} bytes\n");
         text.Append($"records        {tally.Records.Number,14} {tally.Records.Bytes,16} bytes\n");
         foreach ((RecordType type, LogCount count) in tally.Types)
         {
@@ -89,6 +93,7 @@ internal static class RecordText
     private static void AppendMessage(StringBuilder text, LogRecord record)
     {
         text.Append($" octets={record.Octets} trace={record.TraceBytes} body={record.BodyBytes}");
+        text.Append(record.Body is { } body ? $" file={body.FileName}" : "");
         text.Append(" from=<").Append(Shown(record.ReadText(MetaType.ReversePath) ?? "")).Append('>');
         foreach (LogRecipient to in record.ReadRecipients())
         {

@@ -28,7 +28,7 @@ internal sealed class ServeVerb
             .Short("--lmtp", "ADDR:PORT|none", LmtpKeys.Listen, "Take mail for hosted recipients over LMTP here; repeatable.")
             .Short("--pop3", "ADDR:PORT|none", ServeKeys.Pop3, "Serve POP3 here; repeatable.")
             .Short("--segment-size", "SIZE", StoreKeys.SegmentBytes, "Size of a mail log segment, 1MiB to 1GiB.")
-            .Short("--max-message-size", "SIZE", LimitKeys.MessageBytes, "Largest message accepted, 64KiB to 1023MiB.");
+            .Short("--max-message-size", "SIZE", LimitKeys.MessageBytes, "Largest message accepted, 64KiB to 2047MiB.");
     }
 
     public Command Build(string name)

@@ -32,7 +32,7 @@ internal static class LimitKeys
         Values.Count(1, 1_000_000));
 
     public static readonly Key<long> MessageBytes = new(
-        "limits.message_size", "50MiB", "octets", "Largest message accepted, 64KiB to 1023MiB; told by SIZE.",
+        "limits.message_size", "50MiB", "octets", "Largest message accepted, 64KiB to 2047MiB; told by SIZE.",
         text => Arguments.MessageBytes(text).Octets);
 
     public static IEnumerable<Key> All =>

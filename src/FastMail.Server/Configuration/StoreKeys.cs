@@ -9,5 +9,14 @@ internal static class StoreKeys
         "store.segment_size", "256MiB", "octets", "Size of a mail log segment, 1MiB to 1GiB.",
         text => Arguments.SegmentBytes(text).Octets);
 
-    public static IEnumerable<Key> All => [SegmentBytes];
+    public static readonly Key<long> JumboBytes = new(
+        "store.jumbo_size", "4MiB", "octets",
+        "A longer message has its body in a file of its own and streams through, 64KiB to 8MiB.",
+        Values.Size(64 << 10, 8 << 20));
+
+    public static readonly Key<int> JumbosInFlight = new(
+        "store.jumbos_in_flight", "32", "messages", "So many of those are received at one time; one more is answered 452.",
+        Values.Count(1, 10_000));
+
+    public static IEnumerable<Key> All => [SegmentBytes, JumboBytes, JumbosInFlight];
 }

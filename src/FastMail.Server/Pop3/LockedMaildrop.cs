@@ -17,14 +17,19 @@ internal sealed class LockedMaildrop : IMaildrop
     private readonly MaildropSnapshot _snapshot;
     private readonly MaildropLocks.Token _lock;
     private readonly ILoopWork _owner;
+    private readonly Action _partRead;
     private PendingExpunge? _expunge;
+    private BodyReading? _reading; // of the message whose body is a file of its own
 
     /// <param name="log">Where the messages are.</param>
     /// <param name="mailboxId">Whose they are.</param>
     /// <param name="lockToken">The lock, released by <see cref="Close"/>.</param>
     /// <param name="owner">Posted to the loop when a removal has ended.</param>
-    public LockedMaildrop(MailLog log, ulong mailboxId, MaildropLocks.Token lockToken, ILoopWork owner)
+    /// <param name="partRead">Called, on a thread of the log, when a part of a large message has been read.</param>
+    public LockedMaildrop(
+        MailLog log, ulong mailboxId, MaildropLocks.Token lockToken, ILoopWork owner, Action partRead)
     {
+        _partRead = partRead;
         _log = log;
         _mailboxId = mailboxId;
         _snapshot = log.Snapshot(mailboxId);
@@ -34,6 +39,9 @@ internal sealed class LockedMaildrop : IMaildrop
 
     /// <summary>A removal is under way.</summary>
     public bool IsRemoving => _expunge is not null;
+
+    /// <summary>A part of a large message is being read.</summary>
+    public bool IsReading { get; private set; }
 
     public int Count => _snapshot.Count;
 
@@ -51,13 +59,35 @@ internal sealed class LockedMaildrop : IMaildrop
     public ContentStatus TryOpen(int index, out MessageContent content)
     {
         ReadStatus status = _log.TryRead(_snapshot[index].Lsn, out StoredMessage message);
-        content = status == ReadStatus.Ok ? new MessageContent(message.Wire, message.HeaderWireBytes) : default;
-        return status switch
+        if (status == ReadStatus.External)
         {
-            ReadStatus.Ok => ContentStatus.Ok,
-            ReadStatus.Damaged => ContentStatus.Damaged,
-            _ => ContentStatus.Unavailable,
-        };
+            content = default;
+            return TryBeginReading(message);
+        }
+
+        content = status == ReadStatus.Ok ? new MessageContent(message.Wire, message.HeaderWireBytes) : default;
+        return ContentStatusOf(status);
+    }
+
+    public void ReadOn()
+    {
+        IsReading = true;
+        _reading!.ReadOn();
+    }
+
+    /// <summary>After <c>partRead</c> was called: the part, or why there is none.</summary>
+    public ContentStatus EndReading(out MessageContent part)
+    {
+        IsReading = false;
+        BodyReading reading = _reading!;
+        part = new MessageContent(reading.Window, reading.HeaderWireBytes, reading.RestBytes);
+        return reading.Status == ReadStatus.NotFound ? ContentStatus.Gone : ContentStatusOf(reading.Status);
+    }
+
+    public void CloseContent()
+    {
+        _reading?.Close();
+        _reading = null;
     }
 
     public void Remove(ReadOnlySpan<ulong> marks)
@@ -90,5 +120,28 @@ internal sealed class LockedMaildrop : IMaildrop
         return isDurable;
     }
 
-    public void Close() => _lock.Release();
+    public void Close()
+    {
+        CloseContent();
+        _lock.Release();
+    }
+
+    private ContentStatus TryBeginReading(in StoredMessage message)
+    {
+        _reading = _log.TryBeginReading(message, _partRead);
+        if (_reading is null)
+        {
+            return ContentStatus.Unavailable;
+        }
+
+        ReadOn();
+        return ContentStatus.Pending;
+    }
+
+    private static ContentStatus ContentStatusOf(ReadStatus status) => status switch
+    {
+        ReadStatus.Ok => ContentStatus.Ok,
+        ReadStatus.Damaged => ContentStatus.Damaged,
+        _ => ContentStatus.Unavailable,
+    };
 }

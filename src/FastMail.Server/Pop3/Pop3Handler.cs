@@ -18,6 +18,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
     private readonly Pop3Handlers _home;
     private readonly Pop3Session _session;
     private readonly Login _login;
+    private readonly Action _post;
     private Connection? _connection;
     private LockedMaildrop? _maildrop;
 
@@ -25,10 +26,13 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
     {
         _home = home;
         _login = new Login(home.Logins, LoggedIn);
+        _post = () => home.Loop.Post(this);
         _session = new Pop3Session(home.Options, _login);
     }
 
-    public bool IsBusy => _login.IsBusy || _maildrop is { IsRemoving: true };
+    public bool IsBusy => _login.IsBusy || IsMaildropBusy;
+
+    private bool IsMaildropBusy => _maildrop is { IsRemoving: true } or { IsReading: true };
 
     public void Opened(Connection connection)
     {
@@ -56,21 +60,30 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
     {
         _connection = null;
         _login.Disconnect();
-        if (_maildrop is null or { IsRemoving: false })
+        if (!IsMaildropBusy)
         {
             EndSession();
         }
     }
 
-    /// <summary>The removal that was out has ended.</summary>
+    /// <summary>The removal that was out has ended, or a part of a large message has been read.</summary>
     public void Run()
     {
-        bool isDurable = _maildrop!.EndRemoval();
-        if (_connection is not null)
+        if (_maildrop!.IsReading)
         {
-            _session.Removed(isDurable);
+            ContentStatus status = _maildrop.EndReading(out MessageContent part);
+            _session.ContentRead(status, part);
         }
         else
+        {
+            bool isDurable = _maildrop.EndRemoval();
+            if (_connection is not null)
+            {
+                _session.Removed(isDurable);
+            }
+        }
+
+        if (_connection is null)
         {
             EndSession();
         }
@@ -113,7 +126,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
         }
         else
         {
-            _maildrop = new LockedMaildrop(_home.Log, account.MailboxId, token, this);
+            _maildrop = new LockedMaildrop(_home.Log, account.MailboxId, token, this, _post);
             _session.LoggedIn(LoginVerdict.Accepted, _maildrop);
         }
     }

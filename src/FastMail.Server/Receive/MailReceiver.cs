@@ -19,6 +19,7 @@ internal sealed class MailReceiver : IMailSink
     private readonly ReadOnlyMemory<byte> _hostname;
     private readonly TimeProvider _clock;
     private readonly ILoopWork _owner;
+    private readonly Action _drained;
     private readonly byte[] _clientAddress = new byte[16];
     private readonly byte[] _clientText = new byte[65]; // the longest text of an IPv6 address with its scope
     private readonly byte[] _reversePath = new byte[256]; // RFC 5321 4.5.3.1.3
@@ -39,9 +40,14 @@ internal sealed class MailReceiver : IMailSink
     /// <param name="hostname">This host's name in trace fields, ASCII.</param>
     /// <param name="clock">Dates the trace fields.</param>
     /// <param name="owner">Posted to the loop when a commit has ended.</param>
+    /// <param name="drained">
+    /// Called, on a thread of the log, when content can be taken again after <see cref="MustWait"/>.
+    /// </param>
     public MailReceiver(
-        MailLog log, LiveAccounts accounts, Intake intake, ReadOnlyMemory<byte> hostname, TimeProvider clock, ILoopWork owner)
+        MailLog log, LiveAccounts accounts, Intake intake, ReadOnlyMemory<byte> hostname, TimeProvider clock,
+        ILoopWork owner, Action drained)
     {
+        _drained = drained;
         _log = log;
         _accounts = accounts;
         _intake = intake;
@@ -52,6 +58,14 @@ internal sealed class MailReceiver : IMailSink
 
     /// <summary>A commit is under way.</summary>
     public bool IsCommitting { get; private set; }
+
+    /// <summary>The log cannot take more content just now, and will call when it can.</summary>
+    public bool IsHeld { get; private set; }
+
+    public bool MustWait => IsHeld = _message!.MustWait(_drained);
+
+    /// <summary>After the log has called.</summary>
+    public void EndHold() => IsHeld = false;
 
     /// <summary>A new connection: notes whose mail this will be.</summary>
     public void Connect(IPAddress client)
@@ -71,7 +85,9 @@ internal sealed class MailReceiver : IMailSink
             return SmtpReply.LocalError; // what came in now could never be acknowledged
         }
 
-        if (_log.IsSpaceLow || _intake.IsFull(mail.DeclaredSize))
+        bool isLarge = mail.DeclaredSize > _log.LargestRecordBytes; // then no more than that is held in memory
+        if (_log.IsSpaceLow || _intake.IsFull(isLarge ? _log.LargestRecordBytes : mail.DeclaredSize)
+            || (isLarge && !_log.HasRoomForBody))
         {
             return SmtpReply.InsufficientStorage;
         }
@@ -148,8 +164,11 @@ internal sealed class MailReceiver : IMailSink
     public void Append(ReadOnlySpan<byte> wire)
     {
         _message!.AppendBody(wire);
-        _heldBytes += wire.Length;
-        _intake.Hold(wire.Length);
+        if (!_message.HasExternalBody)
+        {
+            _heldBytes += wire.Length;
+            _intake.Hold(wire.Length);
+        }
     }
 
     public void Commit(in ContentFacts content)

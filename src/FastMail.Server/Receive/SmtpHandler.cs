@@ -24,12 +24,13 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
     public SmtpHandler(SmtpHandlers home)
     {
         _home = home;
-        _receiver = new MailReceiver(home.Log, home.Accounts, home.Intake, home.Options.Hostname, home.Clock, this);
+        _receiver = new MailReceiver(
+            home.Log, home.Accounts, home.Intake, home.Options.Hostname, home.Clock, this, () => home.Loop.Post(this));
         _login = new Login(home.Logins, LoggedIn);
         _session = new SmtpSession(home.Options, _receiver, _login);
     }
 
-    public bool IsBusy => _login.IsBusy || _receiver.IsCommitting;
+    public bool IsBusy => _login.IsBusy || _receiver.IsCommitting || _receiver.IsHeld;
 
     public void Opened(Connection connection)
     {
@@ -65,13 +66,21 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
         }
     }
 
-    /// <summary>The commit that was out has ended.</summary>
+    /// <summary>The commit that was out has ended, or content can be taken again.</summary>
     public void Run()
     {
-        SmtpReply reply = _receiver.EndCommit();
-        if (_connection is not null)
+        if (_receiver.IsHeld)
         {
-            _session.Committed(reply);
+            _receiver.EndHold();
+            _session.GoOn();
+        }
+        else
+        {
+            SmtpReply reply = _receiver.EndCommit();
+            if (_connection is not null)
+            {
+                _session.Committed(reply);
+            }
         }
 
         GoOn();

@@ -141,6 +141,12 @@ internal sealed class Appender : IDisposable
     {
         while (_first is { } record && !_hasFailed)
         {
+            if (record.Outcome != AppendOutcome.Pending)
+            {
+                MoveToDone(record); // refused on its way here; only its outcome is to be told
+                continue;
+            }
+
             if (_writer.HasRecords && _writer.RecordBytes + record.Bytes > _groupBytes)
             {
                 return; // large mail must not hold up small mail

@@ -27,16 +27,7 @@ internal sealed class ChunkedBuffer(ChunkPool pool)
     /// </summary>
     public void Reset(int length)
     {
-        for (int i = 0; i < _moreCount; i++)
-        {
-            pool.Return(_more[i]);
-            _more[i] = null!;
-        }
-
-        _moreCount = 0;
-        _tail = _first;
-        _tailUsed = length;
-        Length = length;
+        Truncate(length);
     }
 
     public void Write(ReadOnlySpan<byte> octets)
@@ -103,6 +94,54 @@ internal sealed class ChunkedBuffer(ChunkPool pool)
         }
 
         return crc;
+    }
+
+    /// <summary>
+    /// Moves everything from <paramref name="position"/> on into a body; whole chunks change hands without a copy.
+    /// </summary>
+    public void MoveTo(long position, PendingBody body)
+    {
+        if (position < FirstChunkBytes)
+        {
+            body.Append(_first.AsSpan((int)position, (int)Math.Min(FirstChunkBytes, Length) - (int)position));
+        }
+
+        for (int i = 0; i < _moreCount; i++)
+        {
+            long start = FirstChunkBytes + ((long)i * ChunkPool.ChunkBytes);
+            int used = i == _moreCount - 1 ? _tailUsed : ChunkPool.ChunkBytes;
+            if (start >= position)
+            {
+                body.Adopt(_more[i], used);
+                _more[i] = null!;
+            }
+            else if (start + used > position)
+            {
+                body.Append(_more[i].AsSpan((int)(position - start), (int)(start + used - position)));
+            }
+        }
+
+        Truncate(position);
+    }
+
+    /// <summary>Forgets everything from <paramref name="length"/> on; chunks that empties go back to the pool.</summary>
+    public void Truncate(long length)
+    {
+        long behindFirst = Math.Max(0, length - FirstChunkBytes);
+        int kept = (int)((behindFirst + ChunkPool.ChunkBytes - 1) / ChunkPool.ChunkBytes);
+        for (int i = kept; i < _moreCount; i++)
+        {
+            if (_more[i] is { } chunk)
+            {
+                pool.Return(chunk);
+                _more[i] = null!;
+            }
+        }
+
+        _moreCount = kept;
+        _tail = kept == 0 ? _first : _more[kept - 1];
+        _tailUsed = (int)(kept == 0 ? length : behindFirst - ((long)(kept - 1) * ChunkPool.ChunkBytes));
+        Length = length;
     }
 
     public void AddTo(VectorList vectors)

@@ -17,6 +17,7 @@ internal sealed class GroupWriter(
     private readonly VectorList _vectors = new();
     private readonly List<PendingAppend> _records = [];
     private readonly List<RecordHeader> _headers = [];
+    private readonly List<ulong> _unusedBodies = [];
     private readonly byte[] _groupRecord = GC.AllocateArray<byte>(GroupMeta.TotalBytes, pinned: true);
     private LogEnd _at = new();
     private ulong _groupSeq;
@@ -36,6 +37,9 @@ internal sealed class GroupWriter(
     /// <summary>The last group that had records is not yet proven durable by a later GROUP record.</summary>
     public bool NeedsProof { get; private set; }
 
+    /// <summary>Told of body files that nobody needs any more; before the first group.</summary>
+    public Action<List<ulong>>? RemoveBodies { get; set; }
+
     /// <summary>Any thread.</summary>
     public LogStatistics Statistics => new()
     {
@@ -48,6 +52,12 @@ internal sealed class GroupWriter(
     };
 
     private Segment Segment => _at.Segment!;
+
+    /// <summary>The longest record that an empty segment of that size takes.</summary>
+    public static long RoomIn(long segmentBytes)
+    {
+        return segmentBytes - SegmentHeader.Bytes - GroupMeta.TotalBytes - ReserveBytes - SealMeta.TotalBytes;
+    }
 
     /// <summary>Goes on where recovery (or the making of the store) left the log.</summary>
     public void StartAt(LogEnd end)
@@ -94,7 +104,15 @@ internal sealed class GroupWriter(
                 {
                     record.Apply(maildrops);
                 }
+
+                maildrops.Bodies.TakeUnused(_unusedBodies);
             }
+        }
+
+        if (_unusedBodies.Count > 0)
+        {
+            RemoveBodies!(_unusedBodies); // not before their EXPUNGE was durable
+            _unusedBodies.Clear();
         }
 
         Volatile.Write(ref _recordsWritten, _recordsWritten + _records.Count);

@@ -3,9 +3,8 @@ namespace FastMail.Storage;
 /// <summary>
 /// Idle messages, so that a transaction allocates nothing. Owned by the <see cref="MailLog"/>; any thread.
 /// </summary>
-internal sealed class MessagePool(MailLogOptions options)
+internal sealed class MessagePool(MailLogOptions options, ChunkPool chunks, BodyWriter bodies)
 {
-    private readonly ChunkPool _chunks = new((int)(options.PooledContentBytes / ChunkPool.ChunkBytes));
     private readonly PendingMessage[] _kept = new PendingMessage[options.PooledMessages];
     private readonly Lock _gate = new();
     private int _count;
@@ -20,7 +19,7 @@ internal sealed class MessagePool(MailLogOptions options)
             }
         }
 
-        return new PendingMessage(_chunks);
+        return new PendingMessage(chunks, bodies, options.InlineBytes);
     }
 
     public void Return(PendingMessage message)

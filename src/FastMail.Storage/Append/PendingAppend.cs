@@ -13,6 +13,11 @@ public enum AppendOutcome
     NoSpace,
 
     /// <summary>
+    /// Its body file could not be written, and is gone. Nothing of it is in the log, which goes on.
+    /// </summary>
+    BodyFailed,
+
+    /// <summary>
     /// A write or flush failed, for this or before it. This log will never acknowledge anything again.
     /// </summary>
     Failed,

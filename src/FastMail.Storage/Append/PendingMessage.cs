@@ -24,13 +24,18 @@ public readonly record struct BodyFacts
 /// </summary>
 public sealed class PendingMessage : PendingAppend
 {
-    /// <summary>Records are read through maps that one span must be able to name.</summary>
-    public const long MaxRecordBytes = 1L << 30;
+    /// <summary>Longest body: POP3 clients count octets in 31 bits, and every second one may be a stuffed dot.</summary>
+    public const long MaxBodyBytes = uint.MaxValue - (64L << 20);
 
     private const int UidOffset = sizeof(ulong); // inside a local recipient's value
     private const int KeptRecipients = 1024;
+    private const int EndBytes = 5; // CRLF.CRLF
 
     private readonly ChunkedBuffer _buffer;
+    private readonly BodyWriter _bodies;
+    private readonly long _inlineBytes;
+    private PendingBody? _body; // once the message has outgrown a record
+    private ulong _end; // the last octets of a body that has moved out
     private State _state;
     private RecordHeader _header;
     private ulong[] _mailboxes = new ulong[8];
@@ -40,9 +45,11 @@ public sealed class PendingMessage : PendingAppend
     private uint _relayRecipients;
     private long _headerWirePosition;
 
-    internal PendingMessage(ChunkPool chunks)
+    internal PendingMessage(ChunkPool chunks, BodyWriter bodies, long inlineBytes)
     {
         _buffer = new ChunkedBuffer(chunks);
+        _bodies = bodies;
+        _inlineBytes = inlineBytes;
         Reset();
     }
 
@@ -53,6 +60,9 @@ public sealed class PendingMessage : PendingAppend
         Sealed,
         Appended,
     }
+
+    /// <summary>The body goes to a file of its own, and what is held in memory does not grow with it.</summary>
+    public bool HasExternalBody => _body is not null;
 
     /// <inheritdoc/>
     public override long Bytes => RecordHeader.TotalFor(_buffer.Length - RecordHeader.Bytes);
@@ -135,19 +145,45 @@ public sealed class PendingMessage : PendingAppend
         _state = State.Body;
     }
 
-    /// <summary>The next run of the body in wire form, the final <c>CRLF.CRLF</c> included at last; copied.</summary>
+    /// <summary>
+    /// The next run of the body in wire form, the final <c>CRLF.CRLF</c> included at last; copied. Never blocks: ask
+    /// <see cref="MustWait"/> afterwards.
+    /// </summary>
     public void AppendBody(ReadOnlySpan<byte> wire)
     {
         Require(State.Body);
-        if (_buffer.Length + wire.Length > MaxRecordBytes)
+        if (_header.BodyBytes + (long)wire.Length > MaxBodyBytes)
         {
-            throw new InvalidOperationException("the body is longer than a record may be; limit it while it arrives");
+            throw new InvalidOperationException("the body is longer than a message may be; limit it while it arrives");
+        }
+
+        if (_body is null && _buffer.Length + wire.Length > _inlineBytes)
+        {
+            MoveBodyOut();
         }
 
         // Here and not in the appender: there is one appender and many producers.
         _header.BodyCrc = Crc32C.Extend(_header.BodyCrc, wire);
         _header.BodyBytes += (uint)wire.Length;
-        _buffer.Write(wire);
+        if (_body is null)
+        {
+            _buffer.Write(wire);
+        }
+        else
+        {
+            _body.Append(wire);
+            RememberEnd(wire);
+        }
+    }
+
+    /// <summary>
+    /// True when the disk does not keep up: whoever builds the message appends no more until
+    /// <paramref name="drained"/> has been called, once, on a thread of the log. It comes in any case, also when the
+    /// message is returned meanwhile.
+    /// </summary>
+    public bool MustWait(Action drained)
+    {
+        return _body is not null && _body.MustWait(drained);
     }
 
     /// <summary>The body is complete. After this the message can only be appended or returned.</summary>
@@ -163,7 +199,8 @@ public sealed class PendingMessage : PendingAppend
         BinaryPrimitives.WriteUInt32LittleEndian(value, checked((uint)(_header.TraceBytes + facts.HeaderWireBytes)));
         _buffer.Patch(_headerWirePosition, value);
         _header.Octets = checked((uint)(_header.TraceBytes + facts.Octets));
-        _header.Flags = (byte)facts.Flags;
+        _header.Flags = (byte)(facts.Flags | (_body is null ? MessageFlags.None : MessageFlags.ExternalBody));
+        PatchBodyFile();
         _header.TotalBytes = (uint)Bytes;
         Span<byte> padding = stackalloc byte[RecordHeader.Alignment];
         padding.Clear();
@@ -171,9 +208,19 @@ public sealed class PendingMessage : PendingAppend
         _state = State.Sealed;
     }
 
+    /// <summary>The body goes to its file; the appender gets the rest when that is durable.</summary>
+    internal bool TryFinishBody()
+    {
+        Require(State.Sealed);
+        _body?.Finish(this);
+        return _body is not null;
+    }
+
     internal void Reset()
     {
+        ReleaseBody();
         _buffer.Reset(RecordHeader.Bytes);
+        _end = 0;
         _header = new RecordHeader { Type = RecordType.Message };
         _localRecipients = 0;
         _relayRecipients = 0;
@@ -195,6 +242,21 @@ public sealed class PendingMessage : PendingAppend
     internal override void Enqueued()
     {
         _state = State.Appended;
+    }
+
+    /// <summary>A body without a record, or with one that was not written, is of no use to anybody.</summary>
+    private void ReleaseBody()
+    {
+        if (_body is { } body)
+        {
+            _body = null;
+            body.ReturnCurrent();
+            // Failed: the record may be on the disk all the same, so the next start decides.
+            if (Outcome is not (AppendOutcome.Durable or AppendOutcome.Failed))
+            {
+                body.Abandon();
+            }
+        }
     }
 
     internal override RecordHeader Stamp(in RecordStamp stamp, MaildropTable maildrops, VectorList vectors)
@@ -222,6 +284,11 @@ public sealed class PendingMessage : PendingAppend
         {
             maildrops.Add(_mailboxes[i], new MaildropEntry(_uids[i], _header));
         }
+
+        if (_body is not null)
+        {
+            maildrops.Bodies.Add(Lsn, _body.Id, _localRecipients + (int)_relayRecipients);
+        }
     }
 
     private bool EndsLikeContent()
@@ -231,10 +298,57 @@ public sealed class PendingMessage : PendingAppend
             return false;
         }
 
+        if (_body is not null)
+        {
+            return (_end & 0xFF_FFFF_FFFF) == 0x0D_0A2E_0D0A; // CRLF.CRLF
+        }
+
         Span<byte> end = stackalloc byte[5];
         end = end[..(int)Math.Min(5, _header.BodyBytes)];
         _buffer.Copy(_buffer.Length - end.Length, end);
         return end.SequenceEqual("\r\n.\r\n"u8) || end.SequenceEqual(".\r\n"u8);
+    }
+
+    /// <summary>
+    /// The message has outgrown a record: what there is of the body moves into its file, whose name takes a place
+    /// behind the other fields of the meta.
+    /// </summary>
+    private void MoveBodyOut()
+    {
+        _body = _bodies.Begin();
+        long bodyStart = RecordHeader.Bytes + (long)_header.MetaBytes + _header.TraceBytes;
+        Span<byte> end = stackalloc byte[EndBytes];
+        end = end[..(int)Math.Min(EndBytes, _buffer.Length - bodyStart)];
+        _buffer.Copy(_buffer.Length - end.Length, end);
+        RememberEnd(end);
+        _buffer.MoveTo(bodyStart, _body);
+
+        byte[] trace = new byte[_header.TraceBytes];
+        long traceStart = RecordHeader.Bytes + (long)_header.MetaBytes;
+        _buffer.Copy(traceStart, trace);
+        _buffer.Truncate(traceStart);
+        Span<byte> value = stackalloc byte[BodyReference.FieldBytes];
+        new BodyReference(_body.Id, 0).Write(value); // the length follows when it is known
+        WriteField(MetaType.BodyFile, value, default);
+        _header.MetaBytes = (uint)(_buffer.Length - RecordHeader.Bytes);
+        _buffer.Write(trace);
+    }
+
+    private void PatchBodyFile()
+    {
+        if (_body is not null)
+        {
+            long position = RecordHeader.Bytes + _header.MetaBytes - sizeof(ulong);
+            _buffer.Patch(position, (ulong)_header.BodyBytes);
+        }
+    }
+
+    private void RememberEnd(ReadOnlySpan<byte> wire)
+    {
+        foreach (byte octet in wire[Math.Max(0, wire.Length - EndBytes)..])
+        {
+            _end = (_end << 8) | octet;
+        }
     }
 
     private void WriteField(MetaType type, ReadOnlySpan<byte> start, ReadOnlySpan<byte> end)

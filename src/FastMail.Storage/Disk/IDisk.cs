@@ -50,6 +50,9 @@ public enum FileUse
 
     /// <summary>It is made, or emptied when it exists.</summary>
     CreateEmpty,
+
+    /// <summary>It is made; <c>EEXIST</c> (17) when it exists.</summary>
+    CreateNew,
 }
 
 /// <summary>
@@ -68,6 +71,14 @@ public interface IDiskFile : IDisposable
 
     /// <summary>Sets the length to <paramref name="bytes"/>, with space allocated where the file system can.</summary>
     int Allocate(long bytes);
+
+    /// <summary>
+    /// Sets space aside for a range behind the end, which stays where it is; 0 also where the file system cannot.
+    /// </summary>
+    int Reserve(long offset, long length);
+
+    /// <summary>Cuts the file at that length and gives back what was set aside behind it.</summary>
+    int Truncate(long bytes);
 
     /// <summary>Reads at <paramref name="offset"/>; fewer bytes than asked only at the end of the file.</summary>
     int Read(Span<byte> destination, long offset, out int read);

@@ -59,6 +59,7 @@ public sealed unsafe class LinuxDisk : IDisk
         {
             FileUse.Existing => 0,
             FileUse.OpenOrCreate => Native.Create,
+            FileUse.CreateNew => Native.Create | Native.Exclusive,
             _ => Native.Create | Native.Truncate,
         };
         int fd;
@@ -154,6 +155,28 @@ internal sealed unsafe class LinuxFile(int fd) : IDiskFile
         // A file system without fallocate gets the length only; writing the zeros then finds a full disk.
         bool isUnknown = errno is Errno.NotSupported or Errno.NoSystemCall;
         return isUnknown ? LinuxDisk.Result(Native.SetLength(_fd, bytes)) : errno;
+    }
+
+    public int Reserve(long offset, long length)
+    {
+        int errno;
+        do
+        {
+            errno = LinuxDisk.Result(Native.Allocate(_fd, Native.KeepSize, offset, length));
+        }
+        while (errno == Errno.Interrupted);
+        return errno is Errno.NotSupported or Errno.NoSystemCall ? 0 : errno;
+    }
+
+    public int Truncate(long bytes)
+    {
+        int errno;
+        do
+        {
+            errno = LinuxDisk.Result(Native.SetLength(_fd, bytes));
+        }
+        while (errno == Errno.Interrupted);
+        return errno;
     }
 
     public int Read(Span<byte> destination, long offset, out int read)

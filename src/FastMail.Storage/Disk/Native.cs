@@ -11,7 +11,9 @@ internal static unsafe partial class Native
     public const int ReadOnly = 0;
     public const int ReadWrite = 2;
     public const int Create = 0x40;
+    public const int Exclusive = 0x80;
     public const int Truncate = 0x200;
+    public const int KeepSize = 1; // FALLOC_FL_KEEP_SIZE
     public const int CloseOnExec = 0x80000;
 
     public const int SeekEnd = 2;

@@ -41,6 +41,9 @@ public enum MetaType : ushort
     /// <summary>Up to 4,095 times first uid u64, count u64, ascending (of an EXPUNGE record).</summary>
     ExpungeRanges = 11,
 
+    /// <summary>id u64, length u64: the file that holds the body (of a message with an external body).</summary>
+    BodyFile = 12,
+
     /// <summary>ORCPT of the recipient before it, as it was given (RFC 3461 4.2).</summary>
     OriginalRecipient = 16,
 

@@ -57,6 +57,9 @@ public enum MessageFlags : byte
 
     /// <summary>No empty line ended the header section.</summary>
     NoEndOfHeader = 16,
+
+    /// <summary>The body is not in the record but in a file of its own, which the meta names.</summary>
+    ExternalBody = 32,
 }
 
 /// <summary>
@@ -97,8 +100,12 @@ internal struct RecordHeader
     [FieldOffset(56)] public uint MetaCrc;
     [FieldOffset(60)] public uint BodyCrc;
 
-    /// <summary>Meta, trace and body, without the padding.</summary>
-    public readonly long ContentBytes => (long)MetaBytes + TraceBytes + BodyBytes;
+    /// <summary>A message whose body is a file of its own: length and CRC of the body are those of the file.</summary>
+    public readonly bool HasExternalBody =>
+        Type == RecordType.Message && (Flags & (byte)MessageFlags.ExternalBody) != 0;
+
+    /// <summary>Meta, trace and, unless it is a file of its own, body, without the padding.</summary>
+    public readonly long ContentBytes => (long)MetaBytes + TraceBytes + (HasExternalBody ? 0 : BodyBytes);
 
     /// <summary>Length of a record with that much content: header in front, zeros up to the alignment behind.</summary>
     public static long TotalFor(long contentBytes)

@@ -17,7 +17,8 @@ internal readonly record struct StoreFormat(
 
     private const int Bytes = 60;
     private const int CrcOffset = 56;
-    private const ulong KnownIncompatible = 0;
+    private const ulong ExternalBodies = 1; // records name body files; set before the first of them is written
+    private const ulong KnownIncompatible = ExternalBodies;
     private const ulong KnownReadOnlyCompatible = 0;
 
     private static ReadOnlySpan<byte> Magic => "fastmail-store\n\0"u8;
@@ -32,6 +33,11 @@ internal readonly record struct StoreFormat(
             return (BinaryPrimitives.ReadUInt32LittleEndian(id) & int.MaxValue) | 1; // IMAP wants it non-zero
         }
     }
+
+    /// <summary>Records of this store name body files: a program that knows none of them must keep off.</summary>
+    public bool HasExternalBodies => (Incompatible & ExternalBodies) != 0;
+
+    public StoreFormat WithExternalBodies => this with { Incompatible = Incompatible | ExternalBodies };
 
     /// <summary>Null when there is no FORMAT file.</summary>
     /// <exception cref="DamagedLogException">The file is not intact.</exception>
@@ -70,7 +76,14 @@ internal readonly record struct StoreFormat(
     }
 
     /// <summary>Writes the file so that it appears whole or not at all, and survives a power loss.</summary>
+    /// <exception cref="IOException">The disk failed.</exception>
     public void Write(IDisk disk, string directory)
+    {
+        Errno.Check(TryWrite(disk, directory), "write", Path.Join(directory, FileName));
+    }
+
+    /// <summary>The same; answers an errno.</summary>
+    public int TryWrite(IDisk disk, string directory)
     {
         Span<byte> bytes = stackalloc byte[Bytes];
         Magic.CopyTo(bytes);
@@ -82,15 +95,20 @@ internal readonly record struct StoreFormat(
 
         string path = Path.Join(directory, FileName);
         string temporary = path + ".tmp";
-        Errno.Check(disk.Open(temporary, FileUse.CreateEmpty, out IDiskFile? file), "create", temporary);
-        using (file!)
+        int errno = disk.Open(temporary, FileUse.CreateEmpty, out IDiskFile? file);
+        if (errno != 0)
         {
-            Errno.Check(file!.WriteAll(bytes, 0), "write", temporary);
-            Errno.Check(file!.Flush(), "flush", temporary);
+            return errno;
         }
 
-        Errno.Check(disk.Rename(temporary, path), "rename", temporary);
-        Errno.Check(disk.SyncDirectory(directory), "flush", directory);
+        using (file!)
+        {
+            errno = file!.WriteAll(bytes, 0);
+            errno = errno != 0 ? errno : file!.Flush();
+        }
+
+        errno = errno != 0 ? errno : disk.Rename(temporary, path);
+        return errno != 0 ? errno : disk.SyncDirectory(directory);
     }
 
     private void Admit(string path)

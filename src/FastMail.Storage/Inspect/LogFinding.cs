@@ -16,7 +16,7 @@ public abstract class LogFinding
         Lsn = lsn;
     }
 
-    /// <summary>The segment file.</summary>
+    /// <summary>The segment file, or the body file.</summary>
     public string Path { get; }
 
     /// <summary>Octets from the start of the file.</summary>
@@ -44,7 +44,7 @@ public enum LogProblemKind
     /// <summary>The envelope or the trace fields of a record fail their CRC.</summary>
     Meta,
 
-    /// <summary>The body of a message fails its CRC.</summary>
+    /// <summary>The body of a message fails its CRC, or its body file is missing.</summary>
     Body,
 
     /// <summary>The octets that fill up a record are not 0: no mail is hit, but the medium decays.</summary>
@@ -64,6 +64,11 @@ public enum LogProblemKind
     /// server cuts it.
     /// </summary>
     TornTail,
+
+    /// <summary>
+    /// A body file that no message names, left over by a crash: no damage; the next start of the server removes it.
+    /// </summary>
+    UnusedBody,
 }
 
 /// <summary>Something wrong in the log. Immutable.</summary>
@@ -90,7 +95,7 @@ public sealed class LogProblem : LogFinding
     public ulong MissingRecords { get; internal init; }
 
     /// <summary>True unless it is what any crash may leave.</summary>
-    public bool IsDamage => Kind != LogProblemKind.TornTail;
+    public bool IsDamage => Kind is not (LogProblemKind.TornTail or LogProblemKind.UnusedBody);
 }
 
 /// <summary>A recipient of a message record. A value.</summary>
@@ -158,6 +163,10 @@ public sealed class LogRecord : LogFinding
 
         return null;
     }
+
+    /// <summary>The file that holds the body of a message; null when the record holds it.</summary>
+    public BodyReference? Body =>
+        _header.HasExternalBody && BodyReference.TryFind(_meta, out BodyReference body) ? body : null;
 
     /// <summary>The recipients of a message, in order; those with a malformed field are left out.</summary>
     public List<LogRecipient> ReadRecipients()

@@ -26,6 +26,11 @@ public sealed class LogInspector : IDisposable
         GrowingName = names.FindLast(name => IsHot(name));
         GrowingBytes = GrowingName is null || endLsn is null ? long.MaxValue : (long)(endLsn.Value - BaseLsnOf(GrowingName));
         TotalBytes = names.Sum(name => new FileInfo(Path.Join(directory, name)).Length);
+        BodyFiles bodies = new(ReadOnlyDisk.Instance, StorePath, TimeProvider.System);
+        foreach (FileInfo body in bodies.List().Select(id => new FileInfo(bodies.PathOf(id))))
+        {
+            Bodies = body.Exists ? Bodies.With(body.Length) : Bodies; // a server may have removed it meanwhile
+        }
     }
 
     /// <summary>Segment files.</summary>
@@ -45,6 +50,12 @@ public sealed class LogInspector : IDisposable
 
     /// <summary>Octets of that segment that are durable; when no server runs, its length.</summary>
     public long GrowingBytes { get; }
+
+    /// <summary>Body files, of messages that are too long for a segment.</summary>
+    public LogCount Bodies { get; }
+
+    /// <summary>Identity of the store.</summary>
+    public Guid StoreId => _format.StoreId;
 
     /// <summary>Length of the segment files that a <see cref="Read"/> has finished with, octets.</summary>
     public long ReadBytes { get; private set; }
@@ -95,6 +106,7 @@ public sealed class LogInspector : IDisposable
     public IEnumerable<LogFinding> Read(ulong fromLsn = 0, bool checkBodies = true)
     {
         LogChain chain = new(isSeqKnown: fromLsn == 0);
+        InspectedBodies bodies = new(StorePath);
         ReadBytes = 0;
         for (int i = 0; i < _names.Count; i++)
         {
@@ -107,6 +119,7 @@ public sealed class LogInspector : IDisposable
             {
                 if (finding.Lsn >= fromLsn)
                 {
+                    bodies.Add(finding);
                     yield return finding;
                 }
             }
@@ -116,11 +129,29 @@ public sealed class LogInspector : IDisposable
             ReadBytes += segment.FileBytes;
         }
 
+        foreach (LogProblem problem in checkBodies ? bodies.Check(isComplete: fromLsn == 0 && _endLsn is null) : [])
+        {
+            yield return problem;
+        }
+
         if (_names.Count == 0)
         {
             yield return new LogProblem(
                 _directory, 0, 0, LogProblemKind.MissingSegment, 0,
                 "the store has no segment, though it was made with one");
+        }
+    }
+
+    /// <summary>Identity of the store in a directory; null when it holds none, or none that can be read.</summary>
+    public static Guid? StoreIdOf(string directory)
+    {
+        try
+        {
+            return StoreFormat.Read(ReadOnlyDisk.Instance, Path.GetFullPath(directory))?.StoreId;
+        }
+        catch (IOException)
+        {
+            return null;
         }
     }
 
@@ -137,6 +168,8 @@ public sealed class LogInspector : IDisposable
     {
         _lock?.Dispose();
     }
+
+    private string StorePath => Path.GetDirectoryName(_directory)!;
 
     private static bool IsHot(string name)
     {

@@ -65,7 +65,7 @@ public sealed class LogTally
         {
             Damages += problem.IsDamage ? 1 : 0;
             MissingRecords += problem.MissingRecords;
-            TornBytes += problem.IsDamage ? 0 : problem.Bytes;
+            TornBytes += problem.Kind == LogProblemKind.TornTail ? problem.Bytes : 0;
         }
     }
 

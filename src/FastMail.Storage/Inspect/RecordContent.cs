@@ -13,6 +13,8 @@ internal static class RecordContent
             RecordType.Group when !record.TryReadGroup(out GroupMeta group) || group.DurableLsn > record.Lsn
                 || group.DurableLsn < baseLsn => "a GROUP record has an impossible content",
             RecordType.Expunge when !record.TryReadExpunge(out _, out _, []) => "an EXPUNGE record names no mailbox",
+            RecordType.Message when record.Header.HasExternalBody && record.Body is null =>
+                "a message does not name its body file",
             RecordType.Message => FaultOfRecipients(record.Meta.Span, lastUids),
             _ => null,
         };

@@ -109,7 +109,7 @@ internal sealed class MaildropIndex
     }
 
     /// <summary>Entries and ranges both ascend, so one pass over both finds the survivors.</summary>
-    public void Remove(ReadOnlySpan<UidRange> ranges)
+    public void Remove(ReadOnlySpan<UidRange> ranges, BodyTable bodies)
     {
         MaildropEntry[] survivors = new MaildropEntry[Count];
         int kept = 0;
@@ -123,6 +123,10 @@ internal sealed class MaildropIndex
             if (!ranges.IsEmpty && entry.Uid >= ranges[0].First)
             {
                 Octets -= entry.Octets;
+                if ((entry.Flags & MessageFlags.ExternalBody) != 0)
+                {
+                    bodies.Release(entry.Lsn);
+                }
             }
             else
             {
@@ -147,6 +151,9 @@ internal sealed class MaildropTable(uint uidValidity)
 
     /// <summary>Held for one group's entries or one snapshot: microseconds.</summary>
     public Lock Gate { get; } = new();
+
+    /// <summary>The body files that messages of these maildrops name; guarded by <see cref="Gate"/>.</summary>
+    public BodyTable Bodies { get; } = new();
 
     public int Count
     {
@@ -213,7 +220,7 @@ internal sealed class MaildropTable(uint uidValidity)
     /// <summary>The caller holds <see cref="Gate"/>.</summary>
     public void Remove(ulong mailboxId, ReadOnlySpan<UidRange> ranges)
     {
-        Get(mailboxId).Remove(ranges);
+        Get(mailboxId).Remove(ranges, Bodies);
     }
 
     private MaildropIndex Get(ulong mailboxId)

@@ -49,7 +49,7 @@ internal static class RecordReader
         }
 
         message = new StoredMessage(header, record);
-        return ReadStatus.Ok;
+        return header.HasExternalBody ? ReadStatus.External : ReadStatus.Ok;
     }
 
     public static bool HasIntactMeta(in RecordHeader header, ReadOnlySpan<byte> record)
@@ -58,8 +58,14 @@ internal static class RecordReader
         return Crc32C.Extend(0, record.Slice(RecordHeader.Bytes, length)) == header.MetaCrc;
     }
 
+    /// <summary>A body outside of the record was durable before it; its file is looked at when it is read.</summary>
     public static bool HasIntactBody(in RecordHeader header, ReadOnlySpan<byte> record)
     {
+        if (header.HasExternalBody)
+        {
+            return true;
+        }
+
         int start = RecordHeader.Bytes + (int)(header.MetaBytes + header.TraceBytes);
         return Crc32C.Extend(0, record.Slice(start, (int)header.BodyBytes)) == header.BodyCrc;
     }

@@ -8,6 +8,11 @@ public enum ReadStatus
     /// <summary>It is intact.</summary>
     Ok,
 
+    /// <summary>
+    /// The record is intact; its body is in a file of its own, which has not been looked at.
+    /// </summary>
+    External,
+
     /// <summary>There is no durable message at that address.</summary>
     NotFound,
 
@@ -30,16 +35,23 @@ public readonly struct StoredMessage
     {
         _header = header;
         Meta = record.Slice(RecordHeader.Bytes, (int)header.MetaBytes);
-        Wire = record.Slice(RecordHeader.Bytes + (int)header.MetaBytes, (int)(header.TraceBytes + header.BodyBytes));
+        uint bodyBytes = header.HasExternalBody ? 0 : header.BodyBytes;
+        Wire = record.Slice(RecordHeader.Bytes + (int)header.MetaBytes, (int)(header.TraceBytes + bodyBytes));
+        if (header.HasExternalBody)
+        {
+            _ = BodyReference.TryFind(Meta.Span, out BodyReference body);
+            Body = body;
+        }
+
         MetaReader reader = new(Meta.Span);
         while (reader.Read())
         {
             if (reader.Type is MetaType.TraceFacts or MetaType.HeaderWireBytes && reader.Value.Length >= sizeof(int))
             {
-                int value = BinaryPrimitives.ReadInt32LittleEndian(reader.Value);
+                uint value = BinaryPrimitives.ReadUInt32LittleEndian(reader.Value);
                 if (reader.Type == MetaType.TraceFacts)
                 {
-                    ReturnPathBytes = value;
+                    ReturnPathBytes = (int)value;
                 }
                 else
                 {
@@ -56,15 +68,25 @@ public readonly struct StoredMessage
     public ulong Seq => _header.Seq;
 
     /// <summary>
-    /// Trace fields and body in wire form, <c>CRLF.CRLF</c> at the end: what RETR sends after its +OK line.
+    /// Trace fields and body in wire form, <c>CRLF.CRLF</c> at the end: what RETR sends after its +OK line. Of a message
+    /// that was <see cref="ReadStatus.External"/> the trace fields only.
     /// </summary>
     public ReadOnlyMemory<byte> Wire { get; }
+
+    /// <summary>The file with the body of a message that was <see cref="ReadStatus.External"/>.</summary>
+    public BodyReference Body { get; }
+
+    /// <summary>Octets of trace and body in wire form, wherever the body is.</summary>
+    public long WireBytes => (long)_header.TraceBytes + _header.BodyBytes;
+
+    /// <summary>CRC-32C of the body.</summary>
+    internal uint BodyCrc => _header.BodyCrc;
 
     /// <summary>Octets of the Return-Path field at the start of <see cref="Wire"/>: relay begins behind it.</summary>
     public int ReturnPathBytes { get; }
 
     /// <summary>Octets of trace and header section in wire form, with the empty line that ends it.</summary>
-    public int HeaderWireBytes { get; }
+    public long HeaderWireBytes { get; }
 
     /// <summary>Octets of the trace fields at the start of <see cref="Wire"/>.</summary>
     public int TraceBytes => (int)_header.TraceBytes;

@@ -17,6 +17,9 @@ internal sealed class Recovery(
     // Most records that may be missing since the last valid one; its successor will tell. 0: none are.
     private ulong _carried;
 
+    /// <summary>Records are missing, and nobody knows what they named.</summary>
+    public bool HasLostRecords => _damage.Exists(d => d.Missing != 0);
+
     /// <summary>Runs the recovery; the segments are open afterwards, also when it throws.</summary>
     /// <exception cref="DamagedLogException">
     /// Acknowledged records are missing or invalid in a way that cannot be stepped over; nothing was modified.

@@ -54,9 +54,11 @@ internal sealed class Replay(MaildropTable maildrops, LogEnd end)
 
     private void ApplyMessage(Segment segment, SegmentWalk walk)
     {
+        int references = 0;
         MetaReader meta = new(walk.CurrentMeta);
         while (meta.Read())
         {
+            references += meta.Type is MetaType.LocalRecipient or MetaType.RelayRecipient ? 1 : 0;
             if (meta.Type != MetaType.LocalRecipient)
             {
                 continue;
@@ -70,6 +72,16 @@ internal sealed class Replay(MaildropTable maildrops, LogEnd end)
             ulong mailboxId = BinaryPrimitives.ReadUInt64LittleEndian(meta.Value);
             ulong uid = BinaryPrimitives.ReadUInt64LittleEndian(meta.Value[sizeof(ulong)..]);
             maildrops.Add(mailboxId, new MaildropEntry(uid, walk.Current));
+        }
+
+        if (walk.Current.HasExternalBody)
+        {
+            if (!BodyReference.TryFind(walk.CurrentMeta, out BodyReference body))
+            {
+                throw DamagedLogException.At(segment, walk.CurrentOffset, "a message does not name its body file");
+            }
+
+            maildrops.Bodies.Add(walk.Current.Lsn, body.Id, references);
         }
     }
 }

@@ -10,7 +10,6 @@ internal sealed class SegmentFiles(
 {
     public const string SpareName = "spare";
     public const string TemporaryName = "spare.tmp";
-    public const string OversizedName = "oversized.tmp";
 
     private const int WriteBytes = 1024 * 1024;
     private const int FlushBytes = 8 * 1024 * 1024; // small, so that the appender's flushes do not queue behind it
@@ -49,15 +48,17 @@ internal sealed class SegmentFiles(
         return disk.Rename(Path.Join(directory, TemporaryName), Path.Join(directory, SpareName));
     }
 
-    /// <summary>The spare an earlier run made and did not use; null when there is none.</summary>
-    public PreparedFile? FindSpare()
+    /// <summary>
+    /// The spare an earlier run made and did not use; null when there is none, or none that is large enough.
+    /// </summary>
+    public PreparedFile? FindSpare(long leastBytes)
     {
         if (disk.Open(Path.Join(directory, SpareName), FileUse.Existing, out IDiskFile? file) != 0)
         {
             return null;
         }
 
-        if (file!.Length(out long bytes) == 0 && bytes >= MailLogOptions.MinSegmentBytes
+        if (file!.Length(out long bytes) == 0 && bytes >= leastBytes
             && bytes <= MailLogOptions.MaxSegmentBytes)
         {
             return new PreparedFile(file, bytes, SpareName);

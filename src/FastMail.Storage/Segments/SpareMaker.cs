@@ -1,9 +1,8 @@
 namespace FastMail.Storage;
 
 /// <summary>
-/// Keeps one zero-filled file ready as the next segment, and makes oversized ones on demand, on its own thread. Owned
-/// by the <see cref="MailLog"/>; the appender asks and waits. <see cref="IMailLogObserver.SpaceChanged"/> is called on
-/// the maker's thread, or on the opener's before that starts.
+/// Keeps one zero-filled file ready as the next segment, on its own thread. Owned by the <see cref="MailLog"/>; the
+/// appender asks and waits. <see cref="IMailLogObserver.SpaceChanged"/> is called on the maker's thread.
 /// </summary>
 internal sealed class SpareMaker : IDisposable
 {
@@ -17,7 +16,6 @@ internal sealed class SpareMaker : IDisposable
     private readonly Thread _thread;
 
     private Order _spare;
-    private Order _oversized;
     private volatile bool _isStopped;
     private volatile bool _isSpaceLow;
     private volatile bool _hasSpare;
@@ -64,7 +62,7 @@ internal sealed class SpareMaker : IDisposable
 
     /// <summary>
     /// Hands over a file with room for a record of that size, waiting while one is being made; false when the disk
-    /// has no room for it. Called by the appender only.
+    /// has no room for it, or when no segment is ever that large. Called by the appender only.
     /// </summary>
     public bool TryTake(long recordBytes, out PreparedFile file)
     {
@@ -72,29 +70,17 @@ internal sealed class SpareMaker : IDisposable
         {
             lock (_gate)
             {
-                bool isOversized = recordBytes > _spare.Bytes / 2;
-                ref Order order = ref _spare;
-                if (isOversized)
+                file = _spare.File;
+                if (_spare.State == OrderState.Failed || recordBytes > GroupWriter.RoomIn(_spare.Bytes))
                 {
-                    order = ref _oversized;
-                    if (order.State == OrderState.None)
-                    {
-                        order = new Order { Bytes = BytesFor(recordBytes), State = OrderState.Working };
-                        _ = _asked.Set();
-                    }
+                    return false;
                 }
 
-                if (order.State is OrderState.Ready or OrderState.Failed)
+                if (_spare.State == OrderState.Ready)
                 {
-                    bool isReady = order.State == OrderState.Ready;
-                    file = order.File;
-                    if (isReady || isOversized)
-                    {
-                        order.State = OrderState.None;
-                    }
-
-                    _hasSpare = _spare.State == OrderState.Ready;
-                    return isReady;
+                    _spare.State = OrderState.None;
+                    _hasSpare = false;
+                    return true;
                 }
             }
 
@@ -112,51 +98,33 @@ internal sealed class SpareMaker : IDisposable
             _thread.Join();
         }
 
-        Release(_spare);
-        Release(_oversized);
+        if (_spare.State == OrderState.Ready)
+        {
+            _spare.File.File.Dispose();
+        }
+
         _asked.Dispose();
         _answered.Dispose();
-
-        static void Release(in Order order)
-        {
-            if (order.State == OrderState.Ready)
-            {
-                order.File.File.Dispose();
-            }
-        }
-    }
-
-    private static long BytesFor(long recordBytes)
-    {
-        long bytes = SegmentHeader.Bytes + GroupMeta.TotalBytes + recordBytes + GroupWriter.ReserveBytes;
-        return (bytes + SegmentHeader.Bytes - 1) & -SegmentHeader.Bytes;
     }
 
     private void Run()
     {
         while (!_isStopped)
         {
-            if (_oversized.State == OrderState.Working)
-            {
-                Make(ref _oversized, SegmentFiles.OversizedName);
-            }
-            else if (_spare.State is OrderState.Working or OrderState.Failed)
-            {
-                if (!MakeSpare())
-                {
-                    _ = _asked.WaitOne(RetryAfter);
-                }
-            }
-            else
+            if (_spare.State is not (OrderState.Working or OrderState.Failed))
             {
                 _ = _asked.WaitOne();
+            }
+            else if (!MakeSpare())
+            {
+                _ = _asked.WaitOne(RetryAfter);
             }
         }
     }
 
     private bool MakeSpare()
     {
-        bool isReady = Make(ref _spare, SegmentFiles.TemporaryName);
+        bool isReady = Make();
         if (_isSpaceLow == isReady && !_isStopped)
         {
             _isSpaceLow = !isReady;
@@ -166,45 +134,42 @@ internal sealed class SpareMaker : IDisposable
         return isReady;
     }
 
-    private bool Make(ref Order order, string name)
+    private bool Make()
     {
-        long bytes = order.Bytes;
-        PreparedFile file = default;
+        long bytes = _spare.Bytes;
+        IDiskFile? zeros = null;
         int errno = Errno.NoSpace;
         // Asking first: filling the disk to the brim every half second would hurt everyone else on it.
         if (_files.HasRoomFor(bytes))
         {
-            SetState(ref order, OrderState.Working, default);
-            errno = _files.Zero(name, bytes, () => _isStopped, out IDiskFile? zeros);
-            if (errno == 0 && name == SegmentFiles.TemporaryName)
-            {
-                errno = _files.KeepAsSpare();
-                name = SegmentFiles.SpareName;
-            }
-
-            file = new PreparedFile(zeros!, bytes, name);
+            SetState(OrderState.Working, default);
+            errno = _files.Zero(SegmentFiles.TemporaryName, bytes, () => _isStopped, out zeros);
+            errno = errno != 0 ? errno : _files.KeepAsSpare();
         }
 
         if (errno != 0)
         {
-            file.File?.Dispose();
-            if (errno != Errno.NoSpace && !_isStopped && order.State != OrderState.Failed)
+            zeros?.Dispose();
+            if (errno != Errno.NoSpace && !_isStopped && _spare.State != OrderState.Failed)
             {
                 _observer.Noticed($"a new segment could not be prepared: {Errno.Text(errno)}; trying again");
             }
+
+            SetState(OrderState.Failed, default);
+            return false;
         }
 
-        SetState(ref order, errno == 0 ? OrderState.Ready : OrderState.Failed, file);
-        return errno == 0;
+        SetState(OrderState.Ready, new PreparedFile(zeros!, bytes, SegmentFiles.SpareName));
+        return true;
     }
 
-    private void SetState(ref Order order, OrderState state, in PreparedFile file)
+    private void SetState(OrderState state, in PreparedFile file)
     {
         lock (_gate)
         {
-            order.State = state;
-            order.File = file;
-            _hasSpare = _spare.State == OrderState.Ready;
+            _spare.State = state;
+            _spare.File = file;
+            _hasSpare = state == OrderState.Ready;
         }
 
         _ = _answered.Set();

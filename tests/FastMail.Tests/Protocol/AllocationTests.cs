@@ -111,6 +111,8 @@ public sealed class AllocationTests
         {
         }
 
+        public bool MustWait => false;
+
         public void Commit(in ContentFacts content) => Commits++;
 
         public void Abandon() => throw new InvalidOperationException("Nothing was to be abandoned.");
@@ -159,6 +161,10 @@ public sealed class AllocationTests
             content = new MessageContent(_wire, 8);
             return ContentStatus.Ok;
         }
+
+        public void ReadOn() => throw new InvalidOperationException("Nothing comes in parts.");
+
+        public void CloseContent() => throw new InvalidOperationException("Nothing comes in parts.");
 
         public void Remove(ReadOnlySpan<ulong> marks) => Removals++;
 

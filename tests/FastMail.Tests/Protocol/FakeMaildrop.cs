@@ -11,6 +11,8 @@ namespace FastMail.Tests.Protocol;
 internal sealed class FakeMaildrop : IMaildrop
 {
     private readonly List<(ReadOnlyMemory<byte> Wire, int Header)> _messages = [];
+    private int? _open; // the message that is read in parts
+    private int _part;
 
     public FakeMaildrop(params string[] texts)
     {
@@ -43,10 +45,55 @@ internal sealed class FakeMaildrop : IMaildrop
     public int WriteUniqueId(int index, Span<byte> destination) =>
         Encoding.ASCII.GetBytes($"uid-{index + 1}", destination);
 
+    /// <summary>All messages come in parts of this many octets; 0: whole.</summary>
+    public int PartBytes { get; init; }
+
+    /// <summary>A part was asked for and has not come.</summary>
+    public bool IsReading { get; private set; }
+
+    /// <summary>The part from which on reading fails; null when it does not.</summary>
+    public int? FailingPart { get; set; }
+
     public ContentStatus TryOpen(int index, out MessageContent content)
     {
+        if (PartBytes > 0)
+        {
+            Assert.Null(_open);
+            content = default;
+            _open = index;
+            _part = -1;
+            ReadOn();
+            return ContentStatus.Pending;
+        }
         content = new MessageContent(_messages[index].Wire, _messages[index].Header);
         return DamagedIndexes.Contains(index) ? ContentStatus.Damaged : ContentStatus.Ok;
+    }
+
+    public void ReadOn()
+    {
+        Assert.False(IsReading);
+        Assert.NotNull(_open);
+        IsReading = true;
+        _part++;
+    }
+
+    /// <summary>What the session is to be told.</summary>
+    public ContentStatus CompleteReading(out MessageContent part)
+    {
+        Assert.True(IsReading);
+        IsReading = false;
+        var (wire, header) = _messages[_open!.Value];
+        var start = Math.Min(_part * PartBytes, wire.Length);
+        var end = Math.Min(start + PartBytes, wire.Length);
+        part = new MessageContent(wire[start..end], header, wire.Length - end);
+        return _part >= FailingPart || DamagedIndexes.Contains(_open.Value) ? ContentStatus.Damaged : ContentStatus.Ok;
+    }
+
+    public void CloseContent()
+    {
+        Assert.False(IsReading);
+        Assert.NotNull(_open);
+        _open = null;
     }
 
     public void Remove(ReadOnlySpan<ulong> marks)

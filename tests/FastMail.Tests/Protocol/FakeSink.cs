@@ -54,6 +54,22 @@ internal sealed class FakeSink : IMailSink
 
     public int Abandoned { get; private set; }
 
+    /// <summary>The session has to wait after each run of content.</summary>
+    public bool IsSlow { get; init; }
+
+    /// <summary>The session was told to wait.</summary>
+    public bool IsHolding { get; set; }
+
+    public bool MustWait
+    {
+        get
+        {
+            Expect(Stage.InContent);
+            Assert.False(IsHolding, "content came although the session was told to wait");
+            return IsHolding = IsSlow;
+        }
+    }
+
     public bool IsCommitting => _stage == Stage.Committing;
 
     public SmtpReply Begin(in MailArguments mail)
@@ -109,6 +125,7 @@ internal sealed class FakeSink : IMailSink
     public void Append(ReadOnlySpan<byte> wire)
     {
         Expect(Stage.InContent);
+        Assert.False(IsHolding, "content came although the session was told to wait");
         _wire.Write(wire);
     }
 

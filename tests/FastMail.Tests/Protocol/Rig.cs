@@ -78,7 +78,8 @@ internal sealed class SmtpRig : Rig
     public FakeAuthenticator Authenticator { get; }
 
     public static SmtpRig Create(
-        SmtpRole role = SmtpRole.Mx, int replyBytes = 4096, long maxMessageBytes = 1_000_000, int maxRecipients = 1000)
+        SmtpRole role = SmtpRole.Mx, int replyBytes = 4096, long maxMessageBytes = 1_000_000, int maxRecipients = 1000,
+        bool hasSlowSink = false)
     {
         var options = new SmtpSessionOptions
         {
@@ -93,14 +94,19 @@ internal sealed class SmtpRig : Rig
             Mechanisms = (SaslMechanisms)0x3F,
             ServerNonce = Rfc7677.Nonce,
         };
-        var sink = new FakeSink();
+        var sink = new FakeSink { IsSlow = hasSlowSink };
         var authenticator = new FakeAuthenticator();
         return new SmtpRig(new SmtpSession(options, sink, authenticator), sink, authenticator, replyBytes);
     }
 
     protected override void Resume()
     {
-        if (Sink.IsCommitting)
+        if (Sink.IsHolding)
+        {
+            Sink.IsHolding = false;
+            Session.GoOn();
+        }
+        else if (Sink.IsCommitting)
         {
             Session.Committed(Sink.CompleteCommit());
         }
@@ -145,6 +151,12 @@ internal sealed class Pop3Rig : Rig
 
     protected override void Resume()
     {
+        if (Source.Maildrop.IsReading)
+        {
+            var status = Source.Maildrop.CompleteReading(out var part);
+            Session.ContentRead(status, part);
+            return;
+        }
         if (Source.Verdict is null)
         {
             Session.Removed(IsRemovalDurable);

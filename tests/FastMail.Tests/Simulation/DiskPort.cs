@@ -93,6 +93,11 @@ internal sealed class DiskPort(LyingDisk disk, FaultPlan plan) : IDisk
                 return Errno.NotFound;
             }
 
+            if (content is not null && use == FileUse.CreateNew)
+            {
+                return Errno.Exists;
+            }
+
             if (content is not null && use == FileUse.CreateEmpty)
             {
                 content.SetLength(0);
@@ -230,6 +235,8 @@ internal sealed class DiskPort(LyingDisk disk, FaultPlan plan) : IDisk
         {
             "fastmail appender" => DiskLane.Appender,
             "fastmail spare segment" => DiskLane.Spare,
+            "fastmail bodies" => DiskLane.Bodies,
+            "fastmail body reader" => DiskLane.BodyReader,
             _ => DiskLane.Opener,
         };
     }

@@ -15,6 +15,7 @@ internal enum DiskVerb
     Length,
     Lock,
     Allocate,
+    Truncate,
     Read,
     Write,
     Flush,
@@ -28,6 +29,8 @@ internal enum DiskLane
     Opener,
     Appender,
     Spare,
+    Bodies,
+    BodyReader,
 }
 
 /// <summary>One call. A value.</summary>
@@ -56,8 +59,8 @@ internal enum Fate
 /// </summary>
 internal sealed class FaultPlan(int seed, int stutterPercent = 0, Action? slowCall = null)
 {
-    private readonly Random[] _random = [new(seed), new(seed + 1), new(seed + 2)];
-    private readonly int[] _count = new int[3];
+    private readonly Random[] _random = [new(seed), new(seed + 1), new(seed + 2), new(seed + 3), new(seed + 4)];
+    private readonly int[] _count = new int[5];
     private DiskLane _lane;
     private int _at = -1;
     private bool _isSticky;
@@ -70,6 +73,11 @@ internal sealed class FaultPlan(int seed, int stutterPercent = 0, Action? slowCa
 
     /// <summary>What was armed has happened.</summary>
     public bool HasFired { get; private set; }
+
+    public int CallsIn(DiskLane lane)
+    {
+        return _count[(int)lane];
+    }
 
     public Random RandomOf(DiskLane lane)
     {

@@ -128,7 +128,8 @@ internal sealed class Ledger
     public int? TryDamage(LyingDisk disk, Random random)
     {
         SentMessage[] durable = [.. _messages.Values.Where(
-            m => m.Promise == Promise.Kept && !m.IsDamaged && m.Copies.Values.All(c => c.UniqueId is not null))];
+            m => m.Promise == Promise.Kept && !m.IsDamaged && m.Copies.Values.All(c => c.UniqueId is not null)
+                && m.Copies.Values.Any(c => !c.IsRemoved))]; // a body file goes with its message
         if (durable.Length == 0)
         {
             return null;

@@ -45,6 +45,25 @@ internal sealed unsafe class PortFile(DiskPort port, LyingContent content, strin
         });
     }
 
+    public int Reserve(long offset, long length)
+    {
+        return port.Call(
+            DiskVerb.Allocate, path, (disk, _, _) => length > disk.FreeBytes ? Errno.NoSpace : 0);
+    }
+
+    public int Truncate(long bytes)
+    {
+        return port.Call(DiskVerb.Truncate, path, (_, _, _) =>
+        {
+            if (bytes < content.Length)
+            {
+                content.SetLength(bytes);
+            }
+
+            return 0;
+        });
+    }
+
     public int Read(Span<byte> destination, long offset, out int read)
     {
         byte[] bytes = new byte[destination.Length];

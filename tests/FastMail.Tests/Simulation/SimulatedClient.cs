@@ -18,7 +18,11 @@ namespace FastMail.Tests.Simulation;
 /// </summary>
 internal abstract class SimulatedClient(Random random) : ILoopWork
 {
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+
     private readonly byte[] _replies = new byte[2048];
+    private readonly object _gate = new();
+    private bool _isStirred;
     private byte[] _pending = [];
 
     /// <summary>The session has closed.</summary>
@@ -28,6 +32,9 @@ internal abstract class SimulatedClient(Random random) : ILoopWork
     public bool IsWaiting => Session.IsWaiting;
 
     protected abstract ISession Session { get; }
+
+    /// <summary>The session waits for the disk, which needs no turn of the log: it goes on in the middle of one.</summary>
+    protected abstract bool IsAwaitingDisk { get; }
 
     public abstract void Run();
 
@@ -58,6 +65,29 @@ internal abstract class SimulatedClient(Random random) : ILoopWork
         return Say([]);
     }
 
+    /// <summary>Called by a thread of the log.</summary>
+    protected void Stir()
+    {
+        lock (_gate)
+        {
+            _isStirred = true;
+            Monitor.Pulse(_gate);
+        }
+    }
+
+    private void AwaitStir()
+    {
+        lock (_gate)
+        {
+            if (!_isStirred && !Monitor.Wait(_gate, Patience))
+            {
+                throw new TimeoutException("the log never said that it is ready for more");
+            }
+
+            _isStirred = false;
+        }
+    }
+
     private void Take(StringBuilder answer)
     {
         while (!IsClosed)
@@ -67,7 +97,12 @@ internal abstract class SimulatedClient(Random random) : ILoopWork
             _ = answer.Append(Encoding.Latin1.GetString(Session.Body.Span));
             _pending = _pending[consumed..];
             IsClosed = status == OperationStatus.Done;
-            if (status == OperationStatus.NeedMoreData)
+            if (IsAwaitingDisk)
+            {
+                AwaitStir();
+                Run();
+            }
+            else if (status == OperationStatus.NeedMoreData)
             {
                 return;
             }
@@ -92,16 +127,26 @@ internal sealed class SmtpClient : SimulatedClient, IAuthenticator
         : base(random)
     {
         _receiver = new MailReceiver(
-            server.Log, server.Accounts, server.Intake, Options.Hostname, server.Clock, this);
+            server.Log, server.Accounts, server.Intake, Options.Hostname, server.Clock, this, Stir);
         _receiver.Connect(IPAddress.Loopback);
         _session = new SmtpSession(Options, _receiver, this);
     }
 
     protected override ISession Session => _session;
 
+    protected override bool IsAwaitingDisk => _receiver.IsHeld;
+
     public override void Run()
     {
-        _session.Committed(_receiver.EndCommit());
+        if (_receiver.IsHeld)
+        {
+            _receiver.EndHold();
+            _session.GoOn();
+        }
+        else
+        {
+            _session.Committed(_receiver.EndCommit());
+        }
     }
 
     /// <summary>The connection breaks.</summary>
@@ -151,14 +196,24 @@ internal sealed class Pop3Client : SimulatedClient, IAuthenticator
             return false;
         }
 
-        _maildrop = new LockedMaildrop(_server.Log, _account!.MailboxId, token, this);
+        _maildrop = new LockedMaildrop(_server.Log, _account!.MailboxId, token, this, Stir);
         _session.LoggedIn(LoginVerdict.Accepted, _maildrop);
         return Hear().StartsWith("+OK", StringComparison.Ordinal);
     }
 
+    protected override bool IsAwaitingDisk => _maildrop is { IsReading: true };
+
     public override void Run()
     {
-        _session.Removed(_maildrop!.EndRemoval());
+        if (_maildrop!.IsReading)
+        {
+            ContentStatus status = _maildrop.EndReading(out MessageContent part);
+            _session.ContentRead(status, part);
+        }
+        else
+        {
+            _session.Removed(_maildrop.EndRemoval());
+        }
     }
 
     /// <summary>The connection breaks: nothing is removed.</summary>

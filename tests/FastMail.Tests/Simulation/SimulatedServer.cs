@@ -67,6 +67,7 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
         port.Called = _ => server._stirred.Set();
         server.Log = MailLog.Open(Directory, options ?? Sizes, port, clock, random, server);
         server.AwaitSpare();
+        server.JudgeFiles();
         return server;
     }
 
@@ -83,6 +84,7 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
             return;
         }
 
+        AwaitBodies(); // so that what has a body file joins the group of this turn
         if (_isHeld)
         {
             _outstanding = count;
@@ -105,6 +107,7 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
         }
 
         AwaitSpare();
+        AwaitBodies();
     }
 
     /// <summary>Leaves the log idle until it has proven its last group.</summary>
@@ -183,6 +186,24 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
     private void AwaitSpare()
     {
         Await(() => Port.IsDown || Log.HasFailed || Log.IsSpaceLow || HasSpare(), Patience);
+    }
+
+    private void AwaitBodies()
+    {
+        Await(() => Log.HasIdleBodies, Patience);
+    }
+
+    /// <summary>Recovery leaves no body file that nobody needs, and loses none.</summary>
+    private void JudgeFiles()
+    {
+        lock (Port.Disk.Gate)
+        {
+            int files = Port.Disk.Names.Keys.Count(n => n.Contains("/body/", StringComparison.Ordinal));
+            if (!Port.IsDown && files != Log.BodiesInUse)
+            {
+                throw new BrokenPromiseException($"{files} body files for {Log.BodiesInUse} messages that need one");
+            }
+        }
     }
 
     private bool HasSpare()

@@ -153,12 +153,28 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
         for (int i = 0; i < bodies.Length; i++)
         {
             ReadStatus status = Log.TryRead(snapshot[i].Lsn, out StoredMessage message);
-            bodies[i] = status == ReadStatus.Ok
-                ? Encoding.Latin1.GetString(message.Wire.Span[message.TraceBytes..^5])
-                : "!" + status;
+            bodies[i] = status switch
+            {
+                ReadStatus.Ok => Encoding.Latin1.GetString(message.Wire.Span[message.TraceBytes..^5]),
+                ReadStatus.External => ExternalBody(message),
+                _ => "!" + status,
+            };
         }
 
         return bodies;
+    }
+
+    /// <summary>The same for a message whose body is a file of its own.</summary>
+    private string ExternalBody(in StoredMessage message)
+    {
+        ReadStatus status = Log!.TryOpenBody(message, out StoredBody? body);
+        using (body)
+        {
+            status = status == ReadStatus.Ok ? body!.Verify() : status;
+            byte[] wire = new byte[body?.Bytes ?? 0];
+            status = status == ReadStatus.Ok ? body!.Read(wire, 0) : status;
+            return status == ReadStatus.Ok ? Encoding.Latin1.GetString(wire.AsSpan()[..^5]) : "!" + status;
+        }
     }
 
     public ulong[] Uids(ulong mailbox)

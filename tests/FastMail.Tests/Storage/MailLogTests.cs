@@ -163,7 +163,7 @@ public sealed class MailLogTests
     }
 
     [Fact]
-    public void A_message_larger_than_a_segment_gets_one_of_its_own()
+    public void A_message_larger_than_a_segment_gets_a_body_file()
     {
         using LogScene scene = new();
         scene.Open();
@@ -174,8 +174,8 @@ public sealed class MailLogTests
         Assert.Equal(["before", large, "after"], scene.Bodies(1));
         scene.Reopen();
         Assert.Equal(["before", large, "after"], scene.Bodies(1));
-        Assert.Contains(
-            Directory.EnumerateFiles(scene.LogDirectory, "*.seg"), path => new FileInfo(path).Length > 3_000_000);
+        string file = Assert.Single(Directory.EnumerateFiles(Path.Join(scene.Directory, "body")));
+        Assert.Equal(3_000_005, new FileInfo(file).Length);
     }
 
     [Fact]

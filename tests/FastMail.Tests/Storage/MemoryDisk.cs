@@ -41,7 +41,13 @@ internal sealed unsafe class MemoryDisk : IDisk, IDisposable
 
     public int Open(string path, FileUse use, out IDiskFile? file)
     {
-        if (_files.TryGetValue(path, out MemoryFile? found) && use == FileUse.CreateEmpty)
+        file = null;
+        if (_files.TryGetValue(path, out MemoryFile? found) && use == FileUse.CreateNew)
+        {
+            return 17;
+        }
+
+        if (found is not null && use == FileUse.CreateEmpty)
         {
             found.Free();
             found = null;
@@ -132,6 +138,17 @@ internal sealed unsafe class MemoryDisk : IDisk, IDisposable
             NativeMemory.Free(_start);
             _start = larger;
             _length = bytes;
+            return 0;
+        }
+
+        public int Reserve(long offset, long length)
+        {
+            return 0;
+        }
+
+        public int Truncate(long bytes)
+        {
+            _length = Math.Min(_length, bytes);
             return 0;
         }
 

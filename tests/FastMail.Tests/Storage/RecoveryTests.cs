@@ -200,10 +200,11 @@ public sealed class RecoveryTests
         scene.Open();
         scene.Deliver("one", 1);
         scene.Close();
-        File.WriteAllBytes(Path.Join(scene.LogDirectory, "oversized.tmp"), new byte[12345]);
-        File.WriteAllBytes(Path.Join(scene.LogDirectory, "spare"), new byte[512 * 1024]);
+        scene.Open().Dispose();
+        File.WriteAllBytes(Path.Join(scene.LogDirectory, "spare.tmp"), new byte[12345]);
+        File.WriteAllBytes(Path.Join(scene.LogDirectory, "spare"), new byte[2 << 20]);
         scene.Open();
-        Assert.False(File.Exists(Path.Join(scene.LogDirectory, "oversized.tmp")));
+        Assert.False(File.Exists(Path.Join(scene.LogDirectory, "spare.tmp")));
         for (int i = 0; i < 11; i++)
         {
             scene.Deliver(new string('s', 100_000), 1);
@@ -212,7 +213,7 @@ public sealed class RecoveryTests
         scene.Reopen();
         Assert.Equal(12, scene.Log!.Snapshot(1).Count);
         Assert.Contains(
-            Directory.EnumerateFiles(scene.LogDirectory, "*.seg"), path => new FileInfo(path).Length == 512 * 1024);
+            Directory.EnumerateFiles(scene.LogDirectory, "*.seg"), path => new FileInfo(path).Length == 2 << 20);
     }
 
     [Fact]

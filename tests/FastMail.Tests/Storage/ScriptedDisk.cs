@@ -103,6 +103,16 @@ internal sealed class ScriptedDisk : IDisk
             return disk.Script("allocate", name) is var errno and not 0 ? errno : file.Allocate(bytes);
         }
 
+        public int Reserve(long offset, long length)
+        {
+            return disk.Script("reserve", name) is var errno and not 0 ? errno : file.Reserve(offset, length);
+        }
+
+        public int Truncate(long bytes)
+        {
+            return disk.Script("truncate", name) is var errno and not 0 ? errno : file.Truncate(bytes);
+        }
+
         public int Read(Span<byte> destination, long offset, out int read)
         {
             read = 0;
