@@ -15,6 +15,7 @@ public sealed partial class Connection
     private enum Entry
     {
         Opened,
+        Secured,
         Closed,
     }
 
@@ -33,6 +34,12 @@ public sealed partial class Connection
     /// <summary>The loop stops: what is under way ends first, everything else is told and closed.</summary>
     internal void Stop()
     {
+        if (_phase == Phase.Securing)
+        {
+            Over(); // in the midst of a handshake there is nothing to say it with
+            return;
+        }
+
         bool isIdle = _phase == Phase.Open && _turn == Turn.Receive && !_isSending && !_isPosted && !_isEntered;
         if (isIdle)
         {
@@ -57,7 +64,7 @@ public sealed partial class Connection
 
     private void DeadlineReached()
     {
-        if (_phase == Phase.Lingering)
+        if (_phase is Phase.Lingering or Phase.Securing)
         {
             Over();
             return;
@@ -128,6 +135,7 @@ public sealed partial class Connection
     {
         _phase = Phase.Lingering;
         ReturnSlab();
+        _tls?.SayCloseNotify();
         EndSession();
         if (_isAborted || _hasPeerEnded || Native.Shutdown(_descriptor, Native.ShutdownSend) != 0)
         {
@@ -143,7 +151,7 @@ public sealed partial class Connection
     /// <summary>Throws away what still comes until the peer has ended too, in bounds of octets and time.</summary>
     private unsafe void Discard()
     {
-        while (_isReadable || BecomesReadable())
+        while (_isReadable || SocketBecomesReadable())
         {
             nint received = Native.Receive(
                 _descriptor,
@@ -179,7 +187,12 @@ public sealed partial class Connection
 
         _phase = Phase.Closed;
         _loop.Disarm(_timer);
-        ReturnSlab();
+        if (!_isStepping)
+        {
+            ReturnSlab();
+            _tls?.End();
+        }
+
         _socket!.Dispose();
         _socket = null;
         _descriptor = -1;
@@ -191,6 +204,7 @@ public sealed partial class Connection
 
         if (!_isSending)
         {
+            ReturnGather();
             ReturnOutgoing();
             EndSession();
         }
@@ -206,7 +220,7 @@ public sealed partial class Connection
         }
     }
 
-    /// <summary>The first and the last call of a session; an exception aborts the connection, no more.</summary>
+    /// <summary>The calls that open, secure and end a session; an exception aborts the connection, no more.</summary>
     private void Enter(Entry entry)
     {
         _isEntered = true;
@@ -216,6 +230,10 @@ public sealed partial class Connection
             {
                 _handler = _factory!.Rent();
                 _handler.Opened(this);
+            }
+            else if (entry == Entry.Secured)
+            {
+                _handler!.Secured(Tls!);
             }
             else
             {
@@ -245,13 +263,18 @@ public sealed partial class Connection
     /// <summary>Back to the pool once nothing that was started can come back any more.</summary>
     private void ReleaseWhenQuiet()
     {
-        if (_phase != Phase.Closed || _isReceiving || _isSending || _isPosted || _isEntered)
+        bool isInTls = _isStepping || _tls is { IsAwaitingInput: true };
+        if (_phase != Phase.Closed || _isReceiving || _isSending || _isPosted || _isEntered || isInTls)
         {
             return;
         }
 
         _phase = Phase.Free;
         _factory = null;
+        _tls?.Close();
+        _tls = null;
+        _isSecure = false;
+        _listenerTls = null;
         _span = Timeout.InfiniteTimeSpan;
         _deadline = TimeSpan.MaxValue;
         _isCallDue = false;

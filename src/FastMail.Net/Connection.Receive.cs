@@ -26,12 +26,12 @@ public sealed partial class Connection
             }
 
             MakeRoom();
-            int received = ReceiveInto(_slab.AsSpan(_end));
+            int received = _isSecure ? _tls!.Receive(_slab.AsMemory(_end)) : ReceiveInto(_slab.AsSpan(_end));
             if (received > 0)
             {
                 _end += received;
                 octets -= received;
-                _isReadable = _end == _slab!.Length;
+                _isReadable = _end == _slab!.Length && !_isSecure; // SslStream is asked first: it may hold a record
                 return true;
             }
 
@@ -40,6 +40,7 @@ public sealed partial class Connection
             if (received == 0)
             {
                 _hasPeerEnded = true; // half closed or gone: every command before was answered, the session is over
+                _tls?.SayCloseNotify();
                 Over();
                 return false;
             }
@@ -52,8 +53,19 @@ public sealed partial class Connection
         }
     }
 
-    /// <summary>Posts the zero-byte receive. True when input (or the end) is there already.</summary>
     private bool BecomesReadable()
+    {
+        if (!_isSecure)
+        {
+            return SocketBecomesReadable();
+        }
+
+        _isReadable = !_tls!.IsAwaitingInput && _tls.BecomesReadable();
+        return _isReadable;
+    }
+
+    /// <summary>Posts the zero-byte receive. True when input (or the end) is there already.</summary>
+    private bool SocketBecomesReadable()
     {
         if (_isReceiving)
         {
@@ -71,8 +83,8 @@ public sealed partial class Connection
         return true;
     }
 
-    /// <summary>The zero-byte receive has ended: input, the end, an error (which the real receive tells), or a close.</summary>
-    private void Readable()
+    /// <summary>The wait for input has ended: input, the end, an error (which the real receive tells), or a close.</summary>
+    internal void Readable()
     {
         _isReadable = true;
         switch (_phase)
@@ -81,6 +93,9 @@ public sealed partial class Connection
                 break; // last words on their way; Finish goes on from here
             case Phase.Open:
                 Serve();
+                break;
+            case Phase.Securing:
+                GoOnSecuring();
                 break;
             case Phase.Lingering:
                 Discard();

@@ -14,6 +14,11 @@ public sealed partial class Connection
     /// <summary>True when everything is with the kernel; false when a send is in flight or the connection is over.</summary>
     private bool Flush()
     {
+        if (_isSecure)
+        {
+            return FlushRecords();
+        }
+
         while (_outgoing is { IsEmpty: false } outgoing)
         {
             long sent = outgoing.Send(_descriptor);
@@ -53,6 +58,12 @@ public sealed partial class Connection
     /// <summary>An asynchronous send has ended.</summary>
     private void Sent(LoopArgs args)
     {
+        if (_isSecure)
+        {
+            _tls!.SocketSent(args.BytesTransferred); // which tells us by RecordLeft; an error comes with the next try
+            return;
+        }
+
         _isSending = false;
         if (_phase == Phase.Closed)
         {
@@ -75,7 +86,16 @@ public sealed partial class Connection
     private void ServeAfterSend()
     {
         int octets = EventLoopOptions.OctetsPerTurn;
-        if (Flush() && FindNext(ref octets))
+        if (!Flush())
+        {
+            return;
+        }
+
+        if (_phase == Phase.Securing)
+        {
+            GoOnSecuring();
+        }
+        else if (FindNext(ref octets))
         {
             _isCallDue = true;
             Serve();

@@ -48,6 +48,9 @@ public sealed partial class Connection : ICompletion
         Free,
         Open,
 
+        /// <summary>The TLS handshake is under way; the handler waits for its end.</summary>
+        Securing,
+
         /// <summary>The session is over and its last reply on the way; input is thrown away.</summary>
         Lingering,
 
@@ -107,7 +110,7 @@ public sealed partial class Connection : ICompletion
         }
     }
 
-    internal void Begin(Socket socket, IHandlerFactory factory, IPAddress? client)
+    internal void Begin(Socket socket, IHandlerFactory factory, ListenerTls? tls, IPAddress? client)
     {
         Debug.Assert(_phase == Phase.Free, "a connection is rented once");
         _socket = socket;
@@ -117,6 +120,7 @@ public sealed partial class Connection : ICompletion
         _descriptor = (int)socket.SafeHandle.DangerousGetHandle();
         _factory = factory;
         _client = client;
+        _listenerTls = tls;
         _phase = Phase.Open;
         _turn = Turn.Continue;
         _isCallDue = true;
@@ -127,7 +131,14 @@ public sealed partial class Connection : ICompletion
             return;
         }
 
-        Serve();
+        if (tls is { IsImplicit: true })
+        {
+            SecureIfThereIsRoom(tls.Server);
+        }
+        else
+        {
+            Serve();
+        }
     }
 
     void ICompletion.Completed(LoopArgs args)
@@ -135,7 +146,14 @@ public sealed partial class Connection : ICompletion
         if (ReferenceEquals(args, _receive))
         {
             _isReceiving = false;
-            Readable();
+            if (_tls is { IsAwaitingInput: true } tls)
+            {
+                tls.SocketReadable(); // which tells us when there is a whole record
+            }
+            else
+            {
+                Readable();
+            }
         }
         else
         {
@@ -176,6 +194,9 @@ public sealed partial class Connection : ICompletion
         {
             case Turn.Continue:
                 return true;
+            case Turn.Secure:
+                Secure();
+                return false;
             case Turn.Wait:
                 if (!_isResumed)
                 {
@@ -275,13 +296,14 @@ public sealed partial class Connection : ICompletion
             return $"The handler consumed {consumed} of {received} and wrote {written} of {room} octets.";
         }
 
-        if (consumed > 0 || written > 0 || body > 0)
+        if (_turn != Turn.Secure && (consumed > 0 || written > 0 || body > 0))
         {
             return null;
         }
 
         return _turn switch
         {
+            Turn.Secure when !MaySecure => "The handler wants TLS where there is none, or once more.",
             Turn.Receive when received == _loop.Slabs.SlabBytes => "The handler wants more input than a slab holds.",
             Turn.Continue when outgoing.IsEmpty => "The handler wants to continue but does nothing.",
             _ => null,

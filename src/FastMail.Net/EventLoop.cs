@@ -122,10 +122,10 @@ public sealed partial class EventLoop : IDisposable
 
     /// <summary>Accepts connections until the loop stops. Any thread.</summary>
     /// <exception cref="SocketException">The address is in use or not ours.</exception>
-    public Listener Listen(IPEndPoint endPoint, IHandlerFactory handlers)
+    public Listener Listen(IPEndPoint endPoint, IHandlerFactory handlers, ListenerTls? tls = null)
     {
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _isDisposed) != 0, this);
-        Listener listener = new(this, endPoint, handlers);
+        Listener listener = new(this, endPoint, handlers, tls);
         Post(new Call(() => Open(listener)));
         return listener;
     }
@@ -176,13 +176,13 @@ public sealed partial class EventLoop : IDisposable
     }
 
     /// <summary>A new connection; <paramref name="client"/> is who entered, null when nobody counts them.</summary>
-    internal void Begin(Socket socket, IHandlerFactory handlers, IPAddress? client)
+    internal void Begin(Socket socket, IHandlerFactory handlers, ListenerTls? tls, IPAddress? client)
     {
         Connection connection = _free.TryPop(out Connection? pooled) ? pooled : new Connection(this);
         connection.Index = _live.Count;
         _live.Add(connection);
         _connectionCount = _live.Count;
-        connection.Begin(socket, handlers, client);
+        connection.Begin(socket, handlers, tls, client);
     }
 
     internal void Release(Connection connection)

@@ -25,6 +25,9 @@ public sealed class EventLoopOptions
     /// </summary>
     internal const int AsyncSendBytes = 256 * 1024;
 
+    /// <summary>The most one TLS record carries (RFC 8446 5.1).</summary>
+    internal const int RecordBytes = 16 * 1024;
+
     /// <summary>After the last reply this much input is thrown away while the peer reads it.</summary>
     internal const int LingerBytes = 64 * 1024;
 

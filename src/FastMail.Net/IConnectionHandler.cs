@@ -12,6 +12,12 @@ public enum Turn
     /// <summary>No input until <see cref="Connection.Resume"/>; what was said so far is sent at once.</summary>
     Wait,
 
+    /// <summary>
+    /// Send what there is, then begin TLS: <see cref="IConnectionHandler.Secured"/> tells of success, Closed of anything
+    /// else. Input that is not consumed is thrown away, for it came in the clear.
+    /// </summary>
+    Secure,
+
     /// <summary>Send what there is, then close.</summary>
     Close,
 }
@@ -29,8 +35,17 @@ public enum CloseReason
 /// </summary>
 public interface IConnectionHandler
 {
-    /// <summary>A peer has connected. The next call is a <see cref="Receive"/> without input, for the greeting.</summary>
+    /// <summary>
+    /// A peer has connected. The next call is a <see cref="Receive"/> without input, for the greeting; where TLS comes
+    /// first, <see cref="Secured"/> comes before it.
+    /// </summary>
     void Opened(Connection connection);
+
+    /// <summary>
+    /// The TLS handshake is over, before the greeting or in answer to <see cref="Turn.Secure"/>. The next call is a
+    /// <see cref="Receive"/> without input. Handlers of listeners without TLS need not have it.
+    /// </summary>
+    void Secured(TlsParameters tls) => throw new NotSupportedException("This handler does not know TLS.");
 
     /// <summary>Takes input and says what to answer: <paramref name="replies"/> first, then the body.</summary>
     /// <param name="received">Octets from the peer, oldest first; dies with the call.</param>

@@ -14,6 +14,7 @@ public sealed class Listener : ICompletion, ILoopWork
     private readonly EventLoop _loop;
     private readonly Socket _socket;
     private readonly IHandlerFactory _handlers;
+    private readonly ListenerTls? _tls;
     private readonly LoopArgs _accept;
     private readonly LoopTimer _pauseOver;
     private TimeSpan _pause = EventLoopOptions.FirstAcceptPause;
@@ -21,10 +22,11 @@ public sealed class Listener : ICompletion, ILoopWork
     private bool _isClosed;
 
     /// <exception cref="SocketException">The address is in use or not ours.</exception>
-    internal Listener(EventLoop loop, IPEndPoint endPoint, IHandlerFactory handlers)
+    internal Listener(EventLoop loop, IPEndPoint endPoint, IHandlerFactory handlers, ListenerTls? tls)
     {
         _loop = loop;
         _handlers = handlers;
+        _tls = tls;
         _accept = new LoopArgs(loop) { Owner = this };
         _pauseOver = new LoopTimer(this);
         _socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
@@ -146,14 +148,14 @@ public sealed class Listener : ICompletion, ILoopWork
 
         if (_loop.Options.Admission is not { } admission)
         {
-            _loop.Begin(socket, _handlers, client: null);
+            _loop.Begin(socket, _handlers, _tls, client: null);
             return;
         }
 
         IPAddress client = ((IPEndPoint)socket.RemoteEndPoint!).Address;
         if (admission.TryEnter(client))
         {
-            _loop.Begin(socket, _handlers, client);
+            _loop.Begin(socket, _handlers, _tls, client);
         }
         else
         {
@@ -180,6 +182,7 @@ public sealed class Listener : ICompletion, ILoopWork
     {
         Refused++;
         int descriptor = (int)socket.SafeHandle.DangerousGetHandle();
+        refusal = _tls is { IsImplicit: true } ? default : refusal; // a peer that wants TLS first could not read it
         fixed (byte* start = refusal)
         {
             _ = Native.Send(

@@ -16,6 +16,8 @@ internal static unsafe partial class Native
 
     internal const int Interrupted = 4; // EINTR
     internal const int WouldBlock = 11; // EAGAIN
+    internal const int BrokenPipe = 32; // EPIPE
+    internal const int ProtocolError = 71; // EPROTO
 
     private const int UnixFamily = 1; // AF_UNIX
     private const int StreamCloseOnExec = 1 | 0x80000; // SOCK_STREAM | SOCK_CLOEXEC

@@ -66,6 +66,29 @@ internal sealed class Outgoing
         return MemoryMarshal.AsMemory(piece[..Math.Min(piece.Length, EventLoopOptions.AsyncSendBytes)]);
     }
 
+    /// <summary>The first piece is a record's worth by itself, or the only one: it is encrypted from where it lies.</summary>
+    public bool FillsRecord => _first + 1 == _count || _pieces[_first].Length >= EventLoopOptions.RecordBytes;
+
+    /// <summary>The octets of the next TLS record; small pieces are copied side by side so that they share one.</summary>
+    public ReadOnlyMemory<byte> Record(byte[]? gather)
+    {
+        if (gather is null)
+        {
+            return _pieces[_first][..Math.Min(_pieces[_first].Length, EventLoopOptions.RecordBytes)];
+        }
+
+        int length = 0;
+        for (int i = _first; i < _count && length < gather.Length; i++)
+        {
+            ReadOnlySpan<byte> piece = _pieces[i].Span;
+            piece = piece[..Math.Min(piece.Length, gather.Length - length)];
+            piece.CopyTo(gather.AsSpan(length));
+            length += piece.Length;
+        }
+
+        return gather.AsMemory(0, length);
+    }
+
     /// <summary>Offers everything to the socket in one call that does not block.</summary>
     /// <returns>Octets the kernel took, or the negated errno.</returns>
     [SkipLocalsInit] // a kilobyte of vectors need not be zeroed each turn

@@ -27,6 +27,18 @@ public interface ISession
     bool IsWaiting { get; }
 
     /// <summary>
+    /// True when the replies end with the go-ahead for TLS (RFC 3207, RFC 2595): the caller sends them, throws away the
+    /// unconsumed input, makes the handshake and calls <see cref="Secured"/>, or ends the session.
+    /// </summary>
+    bool IsStartingTls { get; }
+
+    /// <summary>
+    /// The handshake is over: everything the client said before is forgotten (RFC 3207 4.2). Where TLS comes first, the
+    /// call comes before the greeting. Call <see cref="Receive"/> afterwards.
+    /// </summary>
+    void Secured(TlsFacts tls);
+
+    /// <summary>
     /// Bytes of the log to send right after the replies of the last <see cref="Receive"/>; empty when there are none.
     /// The property changes with the next call. The bytes stay as they are until the session next wants input or is
     /// abandoned, so that several turns can leave in one send.

@@ -16,6 +16,9 @@ public abstract class LineSession : ISession
     public abstract bool IsWaiting { get; }
 
     /// <inheritdoc/>
+    public abstract bool IsStartingTls { get; }
+
+    /// <inheritdoc/>
     public ReadOnlyMemory<byte> Body { get; private protected set; }
 
     /// <inheritdoc/>
@@ -35,6 +38,9 @@ public abstract class LineSession : ISession
         written = writer.Written;
         return status.Value;
     }
+
+    /// <inheritdoc/>
+    public abstract void Secured(TlsFacts tls);
 
     /// <summary>One reply, one run of content or one command; null means go on.</summary>
     private protected abstract OperationStatus? Step(

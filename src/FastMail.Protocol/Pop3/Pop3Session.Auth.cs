@@ -8,14 +8,16 @@ public sealed partial class Pop3Session
     private readonly SaslExchange _sasl;
     private bool _owesChallenge; // the verdict on a proof or token is answered by one more challenge
 
-    /// <summary>The TLS channel of this connection, for SCRAM-SHA-256-PLUS; set after <see cref="Reset"/>.</summary>
+    /// <summary>
+    /// The TLS channel of this connection, for SCRAM-SHA-256-PLUS; <see cref="Secured"/> sets it.
+    /// </summary>
     public IChannelBindings? ChannelBindings
     {
         get => _sasl.ChannelBindings;
         set => _sasl.ChannelBindings = value;
     }
 
-    private SaslMechanisms OfferedMechanisms => !_options.AllowsCleartext ? SaslMechanisms.None
+    private SaslMechanisms OfferedMechanisms => !TakesPasswords ? SaslMechanisms.None
         : ChannelBindings is null ? _options.Mechanisms & ~SaslMechanisms.ScramSha256Plus
         : _options.Mechanisms;
 

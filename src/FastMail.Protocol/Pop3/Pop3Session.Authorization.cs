@@ -9,7 +9,11 @@ public sealed partial class Pop3Session
     private void Capa(ref ReplyWriter replies)
     {
         replies.Write("+OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n"u8);
-        if (_options.AllowsCleartext)
+        if (_options.Tls is not null && _tls is null)
+        {
+            replies.Write("STLS\r\n"u8);
+        }
+        if (TakesPasswords)
         {
             replies.Write("USER\r\n"u8);
         }
@@ -31,7 +35,7 @@ public sealed partial class Pop3Session
     /// <summary>Answers the same whether the user exists or not.</summary>
     private void User(ReadOnlySpan<byte> name, ref ReplyWriter replies)
     {
-        if (!_options.AllowsCleartext)
+        if (!TakesPasswords)
         {
             Refuse("-ERR cleartext login is not allowed here\r\n"u8, ref replies);
             return;

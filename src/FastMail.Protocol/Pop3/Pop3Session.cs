@@ -17,6 +17,7 @@ public sealed partial class Pop3Session : LineSession
     private LoginVerdict? _loginVerdict; // outcomes, answered by the next Receive
     private bool? _isRemoved;
     private LineReader _lines = new(takesBareLf: true);
+    private bool _hasInputBehind; // more came along with the line at hand
     private int _badCommands;
     private int _loginFailures;
 
@@ -48,6 +49,9 @@ public sealed partial class Pop3Session : LineSession
         || (_state == Pop3State.Updating && _isRemoved is null)
         || (_large != 0 && !_hasPart);
 
+    /// <inheritdoc/>
+    public override bool IsStartingTls => _state == Pop3State.StartingTls;
+
     /// <summary>The maildrop is locked and ours.</summary>
     public bool IsAuthenticated => _state is Pop3State.Transaction or Pop3State.Updating;
 
@@ -64,6 +68,7 @@ public sealed partial class Pop3Session : LineSession
         _loginFailures = 0;
         _userLength = 0;
         _sasl.Reset();
+        _tls = null;
     }
 
     /// <summary>
@@ -145,7 +150,7 @@ public sealed partial class Pop3Session : LineSession
             taken = received.Length;
             return OperationStatus.Done;
         }
-        if (IsWaiting)
+        if (IsWaiting || IsStartingTls)
         {
             return OperationStatus.NeedMoreData;
         }
@@ -227,6 +232,7 @@ public sealed partial class Pop3Session : LineSession
                 Abandon();
                 return null;
             default:
+                _hasInputBehind = received.Length > taken;
                 return TakeLine(line, ref replies, ref taken);
         }
     }
@@ -270,7 +276,8 @@ public sealed partial class Pop3Session : LineSession
 
     private void Dispatch(Pop3Verb verb, ReadOnlySpan<byte> argument, ref ReplyWriter replies)
     {
-        const Pop3Verb takesNothing = Pop3Verb.Quit | Pop3Verb.Stat | Pop3Verb.Noop | Pop3Verb.Rset | Pop3Verb.Capa;
+        const Pop3Verb takesNothing = Pop3Verb.Quit | Pop3Verb.Stat | Pop3Verb.Noop | Pop3Verb.Rset | Pop3Verb.Capa
+            | Pop3Verb.Stls;
         if ((verb & takesNothing) != 0 && !argument.IsEmpty)
         {
             Refuse("-ERR no argument expected\r\n"u8, ref replies);
@@ -291,6 +298,7 @@ public sealed partial class Pop3Session : LineSession
             case Pop3Verb.Uidl: List(Pop3Verb.Uidl, argument, ref replies); break;
             case Pop3Verb.Capa: Capa(ref replies); break;
             case Pop3Verb.Auth: Auth(argument, ref replies); break;
+            case Pop3Verb.Stls: Stls(ref replies); break;
             default: throw new InvalidOperationException($"No method for {verb}.");
         }
     }

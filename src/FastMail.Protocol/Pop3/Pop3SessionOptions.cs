@@ -11,8 +11,11 @@ public sealed record Pop3SessionOptions
     /// <summary>What CAPA tells of the implementation after login (RFC 2449 6.9), at most 64 octets.</summary>
     public ReadOnlyMemory<byte> ImplementationName { get; init; } = "FastMail"u8.ToArray();
 
-    /// <summary>Credentials are taken although nothing hides them on the way.</summary>
+    /// <summary>Credentials are taken although nothing hides them on the way; over TLS they always are.</summary>
     public bool AllowsCleartext { get; init; }
+
+    /// <summary>STLS is advertised while the session is in the clear; null: there is no TLS to offer.</summary>
+    public ITlsOffer? Tls { get; init; }
 
     /// <summary>The mechanisms of AUTH (RFC 5034); SCRAM-SHA-256-PLUS only where there are channel bindings.</summary>
     public SaslMechanisms Mechanisms { get; init; } = SaslMechanisms.Plain | SaslMechanisms.Login;

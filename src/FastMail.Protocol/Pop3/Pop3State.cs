@@ -24,6 +24,9 @@ internal enum Pop3State
     /// <summary>UPDATE: the removal is under way.</summary>
     Updating,
 
+    /// <summary>+OK sent for STLS: the handshake is awaited, and nothing in the clear is heard any more.</summary>
+    StartingTls,
+
     /// <summary>Nothing more is said or heard.</summary>
     Closed,
 }
@@ -46,6 +49,7 @@ internal enum Pop3Verb
     Uidl = 1 << 10,
     Capa = 1 << 11,
     Auth = 1 << 12,
+    Stls = 1 << 13,
 }
 
 /// <summary>The table of what each state admits, and the recognition of verbs. Stateless; any thread.</summary>
@@ -63,6 +67,7 @@ internal static class Pop3Verbs
     private static readonly uint Uidl = AsciiWord.Pack("UIDL"u8);
     private static readonly uint Capa = AsciiWord.Pack("CAPA"u8);
     private static readonly uint Auth = AsciiWord.Pack("AUTH"u8);
+    private static readonly uint Stls = AsciiWord.Pack("STLS"u8);
 
     private static readonly Pop3Verb[] Admitted = MakeTable();
 
@@ -109,12 +114,13 @@ internal static class Pop3Verbs
         : word == Rset ? Pop3Verb.Rset
         : word == Capa ? Pop3Verb.Capa
         : word == Auth ? Pop3Verb.Auth
+        : word == Stls ? Pop3Verb.Stls
         : Pop3Verb.Unknown;
 
     private static Pop3Verb[] MakeTable()
     {
         var table = new Pop3Verb[(int)Pop3State.Closed + 1];
-        table[(int)Pop3State.Authorization] = Pop3Verb.User | Pop3Verb.Quit | Pop3Verb.Capa | Pop3Verb.Auth;
+        table[(int)Pop3State.Authorization] = Pop3Verb.User | Pop3Verb.Quit | Pop3Verb.Capa | Pop3Verb.Auth | Pop3Verb.Stls;
         table[(int)Pop3State.AfterUser] = table[(int)Pop3State.Authorization] | Pop3Verb.Pass;
         table[(int)Pop3State.Transaction] =
             Pop3Verb.Quit | Pop3Verb.Stat | Pop3Verb.List | Pop3Verb.Retr | Pop3Verb.Dele | Pop3Verb.Noop

@@ -117,6 +117,9 @@ public readonly ref struct TransactionFacts
     /// <summary>Who authenticated; empty when nobody did.</summary>
     public ReadOnlySpan<byte> AuthIdentity { get; init; }
 
+    /// <summary>Version and cipher suite of the TLS session; empty in the clear.</summary>
+    public ReadOnlySpan<byte> Tls { get; init; }
+
     /// <summary>EHLO was used (ESMTP), not HELO.</summary>
     public bool IsExtended { get; init; }
 

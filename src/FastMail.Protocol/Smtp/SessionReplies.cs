@@ -5,8 +5,9 @@ internal static class SessionReplies
 {
     public static readonly SmtpReply Ok = new(250, "2.0.0 Ok");
     public static readonly SmtpReply Bye = new(221, "2.0.0 Bye");
+    public static readonly SmtpReply StartTls = new(220, "2.0.0 Ready to start TLS");
     public static readonly SmtpReply Help = new(
-        214, "2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY AUTH; see RFC 5321");
+        214, "2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY AUTH STARTTLS; see RFC 5321");
     public static readonly SmtpReply CannotVerify = new(252, "2.5.0 Cannot verify, send some mail and I will try");
     public static readonly SmtpReply Authenticated = new(235, "2.7.0 Authentication successful");
 
@@ -15,6 +16,8 @@ internal static class SessionReplies
     public static readonly SmtpReply TooManyErrors = new(421, "4.7.0 Too many errors, closing connection");
     public static readonly SmtpReply TooManyIdleCommands = new(450, "4.7.0 Too many commands that carry no mail");
     public static readonly SmtpReply CannotAuthenticate = new(454, "4.7.0 Temporary authentication failure");
+
+    public static readonly SmtpReply NoTlsNow = new(454, "4.7.0 TLS not available now, try again later");
 
     public static readonly SmtpReply BadLine = new(500, "5.5.2 Bare CR, bare LF or NUL in a command");
     public static readonly SmtpReply LineTooLong = new(500, "5.5.2 Line too long");
@@ -32,6 +35,8 @@ internal static class SessionReplies
     public static readonly SmtpReply BadSequence = new(503, "5.5.1 Bad sequence of commands");
     public static readonly SmtpReply UnknownMechanism = new(504, "5.5.4 Unrecognized authentication type");
     public static readonly SmtpReply AuthRequired = new(530, "5.7.0 Authentication required");
+    public static readonly SmtpReply MustStartTls = new(530, "5.7.0 Must issue a STARTTLS command first");
+    public static readonly SmtpReply EncryptionRequired = new(538, "5.7.11 Encryption required for authentication");
     public static readonly SmtpReply BadCredentials = new(535, "5.7.8 Authentication credentials invalid");
     public static readonly SmtpReply BareLineEnd = new(550, "5.5.2 Bare CR or bare LF in content");
     public static readonly SmtpReply NulInContent = new(550, "5.6.0 NUL in content");
@@ -39,5 +44,6 @@ internal static class SessionReplies
     public static readonly SmtpReply NeedsSmtpUtf8 = new(553, "5.6.7 Non-ASCII address needs SMTPUTF8");
     public static readonly SmtpReply MailLoop = new(554, "5.4.6 Too many hops, this message goes in circles");
     public static readonly SmtpReply NoValidRecipients = new(554, "5.5.1 No valid recipients");
+    public static readonly SmtpReply EarlyInput = new(554, "5.5.0 Input behind STARTTLS, closing connection");
     public static readonly SmtpReply UnknownParameter = new(555, "5.5.4 Unknown parameter");
 }

@@ -9,14 +9,16 @@ public sealed partial class SmtpSession
     private int _loginFailures;
     private bool _owesChallenge; // the verdict on a proof or token is answered by one more challenge
 
-    /// <summary>The TLS channel of this connection, for SCRAM-SHA-256-PLUS; set after <see cref="Reset"/>.</summary>
+    /// <summary>
+    /// The TLS channel of this connection, for SCRAM-SHA-256-PLUS; <see cref="Secured"/> sets it.
+    /// </summary>
     public IChannelBindings? ChannelBindings
     {
         get => _sasl.ChannelBindings;
         set => _sasl.ChannelBindings = value;
     }
 
-    private SaslMechanisms OfferedMechanisms => !_options.OffersAuth ? SaslMechanisms.None
+    private SaslMechanisms OfferedMechanisms => !OffersAuth ? SaslMechanisms.None
         : ChannelBindings is null ? _options.Mechanisms & ~SaslMechanisms.ScramSha256Plus
         : _options.Mechanisms;
 
@@ -33,7 +35,7 @@ public sealed partial class SmtpSession
     {
         if (OfferedMechanisms == SaslMechanisms.None)
         {
-            Refuse(SessionReplies.NotOffered, ref replies);
+            Refuse(AwaitsTls ? SessionReplies.EncryptionRequired : SessionReplies.NotOffered, ref replies);
             return;
         }
         if (IsAuthenticated || !_isExtended)

@@ -73,6 +73,10 @@ public sealed partial class SmtpSession
         replies.Write("250-LIMITS RCPTMAX="u8); // RFC 9422
         replies.WriteNumber(_options.MaxRecipients);
         replies.Write("\r\n250-HELP\r\n"u8);
+        if (_options.Tls is not null && _tls is null)
+        {
+            replies.Write("250-STARTTLS\r\n"u8);
+        }
         if (OfferedMechanisms is var mechanisms and not SaslMechanisms.None)
         {
             replies.Write("250-AUTH"u8);
@@ -110,9 +114,6 @@ public sealed partial class SmtpSession
         replies.Write(SessionReplies.Bye.Wire);
         Abandon();
     }
-
-    private void StartTls(ReadOnlySpan<byte> argument, ref ReplyWriter replies) =>
-        Refuse(argument.IsEmpty ? SessionReplies.NotOffered : SessionReplies.BadArgument, ref replies);
 
     /// <summary>NOOP, VRFY, HELP: answered alike in every state, but not for ever.</summary>
     private void Idle(SmtpReply reply, ref ReplyWriter replies)

@@ -35,7 +35,7 @@ public sealed partial class SmtpSession
     {
         if (_options.RequiresAuth && !IsAuthenticated)
         {
-            Refuse(SessionReplies.AuthRequired, ref replies);
+            Refuse(AwaitsTls ? SessionReplies.MustStartTls : SessionReplies.AuthRequired, ref replies);
             return;
         }
         if (!TryTakeKeyword(argument, "FROM:"u8, out var text))
@@ -50,7 +50,7 @@ public sealed partial class SmtpSession
             return;
         }
         var parameters = default(MailParameters);
-        if (Judge(parameters.Parse(text[length..], _options.Extensions, _options.OffersAuth), text[length..]) is { } refusal)
+        if (Judge(parameters.Parse(text[length..], _options.Extensions, OffersAuth), text[length..]) is { } refusal)
         {
             Refuse(refusal, ref replies);
             return;
@@ -216,6 +216,7 @@ public sealed partial class SmtpSession
         {
             Helo = _helo.AsSpan(0, _heloLength),
             AuthIdentity = AuthIdentity,
+            Tls = _tls is null ? default : _tls.Description.Span,
             IsExtended = _isExtended,
             IsSmtpUtf8 = _isSmtpUtf8,
             IsLmtp = IsLmtp,

@@ -11,7 +11,8 @@ namespace FastMail.Protocol.Smtp;
 /// Replies depend on the octets received and never on how they were cut into segments. So input that a client sends
 /// early behind EHLO or DATA is not punished as such: behind EHLO it is simply the next command, behind an accepted
 /// DATA it is content. Behind a refused DATA it would be content run as commands; its first header field ends the
-/// session (<see cref="AsciiWord.IsForeign"/>).
+/// session (<see cref="AsciiWord.IsForeign"/>). The exception is STARTTLS: input behind it in the clear is never run,
+/// and where it came along with the command the session ends, because no honest client sends it.
 /// </remarks>
 public sealed partial class SmtpSession : LineSession
 {
@@ -23,6 +24,7 @@ public sealed partial class SmtpSession : LineSession
     private LineReader _lines = new(takesBareLf: false);
     private int _badCommands;
     private int _idleCommands;
+    private bool _hasInputBehind; // more came along with the line at hand
 
     // What must outlive the call that brought it, copied into memory of the session.
     private readonly byte[] _helo = new byte[Limits.DomainBytes];
@@ -48,6 +50,9 @@ public sealed partial class SmtpSession : LineSession
     /// <inheritdoc/>
     public override bool IsWaiting => _isHeld || _state is SmtpState.Committing or SmtpState.Authenticating;
 
+    /// <inheritdoc/>
+    public override bool IsStartingTls => _state == SmtpState.StartingTls;
+
     /// <summary>A mail transaction is open, or its commit is under way.</summary>
     public bool IsInTransaction => _isOpen || _state == SmtpState.Committing;
 
@@ -68,6 +73,7 @@ public sealed partial class SmtpSession : LineSession
         _idleCommands = 0;
         _heloLength = 0;
         _isExtended = false;
+        _tls = null;
         ResetTransaction();
         ResetAuth();
     }
@@ -148,7 +154,7 @@ public sealed partial class SmtpSession : LineSession
             taken = received.Length;
             return OperationStatus.Done;
         }
-        if (IsWaiting)
+        if (IsWaiting || IsStartingTls)
         {
             return OperationStatus.NeedMoreData;
         }
@@ -215,6 +221,7 @@ public sealed partial class SmtpSession : LineSession
                 Abandon();
                 return null;
             default:
+                _hasInputBehind = received.Length > taken;
                 return TakeLine(line, ref replies, ref taken);
         }
     }

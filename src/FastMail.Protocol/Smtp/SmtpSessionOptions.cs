@@ -32,7 +32,10 @@ public sealed record SmtpSessionOptions
     /// <summary>What is offered beyond what every listener offers.</summary>
     public SmtpExtensions Extensions { get; init; }
 
-    /// <summary>AUTH is advertised and taken. Only for <see cref="SmtpRole.Submission"/>.</summary>
+    /// <summary>
+    /// AUTH is advertised and taken although nothing hides it on the way. Only for <see cref="SmtpRole.Submission"/>,
+    /// which always offers it over TLS.
+    /// </summary>
     public bool OffersAuth { get; init; }
 
     /// <summary>The mechanisms of AUTH; SCRAM-SHA-256-PLUS only where there are channel bindings.</summary>
@@ -43,6 +46,9 @@ public sealed record SmtpSessionOptions
 
     /// <summary>Makes the server's nonces of SCRAM.</summary>
     public ServerNonce ServerNonce { get; init; } = SaslExchange.RandomNonce;
+
+    /// <summary>STARTTLS is advertised while the session is in the clear; null: there is no TLS to offer.</summary>
+    public ITlsOffer? Tls { get; init; }
 
     /// <summary>MAIL is refused with 530 until AUTH has succeeded.</summary>
     public bool RequiresAuth { get; init; }

@@ -36,6 +36,9 @@ internal enum SmtpState
     /// <summary>The check of credentials is under way.</summary>
     Authenticating,
 
+    /// <summary>220 sent for STARTTLS: the handshake is awaited, and nothing in the clear is heard any more.</summary>
+    StartingTls,
+
     /// <summary>Nothing more is said or heard.</summary>
     Closed,
 }

@@ -35,7 +35,10 @@ public readonly ref struct TraceArguments
 
     public bool IsAuthenticated { get; init; }
 
-    public bool IsTls { get; init; }
+    /// <summary>
+    /// Version and cipher suite of the TLS session (<see cref="TlsFacts.Description"/>); empty in the clear.
+    /// </summary>
+    public ReadOnlySpan<byte> Tls { get; init; }
 
     /// <summary>When the content began to arrive.</summary>
     public DateTimeOffset ReceivedAt { get; init; }
@@ -54,7 +57,7 @@ public static class TraceFields
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:[]"u8);
 
     /// <summary>
-    /// Writes <c>Return-Path</c>, then <c>Received</c> folded over four or five lines; none exceeds 998 octets, and
+    /// Writes <c>Return-Path</c>, then <c>Received</c> folded over four to six lines; none exceeds 998 octets, and
     /// with names of common length none exceeds 78.
     /// </summary>
     /// <param name="destination">At least <see cref="MaxBytes"/> octets.</param>
@@ -80,6 +83,12 @@ public static class TraceFields
         WriteProtocol(arguments, ref writer);
         writer.Write(" id "u8);
         writer.Write(Shorten(arguments.TransactionId));
+        if (!arguments.Tls.IsEmpty)
+        {
+            writer.Write("\r\n\t("u8);
+            writer.Write(Shorten(arguments.Tls));
+            writer.Write((byte)')');
+        }
         if (!arguments.OnlyRecipient.IsEmpty)
         {
             writer.Write("\r\n\tfor <"u8);
@@ -103,7 +112,7 @@ public static class TraceFields
         writer.Write(arguments.IsLmtp ? (arguments.IsSmtpUtf8 ? "UTF8LMTP"u8 : "LMTP"u8)
             : arguments.IsSmtpUtf8 ? "UTF8SMTP"u8
             : "ESMTP"u8);
-        if (arguments.IsTls)
+        if (!arguments.Tls.IsEmpty)
         {
             writer.Write((byte)'S');
         }

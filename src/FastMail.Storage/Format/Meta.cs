@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 namespace FastMail.Storage;
 
 /// <summary>
-/// Types of the meta fields of a record. The numbers are on disk and never change. Reserved: 20 tls, 21 message-id,
+/// Types of the meta fields of a record. The numbers are on disk and never change. Reserved: 21 message-id,
 /// 22 idempotency key, 23 unique-id override. What is said of one recipient follows that recipient's field.
 /// </summary>
 public enum MetaType : ushort
@@ -55,6 +55,9 @@ public enum MetaType : ushort
 
     /// <summary>RET, u8: 1 full, 2 headers.</summary>
     Return = 19,
+
+    /// <summary>Version and cipher suite of the TLS session the message came over, ASCII; absent in the clear.</summary>
+    Tls = 20,
 
     /// <summary>BY: the deadline in microseconds since 1970 UTC i64, then u8: 1 return, 2 trace.</summary>
     DeliverBy = 24,
