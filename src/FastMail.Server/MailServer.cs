@@ -11,6 +11,7 @@ using FastMail.Server.Control;
 using FastMail.Server.Defence;
 using FastMail.Server.Pop3;
 using FastMail.Server.Receive;
+using FastMail.Server.Tls;
 using FastMail.Storage;
 using Microsoft.Extensions.Logging;
 
@@ -24,6 +25,8 @@ internal sealed class MailServer : IAsyncDisposable
 {
     private const long FirstSegmentBytes = 16 << 20; // zeroed before the very first start is ready: 10 to 50 ms
 
+    private static readonly string[] Roles = ["mx", "submission", "pop3", "submissions", "pop3s"]; // new ones at the end
+
     private static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(30);
 
     private readonly ILogger _log;
@@ -35,6 +38,7 @@ internal sealed class MailServer : IAsyncDisposable
     private EventLoop? _loop;
     private MailLog? _mailLog;
     private ControlChannel? _control;
+    private ServerTls? _tls;
 
     private MailServer(string directory, ILogger log)
     {
@@ -48,7 +52,8 @@ internal sealed class MailServer : IAsyncDisposable
     public Task Failed => _failed.Task;
 
     /// <summary>One line that tells scripts where to connect, e.g. <c>ready mx=127.0.0.1:2525 submission=none ...</c>.</summary>
-    public string ReadyLine => $"ready mx={EndPointsOf("mx")} submission={EndPointsOf("submission")} pop3={EndPointsOf("pop3")}"
+    public string ReadyLine =>
+        "ready " + string.Join(' ', Roles.Select(role => $"{role}={EndPointsOf(role)}"))
         + (EndPointOf("lmtp") is null ? "" : $" lmtp={EndPointsOf("lmtp")}");
 
     /// <summary>The first listener of a role, or null when it is off.</summary>
@@ -62,7 +67,8 @@ internal sealed class MailServer : IAsyncDisposable
     /// <summary>
     /// Opens the data directory, recovers the log, starts listening. Throws what those throw:
     /// <see cref="DataDirectoryInUseException"/>, <see cref="IncompatibleFormatException"/>,
-    /// <see cref="DamagedLogException"/>, <see cref="IOException"/>, <see cref="ListenException"/>, and SQLite's.
+    /// <see cref="DamagedLogException"/>, <see cref="IOException"/>, <see cref="ListenException"/>,
+    /// <see cref="CertificateException"/>, <see cref="SettingException"/>, and SQLite's.
     /// </summary>
     public static async Task<MailServer> StartAsync(string directory, Settings settings, TimeProvider clock, ILogger log)
     {
@@ -99,6 +105,9 @@ internal sealed class MailServer : IAsyncDisposable
     /// away. Returns when no connection is left, at the latest after 30 s.
     /// </summary>
     public Task StopAsync() => _loop is null ? Task.CompletedTask : _loop.StopAsync(DrainTime);
+
+    /// <summary>Reads the certificate files again; sessions keep what they began with. Any thread.</summary>
+    public void ReloadCertificates() => _tls?.Reload();
 
     public async ValueTask DisposeAsync()
     {
@@ -148,6 +157,7 @@ internal sealed class MailServer : IAsyncDisposable
         LiveAccounts accounts = Own(new LiveAccounts(store, _log));
         PasswordChecker passwords = Own(new PasswordChecker(
             accounts, clock, settings.Get(AuthKeys.HashIterations), settings.Get(AuthKeys.CacheTime)));
+        _tls = Own(ServerTls.Start(_directory, settings, clock, _log));
         var exemptions = new Exemptions(settings.Get(LimitKeys.Exempt));
         _loop = Own(EventLoop.Start(
             new EventLoopOptions
@@ -180,36 +190,49 @@ internal sealed class MailServer : IAsyncDisposable
 
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Mx))
         {
-            Listen("mx", endPoint, Smtp(SmtpRole.Mx, offersAuth: false));
+            Listen("mx", endPoint, Smtp(SmtpRole.Mx, offersAuth: false), _tls.OnDemand);
         }
 
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Submission))
         {
-            Listen("submission", endPoint, Smtp(SmtpRole.Submission, offersAuth: IsPrivate(endPoint)));
+            Listen("submission", endPoint, Smtp(SmtpRole.Submission, offersAuth: IsPrivate(endPoint)), _tls.OnDemand);
+        }
+
+        foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Submissions))
+        {
+            Listen("submissions", endPoint, Smtp(SmtpRole.Submission, offersAuth: false), _tls.Implicit);
         }
 
         foreach (IPEndPoint endPoint in settings.Get(LmtpKeys.Listen))
         {
-            Listen("lmtp", endPoint, Smtp(SmtpRole.Lmtp, offersAuth: false));
+            Listen("lmtp", endPoint, Smtp(SmtpRole.Lmtp, offersAuth: false), _tls.OnDemand);
         }
 
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Pop3))
         {
-            Listen("pop3", endPoint, new Pop3Handlers
-            {
-                Loop = _loop,
-                Log = mailLog,
-                Logins = logins,
-                Locks = locks,
-                Options = new Pop3SessionOptions
-                {
-                    Hostname = hostname,
-                    AllowsCleartext = IsPrivate(endPoint),
-                    Mechanisms = mechanisms,
-                    MaxLoginFailures = settings.Get(AuthKeys.SessionFailures),
-                },
-            });
+            Listen("pop3", endPoint, Pop3(allowsCleartext: IsPrivate(endPoint)), _tls.OnDemand);
         }
+
+        foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Pop3s))
+        {
+            Listen("pop3s", endPoint, Pop3(allowsCleartext: false), _tls.Implicit);
+        }
+
+        Pop3Handlers Pop3(bool allowsCleartext) => new()
+        {
+            Loop = _loop,
+            Log = mailLog,
+            Logins = logins,
+            Locks = locks,
+            Options = new Pop3SessionOptions
+            {
+                Hostname = hostname,
+                AllowsCleartext = allowsCleartext,
+                Mechanisms = mechanisms,
+                MaxLoginFailures = settings.Get(AuthKeys.SessionFailures),
+                Tls = _tls,
+            },
+        };
 
         SmtpHandlers Smtp(SmtpRole role, bool offersAuth) => new()
         {
@@ -230,15 +253,16 @@ internal sealed class MailServer : IAsyncDisposable
                 Mechanisms = mechanisms,
                 MaxLoginFailures = settings.Get(AuthKeys.SessionFailures),
                 RequiresAuth = role == SmtpRole.Submission,
+                Tls = _tls,
             },
         };
     }
 
-    private void Listen(string role, IPEndPoint endPoint, IHandlerFactory handlers)
+    private void Listen(string role, IPEndPoint endPoint, IHandlerFactory handlers, ListenerTls tls)
     {
         try
         {
-            _listening.Add((role, _loop!.Listen(endPoint, handlers).LocalEndPoint));
+            _listening.Add((role, _loop!.Listen(endPoint, handlers, tls).LocalEndPoint));
         }
         catch (System.Net.Sockets.SocketException e)
         {
@@ -250,16 +274,7 @@ internal sealed class MailServer : IAsyncDisposable
         string.Join(',', _listening.Where(l => l.Role == role).Select(l => l.EndPoint).DefaultIfEmpty<object>("none"));
 
     /// <summary>Passwords in the clear never leave this machine: without TLS only a loopback listener takes them.</summary>
-    private bool IsPrivate(IPEndPoint endPoint)
-    {
-        bool isPrivate = IPAddress.IsLoopback(endPoint.Address);
-        if (!isPrivate)
-        {
-            _log.LogWarning("{EndPoint} is not a loopback address: without TLS it takes no passwords", endPoint);
-        }
-
-        return isPrivate;
-    }
+    private static bool IsPrivate(IPEndPoint endPoint) => IPAddress.IsLoopback(endPoint.Address);
 
     private void OnFailure(Connection? connection, Exception exception) =>
         _log.LogError(exception, "a session failed and was closed; the others go on");

@@ -21,6 +21,7 @@ internal static class SessionTurn
         {
             OperationStatus.Done => Turn.Close,
             OperationStatus.DestinationTooSmall => Turn.Continue,
+            _ when session.IsStartingTls => Turn.Secure,
             _ => session.IsWaiting ? Turn.Wait : Turn.Receive,
         };
     }

@@ -60,7 +60,8 @@ class Server:
         self.stderr = open(os.path.join(os.path.dirname(self.data), "stderr.log"), "ab")
         self.process = subprocess.Popen(
             [*program(), "serve", "--data", self.data, "--hostname", "mx.local.test", "--mx", "127.0.0.1:0",
-             "--submission", "127.0.0.1:0", "--pop3", "127.0.0.1:0", *self.options],
+             "--submission", "127.0.0.1:0", "--pop3", "127.0.0.1:0",
+             "--submissions", "127.0.0.1:0", "--pop3s", "127.0.0.1:0", *self.options],
             stdout=subprocess.PIPE, stderr=self.stderr, stdin=subprocess.DEVNULL, env=environment)
 
     def start(self, wait=20.0):

@@ -84,7 +84,7 @@ internal sealed class TlsLayer : ILoopWork
             Outcome = OutcomeOf(_handshake);
             if (Outcome == Handshake.Complete)
             {
-                Parameters = TlsParameters.Of(_stream, Certificate!);
+                Parameters = new TlsParameters(_stream.SslProtocol, _stream.NegotiatedCipherSuite, Certificate!);
             }
         }
         catch (Exception e)

@@ -168,6 +168,7 @@ internal static class LogJson
         output.WriteString("client", record.ReadText(MetaType.ClientAddress));
         output.WriteString("helo", record.ReadText(MetaType.Helo));
         output.WriteString("auth", record.ReadText(MetaType.AuthIdentity));
+        output.WriteString("tls", record.ReadText(MetaType.Tls));
         output.WriteStartArray("flags");
         foreach (string name in NamesOf(record.MessageFlags))
         {

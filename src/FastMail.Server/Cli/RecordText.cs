@@ -104,7 +104,7 @@ internal static class RecordText
         (string Name, MetaType Type)[] fields =
         [
             ("id", MetaType.TransactionId), ("client", MetaType.ClientAddress), ("helo", MetaType.Helo),
-            ("auth", MetaType.AuthIdentity),
+            ("auth", MetaType.AuthIdentity), ("tls", MetaType.Tls),
         ];
         foreach ((string name, MetaType type) in fields)
         {

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Runtime.InteropServices;
 using FastMail.Net;
 using FastMail.Server.Configuration;
+using FastMail.Server.Tls;
 using FastMail.Storage;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.DependencyInjection;
@@ -27,6 +28,11 @@ internal sealed class ServeVerb
             .Short("--submission", "ADDR:PORT|none", ServeKeys.Submission, "Take mail from authenticated users here; repeatable.")
             .Short("--lmtp", "ADDR:PORT|none", LmtpKeys.Listen, "Take mail for hosted recipients over LMTP here; repeatable.")
             .Short("--pop3", "ADDR:PORT|none", ServeKeys.Pop3, "Serve POP3 here; repeatable.")
+            .Short("--submissions", "ADDR:PORT|none", ServeKeys.Submissions, "As --submission, over TLS from the first octet.")
+            .Short("--pop3s", "ADDR:PORT|none", ServeKeys.Pop3s, "As --pop3, over TLS from the first octet.")
+            .Short("--tls-cert", "FILE", TlsKeys.Certificates,
+                "Certificate with its chain, PEM; repeatable, chosen by the name the client asks for, else the first.")
+            .Short("--tls-key", "FILE", TlsKeys.PrivateKeys, "Its private key, PEM; one for each --tls-cert, in the same order.")
             .Short("--segment-size", "SIZE", StoreKeys.SegmentBytes, "Size of a mail log segment, 1MiB to 1GiB.")
             .Short("--max-message-size", "SIZE", LimitKeys.MessageBytes, "Largest message accepted, 64KiB to 2047MiB.");
     }
@@ -37,7 +43,8 @@ internal sealed class ServeVerb
             Runs the server until SIGTERM or SIGINT, then drains it.
 
             When it listens, one line on standard output says so: ready mx=ADDR:PORT submission=ADDR:PORT pop3=ADDR:PORT
-            Everything else it has to say goes to standard error. Passwords are taken on loopback addresses only.
+            submissions=ADDR:PORT pop3s=ADDR:PORT; more roles may follow. Everything else it has to say goes to standard
+            error. In the clear, passwords are taken on loopback addresses only. SIGHUP reads the certificates again.
             """);
         Equip(command);
         return command;
@@ -94,6 +101,12 @@ internal sealed class ServeVerb
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
 
+        using var hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal =>
+        {
+            signal.Cancel = true;
+            server.ReloadCertificates();
+        });
+
         if (server.FirstAccount is { } first)
         {
             await Console.Error.WriteLineAsync(Welcome(server, first.Address, first.Password));
@@ -134,7 +147,7 @@ internal sealed class ServeVerb
         DataDirectoryInUseException => ExitCode.TemporaryFailure,
         IncompatibleFormatException => ExitCode.Configuration,
         DamagedLogException => ExitCode.DataError,
-        ListenException or SettingException => ExitCode.Configuration,
+        ListenException or SettingException or CertificateException => ExitCode.Configuration,
         UnauthorizedAccessException or IOException or SqliteException => ExitCode.IoError,
         _ => null,
     };

@@ -20,7 +20,13 @@ internal static class ServeKeys
     public static readonly Key<IReadOnlyList<IPEndPoint>> Pop3 = new(
         "listen.pop3", "127.0.0.1:2110", Address, "Serve POP3 here.", Values.EndPoints);
 
-    public static IEnumerable<Key> All => [Hostname, Mx, Submission, Pop3];
+    public static readonly Key<IReadOnlyList<IPEndPoint>> Submissions = new(
+        "listen.submissions", "127.0.0.1:2465", Address, "As submission, over TLS from the first octet.", Values.EndPoints);
+
+    public static readonly Key<IReadOnlyList<IPEndPoint>> Pop3s = new(
+        "listen.pop3s", "127.0.0.1:2995", Address, "Serve POP3 here, over TLS from the first octet.", Values.EndPoints);
+
+    public static IEnumerable<Key> All => [Hostname, Mx, Submission, Pop3, Submissions, Pop3s];
 
     private static string DefaultHostname()
     {

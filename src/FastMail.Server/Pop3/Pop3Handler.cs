@@ -2,6 +2,7 @@ using FastMail.Net;
 using FastMail.Protocol;
 using FastMail.Protocol.Pop3;
 using FastMail.Server.Accounts;
+using FastMail.Server.Tls;
 
 namespace FastMail.Server.Pop3;
 
@@ -41,6 +42,8 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
         _session.Reset();
         connection.SetDeadline(LoginTimeout); // for the whole of the AUTHORIZATION state
     }
+
+    public void Secured(TlsParameters tls) => _session.Secured(ServerTls.FactsOf(tls));
 
     public Turn Receive(
         ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written, out ReadOnlyMemory<byte> body)

@@ -138,6 +138,11 @@ internal sealed class MailReceiver : IMailSink
             message.AddMeta(MetaType.AuthIdentity, facts.AuthIdentity);
         }
 
+        if (!facts.Tls.IsEmpty)
+        {
+            message.AddMeta(MetaType.Tls, facts.Tls);
+        }
+
         _isSmtpUtf8 = facts.IsSmtpUtf8;
         Span<byte> trace = stackalloc byte[TraceFields.MaxBytes];
         int length = TraceFields.Write(
@@ -150,6 +155,7 @@ internal sealed class MailReceiver : IMailSink
                 Hostname = _hostname.Span,
                 TransactionId = id,
                 OnlyRecipient = _recipients == 1 ? _onlyRecipient.AsSpan(0, _onlyRecipientLength) : [],
+                Tls = facts.Tls,
                 IsExtended = facts.IsExtended,
                 IsAuthenticated = !facts.AuthIdentity.IsEmpty,
                 IsSmtpUtf8 = facts.IsSmtpUtf8,

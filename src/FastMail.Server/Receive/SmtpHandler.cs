@@ -4,6 +4,7 @@ using FastMail.Net;
 using FastMail.Protocol;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
+using FastMail.Server.Tls;
 
 namespace FastMail.Server.Receive;
 
@@ -41,6 +42,8 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
         _session.Reset();
         connection.SetDeadline(CommandTimeout);
     }
+
+    public void Secured(TlsParameters tls) => _session.Secured(ServerTls.FactsOf(tls));
 
     public Turn Receive(
         ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written, out ReadOnlyMemory<byte> body)

@@ -39,6 +39,8 @@ internal sealed class ServerFixture : IAsyncDisposable
             new("listen.mx", "127.0.0.1:0", "test"),
             new("listen.submission", "127.0.0.1:0", "test"),
             new("listen.pop3", "127.0.0.1:0", "test"),
+            new("listen.submissions", "127.0.0.1:0", "test"),
+            new("listen.pop3s", "127.0.0.1:0", "test"),
             new("store.segment_size", "64MiB", "test"),
             new("limits.message_size", "10MiB", "test"),
             new("limits.exempt", "127.0.0.0/8", "test"),
