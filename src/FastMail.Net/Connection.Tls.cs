@@ -189,9 +189,12 @@ public sealed partial class Connection
             {
                 _end += received;
                 _isReadable = false;
-                _isStepping = true;
-                _tls.BeginStep(_slab.AsMemory(_start, _end - _start));
-                return;
+                if (Step())
+                {
+                    return;
+                }
+
+                continue;
             }
 
             if (received != -Native.WouldBlock)
@@ -203,6 +206,23 @@ public sealed partial class Connection
             _isReadable = false;
             ReturnEmptySlab();
         }
+    }
+
+    /// <summary>False when there are too few octets for a step.</summary>
+    private bool Step()
+    {
+        switch (_tls!.Judge(_slab.AsSpan(_start, _end - _start)))
+        {
+            case Handshake.NeedsInput:
+                return false;
+            case Handshake.Failed:
+                Finish();
+                return true;
+        }
+
+        _isStepping = true;
+        _tls.BeginStep(_slab.AsMemory(_start, _end - _start));
+        return true;
     }
 
     private void BeginService()

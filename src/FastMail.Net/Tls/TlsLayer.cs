@@ -60,6 +60,31 @@ internal sealed class TlsLayer : ILoopWork
     /// <summary>SslStream waits for input; <see cref="SocketReadable"/> goes on.</summary>
     public bool IsAwaitingInput { get; private set; }
 
+    /// <summary>
+    /// Whether a handshake may begin with these octets: a record of type handshake with a ClientHello (RFC 8446 5.1).
+    /// Anything else (plain SMTP, HTTP, SSL 2) is told apart here, where it costs neither a worker nor an exception.
+    /// </summary>
+    /// <returns>Complete: it may. NeedsInput: too few to know. Failed: it may not.</returns>
+    public Handshake Judge(ReadOnlySpan<byte> input)
+    {
+        const int RecordHeaderBytes = 5;
+        const byte HandshakeRecord = 22;
+        const byte ClientHello = 1;
+        if (_handshake is not null)
+        {
+            return Handshake.Complete;
+        }
+
+        if (input[0] != HandshakeRecord)
+        {
+            return Handshake.Failed;
+        }
+
+        return input.Length <= RecordHeaderBytes ? Handshake.NeedsInput
+            : input[RecordHeaderBytes] == ClientHello ? Handshake.Complete
+            : Handshake.Failed;
+    }
+
     /// <summary>Goes on with the handshake on a worker; the end comes back as a post of this object.</summary>
     public void BeginStep(Memory<byte> input)
     {
@@ -90,7 +115,8 @@ internal sealed class TlsLayer : ILoopWork
         catch (Exception e)
         {
             Outcome = Handshake.Failed;
-            _fault = IsOfPeer(e) ? null : e;
+            // Not supported: what SslStream says of a first message that it cannot read.
+            _fault = IsOfPeer(e) || e is NotSupportedException ? null : e;
         }
 
         _connection.Loop.Post(this);

@@ -7,7 +7,7 @@ internal static class SessionReplies
     public static readonly SmtpReply Bye = new(221, "2.0.0 Bye");
     public static readonly SmtpReply StartTls = new(220, "2.0.0 Ready to start TLS");
     public static readonly SmtpReply Help = new(
-        214, "2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY AUTH STARTTLS; see RFC 5321");
+        214, "2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY AUTH; see RFC 5321");
     public static readonly SmtpReply CannotVerify = new(252, "2.5.0 Cannot verify, send some mail and I will try");
     public static readonly SmtpReply Authenticated = new(235, "2.7.0 Authentication successful");
 

@@ -74,6 +74,13 @@ internal sealed class LineHandler(LineHandlers factory) : IConnectionHandler, IL
         return Obey(line, replies, out written, out body);
     }
 
+    public void Secured(TlsParameters tls)
+    {
+        factory.OnLoop(Connection!.Loop.IsLoopThread);
+        factory.Secured.Enqueue(tls);
+        _hasGreeted = false;
+    }
+
     public int LastWords(CloseReason reason, Span<byte> replies) => Say("last words: " + reason, replies);
 
     public void Closed()
@@ -121,6 +128,9 @@ internal sealed class LineHandler(LineHandlers factory) : IConnectionHandler, IL
             case "many":
                 _left = int.Parse(line.AsSpan(5), CultureInfo.InvariantCulture);
                 return Turn.Continue;
+            case "secure":
+                written = Say("go ahead", replies);
+                return Turn.Secure;
             case "quiet":
                 return Turn.Continue;
             case "throw":
@@ -167,6 +177,8 @@ internal sealed class LineHandlers : IHandlerFactory
     public bool ThrowsInClosed { get; init; }
 
     public ConcurrentQueue<LineHandler> Opened { get; } = new();
+
+    public ConcurrentQueue<TlsParameters> Secured { get; } = new();
 
     public SemaphoreSlim Waiting { get; } = new(0);
 

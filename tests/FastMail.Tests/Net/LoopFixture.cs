@@ -21,7 +21,8 @@ internal sealed class LoopFixture : IDisposable
         LineHandlers? handlers = null,
         TimeProvider? clock = null,
         int cap = 1000,
-        Func<SocketError>? acceptFault = null)
+        Func<SocketError>? acceptFault = null,
+        ListenerTls? tls = null)
     {
         Handlers = handlers ?? new LineHandlers();
         EventLoopOptions options = new()
@@ -32,7 +33,7 @@ internal sealed class LoopFixture : IDisposable
             AcceptFault = acceptFault,
         };
         Loop = EventLoop.Start(options, clock ?? TimeProvider.System);
-        Listener = Loop.Listen(new IPEndPoint(IPAddress.Loopback, 0), Handlers);
+        Listener = Loop.Listen(new IPEndPoint(IPAddress.Loopback, 0), Handlers, tls);
     }
 
     public EventLoop Loop { get; }

@@ -8,9 +8,10 @@ namespace FastMail.Tests.Protocol;
 /// Plays the dialogs of the folder Dialogs: each whole, by line, octet by octet, and with the least room for replies.
 /// </summary>
 /// <remarks>
-/// A file opens with the listener (<c>mx</c>, <c>submission</c>, <c>lmtp</c>, <c>pop3</c>). <c>C: </c> is a line of the client with
-/// CRLF, <c>C- </c> the same without; <c>S: </c> is a line of the server. <c>close</c> says that the server closes,
-/// <c>stored n</c> how many messages are kept in the end. <c>#</c> is a comment.
+/// A file opens with the listener (<c>mx</c>, <c>submission</c>, <c>lmtp</c>, <c>pop3</c>, or one of them with
+/// <c>-tls</c>). <c>C: </c> is a line of the client with CRLF, <c>C- </c> the same without; <c>S: </c> is a line of the
+/// server. <c>tls</c> is a handshake: the client sends nothing behind it before. <c>close</c> says that the server
+/// closes, <c>stored n</c> how many messages are kept in the end. <c>#</c> is a comment.
 /// </remarks>
 public sealed class DialogTests
 {
@@ -30,8 +31,7 @@ public sealed class DialogTests
     {
         var dialog = Dialog.Load(file);
         var rig = dialog.CreateRig(4096);
-        rig.Feed([]);
-        rig.Feed(dialog.Client);
+        dialog.Play(rig, (r, client) => r.Feed(client));
         dialog.Check(rig);
     }
 
@@ -45,6 +45,10 @@ public sealed class DialogTests
         var expected = new StringBuilder();
         foreach (var turn in dialog.Turns)
         {
+            if (turn.BeginsTls)
+            {
+                rig.Secure();
+            }
             rig.Feed(turn.Client);
             expected.Append(turn.Server);
             if (turn.Server.Length > 0)
@@ -61,8 +65,7 @@ public sealed class DialogTests
     {
         var dialog = Dialog.Load(file);
         var rig = dialog.CreateRig(4096);
-        rig.Feed([]);
-        rig.FeedSplit(dialog.Client, 1);
+        dialog.Play(rig, (r, client) => r.FeedSplit(client, 1));
         dialog.Check(rig);
     }
 
@@ -72,14 +75,13 @@ public sealed class DialogTests
     {
         var dialog = Dialog.Load(file);
         var rig = dialog.CreateRig(FastMail.Protocol.ISession.MinimumRepliesBytes);
-        rig.Feed([]);
-        rig.Feed(dialog.Client);
+        dialog.Play(rig, (r, client) => r.Feed(client));
         dialog.Check(rig);
     }
 
     private static string Folder() => Path.Combine(AppContext.BaseDirectory, "Protocol", "Dialogs");
 
-    private sealed record Turn(byte[] Client, string Server);
+    private sealed record Turn(byte[] Client, string Server, bool BeginsTls);
 
     private sealed class Dialog
     {
@@ -89,21 +91,42 @@ public sealed class DialogTests
 
         public List<Turn> Turns { get; } = [];
 
-        public byte[] Client => [.. Turns.SelectMany(turn => turn.Client)];
+        /// <summary>Everything the client says, from handshake to handshake.</summary>
+        public void Play(Rig rig, Action<Rig, byte[]> feed)
+        {
+            rig.Feed([]);
+            byte[] client = [];
+            foreach (var turn in Turns)
+            {
+                if (turn.BeginsTls)
+                {
+                    feed(rig, client);
+                    rig.Secure();
+                    client = [];
+                }
+                client = [.. client, .. turn.Client];
+            }
+            feed(rig, client);
+        }
 
         public static Dialog Load(string file)
         {
             var dialog = new Dialog();
             byte[] client = [];
             var server = "";
+            var beginsTls = false;
             foreach (var line in File.ReadAllLines(Path.Combine(Folder(), file)))
             {
-                if (line.StartsWith('C'))
+                if (line.StartsWith('C') || line == "tls")
                 {
-                    if (server.Length > 0)
+                    if (server.Length > 0 || line == "tls")
                     {
-                        dialog.Turns.Add(new Turn(client, server));
-                        (client, server) = ([], "");
+                        dialog.Turns.Add(new Turn(client, server, beginsTls));
+                        (client, server, beginsTls) = ([], "", line == "tls");
+                    }
+                    if (line == "tls")
+                    {
+                        continue;
                     }
                     var isLine = line[1] == ':';
                     client = [.. client, .. Script.Octets(line[Math.Min(3, line.Length)..] + (isLine ? "\r\n" : ""))];
@@ -117,7 +140,7 @@ public sealed class DialogTests
                     dialog.TakeDirective(line);
                 }
             }
-            dialog.Turns.Add(new Turn(client, server));
+            dialog.Turns.Add(new Turn(client, server, beginsTls));
             return dialog;
         }
 
@@ -126,10 +149,15 @@ public sealed class DialogTests
             "mx" => SmtpRig.Create(SmtpRole.Mx, replyBytes),
             "submission" => SmtpRig.Create(SmtpRole.Submission, replyBytes),
             "lmtp" => SmtpRig.Create(SmtpRole.Lmtp, replyBytes),
-            "pop3" => Pop3Rig.Create(
-                new FakeMaildrop("A: 1\r\n\r\none\r\n..dot\r\ntwo\r\n", "B: 2\r\n\r\n", "just text\r\n"), replyBytes),
+            "mx-tls" => SmtpRig.Create(SmtpRole.Mx, replyBytes, tls: new FakeTlsOffer()),
+            "submission-tls" => SmtpRig.Create(SmtpRole.Submission, replyBytes, tls: new FakeTlsOffer()),
+            "pop3" => Pop3Rig.Create(Maildrop(), replyBytes),
+            "pop3-tls" => Pop3Rig.Create(Maildrop(), replyBytes, allowsCleartext: false, tls: new FakeTlsOffer()),
             _ => throw new InvalidDataException($"No listener: {_listener}"),
         };
+
+        private static FakeMaildrop Maildrop() =>
+            new("A: 1\r\n\r\none\r\n..dot\r\ntwo\r\n", "B: 2\r\n\r\n", "just text\r\n");
 
         public void Check(Rig rig)
         {

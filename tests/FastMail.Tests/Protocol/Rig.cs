@@ -15,6 +15,9 @@ namespace FastMail.Tests.Protocol;
 /// </summary>
 internal abstract class Rig(ISession session, int replyBytes)
 {
+    public static readonly TlsFacts Facts = new(
+        "TLSv1.2 TLS_SUITE"u8.ToArray(), "end point"u8.ToArray());
+
     private readonly ArrayBufferWriter<byte> _sent = new();
     private byte[] _pending = [];
 
@@ -41,11 +44,23 @@ internal abstract class Rig(ISession session, int replyBytes)
             {
                 if (!session.IsWaiting)
                 {
+                    _pending = session.IsStartingTls ? [] : _pending;
                     return;
                 }
                 Resume();
             }
         }
+    }
+
+    /// <summary>
+    /// Makes the handshake that the session waits for; what it has not consumed by then came in the clear and is lost.
+    /// </summary>
+    public void Secure()
+    {
+        Assert.True(session.IsStartingTls, "the session does not wait for TLS; it said: " + Sent);
+        _pending = [];
+        session.Secured(Facts);
+        Feed([]);
     }
 
     /// <summary>Feeds the text in segments of the given length.</summary>
@@ -58,6 +73,12 @@ internal abstract class Rig(ISession session, int replyBytes)
     }
 
     protected abstract void Resume();
+}
+
+/// <summary>TLS that can be had, or not for now.</summary>
+internal sealed class FakeTlsOffer : ITlsOffer
+{
+    public bool IsAvailable { get; set; } = true;
 }
 
 /// <summary>An SMTP session with its fakes. Belongs to one test.</summary>
@@ -78,8 +99,12 @@ internal sealed class SmtpRig : Rig
     public FakeAuthenticator Authenticator { get; }
 
     public static SmtpRig Create(
-        SmtpRole role = SmtpRole.Mx, int replyBytes = 4096, long maxMessageBytes = 1_000_000, int maxRecipients = 1000,
-        bool hasSlowSink = false)
+        SmtpRole role = SmtpRole.Mx,
+        int replyBytes = 4096,
+        long maxMessageBytes = 1_000_000,
+        int maxRecipients = 1000,
+        bool hasSlowSink = false,
+        FakeTlsOffer? tls = null)
     {
         var options = new SmtpSessionOptions
         {
@@ -89,7 +114,8 @@ internal sealed class SmtpRig : Rig
             MaxRecipients = maxRecipients,
             Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy
                 | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority : SmtpExtensions.None),
-            OffersAuth = role == SmtpRole.Submission,
+            OffersAuth = role == SmtpRole.Submission && tls is null,
+            Tls = tls,
             RequiresAuth = role == SmtpRole.Submission,
             Mechanisms = (SaslMechanisms)0x3F,
             ServerNonce = Rfc7677.Nonce,
@@ -134,7 +160,12 @@ internal sealed class Pop3Rig : Rig
     /// <summary>How the removal at QUIT ends.</summary>
     public bool IsRemovalDurable { get; set; } = true;
 
-    public static Pop3Rig Create(FakeMaildrop maildrop, int replyBytes = 4096, bool allowsCleartext = true, int maxLoginFailures = 3)
+    public static Pop3Rig Create(
+        FakeMaildrop maildrop,
+        int replyBytes = 4096,
+        bool allowsCleartext = true,
+        int maxLoginFailures = 3,
+        FakeTlsOffer? tls = null)
     {
         var options = new Pop3SessionOptions
         {
@@ -144,6 +175,7 @@ internal sealed class Pop3Rig : Rig
             Mechanisms = (SaslMechanisms)0x3F,
             MaxLoginFailures = maxLoginFailures,
             ServerNonce = Rfc7677.Nonce,
+            Tls = tls,
         };
         var source = new FakeMaildropSource(maildrop);
         return new Pop3Rig(new Pop3Session(options, source), source, replyBytes);

@@ -70,11 +70,12 @@ public sealed class TraceFieldsTests
             TransactionId = "T"u8,
             IsExtended = isExtended,
             IsSmtpUtf8 = isSmtpUtf8,
-            IsTls = isTls,
+            Tls = isTls ? "TLSv1.3 TLS_AES_256_GCM_SHA384"u8 : default,
             IsAuthenticated = isAuthenticated,
             ReceivedAt = Time,
         }, out _);
         Assert.Contains($" with {keyword} id T", text, StringComparison.Ordinal);
+        Assert.Equal(isTls, text.Contains("id T\r\n\t(TLSv1.3 TLS_AES_256_GCM_SHA384);\r\n", StringComparison.Ordinal));
     }
 
     [Fact]
