@@ -187,6 +187,8 @@ internal sealed class MailServer : IAsyncDisposable
         byte[] hostname = Encoding.ASCII.GetBytes(settings.Get(ServeKeys.Hostname));
         var intake = new Intake(clock, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 8);
         var locks = new MaildropLocks();
+        var allowance = new Allowance(settings.Get(QuotaKeys.Messages), settings.Get(QuotaKeys.Octets), RetentionDays: 0);
+        var quotas = new Quotas(mailLog, accounts, allowance);
 
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Mx))
         {
@@ -241,6 +243,7 @@ internal sealed class MailServer : IAsyncDisposable
             Accounts = accounts,
             Logins = logins,
             Intake = intake,
+            Quotas = quotas,
             Clock = clock,
             Options = new SmtpSessionOptions
             {

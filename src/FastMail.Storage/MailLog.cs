@@ -134,6 +134,12 @@ public sealed class MailLog : IDisposable
         return _parts.Maildrops.Snapshot(mailboxId);
     }
 
+    /// <summary>What a maildrop holds now; allocates nothing.</summary>
+    public MaildropSize Measure(ulong mailboxId)
+    {
+        return _parts.Maildrops.Measure(mailboxId);
+    }
+
     /// <summary>The message at an address that an entry of a snapshot holds, verified now.</summary>
     public ReadStatus TryRead(ulong lsn, out StoredMessage message)
     {

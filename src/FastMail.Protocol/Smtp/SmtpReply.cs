@@ -37,6 +37,7 @@ public sealed class SmtpReply
     public static readonly SmtpReply LocalError = new(451, "4.3.0 Local error, try again later");
     public static readonly SmtpReply InsufficientStorage = new(452, "4.3.1 Insufficient system storage");
     public static readonly SmtpReply MailboxFull = new(452, "4.2.2 Mailbox full");
+    public static readonly SmtpReply ExceedsMailbox = new(552, "5.2.2 Message is larger than the mailbox may be");
     public static readonly SmtpReply TooManyRecipients = new(452, "4.5.3 Too many recipients");
     public static readonly SmtpReply NoSuchMailbox = new(550, "5.1.1 No such mailbox here");
     public static readonly SmtpReply RelayDenied = new(550, "5.7.1 Relaying denied");

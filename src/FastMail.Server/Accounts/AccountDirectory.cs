@@ -35,6 +35,9 @@ internal sealed class AccountDirectory
 
     public long Generation { get; }
 
+    /// <summary>Quota and retention of those accounts that were given any, by mailbox.</summary>
+    public IReadOnlyDictionary<ulong, Allowance> Allowances { get; init; } = new Dictionary<ulong, Allowance>();
+
     public int Count => _byAddress.Dictionary.Count;
 
     /// <summary>Whose maildrop an address names; ASCII letters match in either case.</summary>
@@ -78,6 +81,9 @@ internal sealed class AccountDirectory
     /// <summary>The account as it is now; null when it is gone or its address has another one.</summary>
     public Account? Find(ulong mailboxId, string address) =>
         _byAddress.TryGetValue(address, out Account? account) && account.MailboxId == mailboxId ? account : null;
+
+    /// <summary>Quota and retention of an account, or null when it has none of its own.</summary>
+    public Allowance? AllowanceOf(ulong mailboxId) => Allowances.GetValueOrDefault(mailboxId);
 
     /// <summary>The account of a login name, or null.</summary>
     public Account? Find(ReadOnlySpan<byte> loginName)

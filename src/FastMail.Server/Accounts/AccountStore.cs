@@ -9,7 +9,7 @@ namespace FastMail.Server.Accounts;
 /// server open it at the same time; each change raises a generation counter, and the server notes the generation it has
 /// read, so that the command line can wait for it. One thread at a time.
 /// </summary>
-internal sealed class AccountStore : IDisposable
+internal sealed partial class AccountStore : IDisposable
 {
     public const string FileName = "accounts.db";
 
@@ -56,6 +56,7 @@ internal sealed class AccountStore : IDisposable
                 COMMIT;
                 """);
             store.AddColumn("accounts", "scram", "TEXT"); // stores made before SCRAM was spoken
+            store.MakeAllowances();
             return store;
         }
         catch

@@ -95,7 +95,7 @@ internal sealed class LiveAccounts : IDisposable
     private AccountDirectory Load()
     {
         (long generation, List<Account> accounts) = _store.Read();
-        var directory = new AccountDirectory(generation, accounts);
+        var directory = new AccountDirectory(generation, accounts) { Allowances = _store.ReadAllowances() };
         if (_store.SeenGeneration != generation)
         {
             _store.SeenGeneration = generation;

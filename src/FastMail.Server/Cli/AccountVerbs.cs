@@ -9,7 +9,7 @@ using Microsoft.Data.Sqlite;
 namespace FastMail.Server.Cli;
 
 /// <summary><c>fastmail account add|list|passwd|remove</c>: edits the accounts, of a running server too.</summary>
-internal sealed class AccountVerbs
+internal sealed partial class AccountVerbs
 {
     private static readonly TimeSpan ServerNotice = TimeSpan.FromSeconds(2);
 
@@ -59,7 +59,14 @@ internal sealed class AccountVerbs
             _address,
         };
         remove.SetAction(parsed => Run(parsed, Remove));
-        return new Command("account", "Adds, lists, changes and removes accounts.") { add, list, passwd, remove };
+        return new Command("account", "Adds, lists, changes and removes accounts.")
+        {
+            add,
+            list,
+            passwd,
+            remove,
+            BuildQuota(),
+        };
     }
 
     private int Run(ParseResult parsed, Func<ParseResult, AccountStore, int> verb, bool mayMake = false)

@@ -16,8 +16,10 @@ internal sealed class MailReceiver : IMailSink
     private readonly MailLog _log;
     private readonly LiveAccounts _accounts;
     private readonly Intake _intake;
+    private readonly TransactionQuota _quota;
     private readonly ReadOnlyMemory<byte> _hostname;
     private readonly TimeProvider _clock;
+    private readonly Action<ILoopWork> _post;
     private readonly ILoopWork _owner;
     private readonly Action _drained;
     private readonly byte[] _clientAddress = new byte[16];
@@ -33,26 +35,31 @@ internal sealed class MailReceiver : IMailSink
     private long _transactionId;
     private long _heldBytes;
     private PendingMessage? _message;
+    private SmtpReply? _refusal; // of a message that turned out too large at its end
 
     /// <param name="log">Where messages go.</param>
     /// <param name="accounts">Who lives here.</param>
     /// <param name="intake">Shared by all receivers of the loop.</param>
+    /// <param name="quotas">Shared by all receivers of the loop.</param>
     /// <param name="hostname">This host's name in trace fields, ASCII.</param>
     /// <param name="clock">Dates the trace fields.</param>
+    /// <param name="post">Brings the owner to the loop when a commit has ended before it began.</param>
     /// <param name="owner">Posted to the loop when a commit has ended.</param>
     /// <param name="drained">
     /// Called, on a thread of the log, when content can be taken again after <see cref="MustWait"/>.
     /// </param>
     public MailReceiver(
-        MailLog log, LiveAccounts accounts, Intake intake, ReadOnlyMemory<byte> hostname, TimeProvider clock,
-        ILoopWork owner, Action drained)
+        MailLog log, LiveAccounts accounts, Intake intake, Quotas quotas, ReadOnlyMemory<byte> hostname,
+        TimeProvider clock, Action<ILoopWork> post, ILoopWork owner, Action drained)
     {
         _drained = drained;
         _log = log;
         _accounts = accounts;
         _intake = intake;
+        _quota = new TransactionQuota(quotas);
         _hostname = hostname;
         _clock = clock;
+        _post = post;
         _owner = owner;
     }
 
@@ -98,6 +105,7 @@ internal sealed class MailReceiver : IMailSink
         mail.ReversePath.CopyTo(_reversePath); // copied: the receive buffer is reused after this call
         _reversePathLength = mail.ReversePath.Length;
         _recipients = 0;
+        _quota.Begin(mail.DeclaredSize, TraceFields.MaxBytes);
         return SmtpReply.ReversePathOk;
     }
 
@@ -113,15 +121,23 @@ internal sealed class MailReceiver : IMailSink
                 return SmtpReply.RelayDenied;
         }
 
-        if (_message!.TryAddLocalRecipient(account!.MailboxId, rcpt.ForwardPath))
+        if (_quota.Covers(account!.MailboxId))
         {
-            AddWishes(_message, rcpt);
-            _recipients++;
-            _onlyRecipientLength = rcpt.ForwardPath.Length;
-            rcpt.ForwardPath.CopyTo(_onlyRecipient); // copied: the receive buffer is reused after this call
+            return SmtpReply.ForwardPathOk; // a mailbox named twice gets the message once
         }
 
-        return SmtpReply.ForwardPathOk; // a mailbox named twice gets the message once
+        QuotaVerdict verdict = _quota.Add(account.MailboxId);
+        if (verdict is not QuotaVerdict.Fits)
+        {
+            return RefusalOf(verdict);
+        }
+
+        _ = _message!.TryAddLocalRecipient(account.MailboxId, rcpt.ForwardPath);
+        AddWishes(_message, rcpt);
+        _recipients++;
+        _onlyRecipientLength = rcpt.ForwardPath.Length;
+        rcpt.ForwardPath.CopyTo(_onlyRecipient); // copied: the receive buffer is reused after this call
+        return SmtpReply.ForwardPathOk;
     }
 
     public SmtpReply? BeginContent(in TransactionFacts facts)
@@ -180,6 +196,14 @@ internal sealed class MailReceiver : IMailSink
     public void Commit(in ContentFacts content)
     {
         PendingMessage message = _message!;
+        IsCommitting = true;
+        if (_quota.End(message.TraceBytes + content.Octets) is var verdict and not QuotaVerdict.Fits)
+        {
+            _refusal = RefusalOf(verdict);
+            _post(_owner);
+            return;
+        }
+
         message.Seal(new BodyFacts
         {
             Octets = content.Octets,
@@ -187,7 +211,6 @@ internal sealed class MailReceiver : IMailSink
             Flags = FlagsOf(content),
         });
         message.Owner = _owner;
-        IsCommitting = true;
         _log.Append(message);
     }
 
@@ -195,9 +218,11 @@ internal sealed class MailReceiver : IMailSink
     public SmtpReply EndCommit()
     {
         AppendOutcome outcome = _message!.Outcome;
+        SmtpReply? refusal = _refusal;
+        _refusal = null;
         IsCommitting = false;
         Abandon();
-        return outcome switch
+        return refusal ?? outcome switch
         {
             AppendOutcome.Durable => SmtpReply.Accepted,
             AppendOutcome.NoSpace => SmtpReply.InsufficientStorage,
@@ -209,6 +234,7 @@ internal sealed class MailReceiver : IMailSink
     {
         _intake.Release(_heldBytes);
         _heldBytes = 0;
+        _quota.Release();
         _log.Return(_message!);
         _message = null;
     }
@@ -262,6 +288,11 @@ internal sealed class MailReceiver : IMailSink
             message.AddMeta(MetaType.Notify, [(byte)rcpt.Notify]);
         }
     }
+
+    private static SmtpReply RefusalOf(QuotaVerdict verdict) =>
+        verdict is QuotaVerdict.NeverFits or QuotaVerdict.NeverFitsAndFull
+            ? SmtpReply.ExceedsMailbox
+            : SmtpReply.MailboxFull;
 
     private MessageFlags FlagsOf(in ContentFacts content) =>
         (content.Has8Bit ? MessageFlags.Has8Bit : MessageFlags.None)

@@ -26,7 +26,8 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
     {
         _home = home;
         _receiver = new MailReceiver(
-            home.Log, home.Accounts, home.Intake, home.Options.Hostname, home.Clock, this, () => home.Loop.Post(this));
+            home.Log, home.Accounts, home.Intake, home.Quotas, home.Options.Hostname, home.Clock, home.Loop.Post, this,
+            () => home.Loop.Post(this));
         _login = new Login(home.Logins, LoggedIn);
         _session = new SmtpSession(home.Options, _receiver, _login);
     }

@@ -18,6 +18,8 @@ internal sealed class SmtpHandlers : HandlerPool<SmtpHandler>
 
     public required Intake Intake { get; init; }
 
+    public required Quotas Quotas { get; init; }
+
     public required TimeProvider Clock { get; init; }
 
     public required SmtpSessionOptions Options { get; init; }

@@ -70,6 +70,9 @@ public sealed class PendingMessage : PendingAppend
     /// <summary>Recipients whose maildrops are in this store.</summary>
     public int LocalRecipients => _localRecipients;
 
+    /// <summary>Octets of the trace fields; 0 before <see cref="SetTrace"/>.</summary>
+    public int TraceBytes => (int)_header.TraceBytes;
+
     internal override bool IsReady => _state == State.Sealed;
 
     internal override bool MayUseReserve => false;

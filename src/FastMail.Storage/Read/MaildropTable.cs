@@ -41,6 +41,11 @@ public readonly record struct MaildropEntry
     public ushort Check { get; }
 }
 
+/// <summary>How much a maildrop holds. A value.</summary>
+/// <param name="Messages">How many messages.</param>
+/// <param name="Octets">Sum of their sizes as POP3 tells them.</param>
+public readonly record struct MaildropSize(int Messages, long Octets);
+
 /// <summary>
 /// A maildrop as it was at one moment: immune to everything that happens later. Owned by whoever asked for it; any
 /// thread may read it.
@@ -173,6 +178,16 @@ internal sealed class MaildropTable(uint uidValidity)
             return _maildrops.TryGetValue(mailboxId, out MaildropIndex? maildrop)
                 ? new MaildropSnapshot(maildrop.Entries, maildrop.Count, maildrop.Octets, uidValidity)
                 : _empty;
+        }
+    }
+
+    public MaildropSize Measure(ulong mailboxId)
+    {
+        lock (Gate)
+        {
+            return _maildrops.TryGetValue(mailboxId, out MaildropIndex? maildrop)
+                ? new MaildropSize(maildrop.Count, maildrop.Octets)
+                : default;
         }
     }
 

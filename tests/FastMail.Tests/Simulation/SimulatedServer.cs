@@ -51,6 +51,9 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
 
     public Intake Intake { get; }
 
+    /// <summary>Nobody has one: what is simulated is the log, not its limits.</summary>
+    public Quotas Quotas { get; private set; } = null!;
+
     public MaildropLocks Locks { get; } = new();
 
     public MailLog Log { get; private set; } = null!;
@@ -66,10 +69,14 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
         SimulatedServer server = new(port, accounts, clock);
         port.Called = _ => server._stirred.Set();
         server.Log = MailLog.Open(Directory, options ?? Sizes, port, clock, random, server);
+        server.Quotas = new Quotas(server.Log, server.Accounts, new Allowance(0, 0, 0));
         server.AwaitSpare();
         server.JudgeFiles();
         return server;
     }
+
+    /// <summary>Runs work at the end of the turn, as the loop would.</summary>
+    public void Post(ILoopWork work) => _posted.Enqueue(work);
 
     /// <summary>Lets the log take what is appended and runs what it posts, until all of it has its outcome.</summary>
     /// <param name="append">
