@@ -62,6 +62,25 @@ public sealed partial class Connection
         }
     }
 
+    /// <summary>The part in flight has to leave in the time it takes at the least rate, if that is the shorter one.</summary>
+    private void BoundSend(int octets)
+    {
+        if (_sendRate.IsNone || _phase != Phase.Open)
+        {
+            return;
+        }
+
+        TimeSpan due = _sendRate.TimeFor(octets);
+        if (_loop.Elapsed + due < _deadline)
+        {
+            _deadline = _loop.Elapsed + due;
+            if (!_timer.IsArmed || _loop.TickOf(_deadline) < _timer.DueTick)
+            {
+                _loop.Arm(_timer, due);
+            }
+        }
+    }
+
     private void DeadlineReached()
     {
         if (_phase is Phase.Lingering or Phase.Securing)
@@ -276,6 +295,7 @@ public sealed partial class Connection
         _isSecure = false;
         _listenerTls = null;
         _span = Timeout.InfiniteTimeSpan;
+        _sendRate = default;
         _deadline = TimeSpan.MaxValue;
         _isCallDue = false;
         _isResumed = false;

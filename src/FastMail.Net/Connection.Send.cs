@@ -10,6 +10,13 @@ public sealed partial class Connection
 {
     private Outgoing? _outgoing;
     private bool _isSending;
+    private MinimumRate _sendRate;
+
+    /// <summary>
+    /// A peer that takes its replies more slowly is closed, part by part of what is sent asynchronously; the deadline
+    /// counts too. For this connection.
+    /// </summary>
+    public void SetSendRate(MinimumRate rate) => _sendRate = rate;
 
     /// <summary>True when everything is with the kernel; false when a send is in flight or the connection is over.</summary>
     private bool Flush()
@@ -47,6 +54,7 @@ public sealed partial class Connection
         _isSending = true;
         if (_socket!.SendAsync(outgoing.Args))
         {
+            BoundSend(outgoing.Args.Count);
             return true;
         }
 

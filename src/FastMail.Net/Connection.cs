@@ -68,6 +68,9 @@ public sealed partial class Connection : ICompletion
     /// <exception cref="InvalidOperationException">The connection is closed.</exception>
     public IPEndPoint LocalEndPoint => (IPEndPoint)OpenSocket.LocalEndPoint!;
 
+    /// <summary>The peer has sent octets that no turn has seen yet, or has ended.</summary>
+    public bool HasInput => _start < _end || OpenSocket.Available > 0;
+
     internal bool HasNoDelay => OpenSocket.GetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.NoDelay) is 1;
 
     /// <summary>Position in the loop's list of live connections.</summary>

@@ -73,6 +73,9 @@ public sealed partial class EventLoop : IDisposable
     /// <summary>Connections from accept until their socket is closed, lingering ones included.</summary>
     public int ConnectionCount => _connectionCount;
 
+    /// <summary>Connections that may be open at a time: the cap, lowered to 80 % of the descriptors.</summary>
+    public int ConnectionCap => _connectionCap;
+
     internal EventLoopOptions Options { get; }
 
     internal SlabPool Slabs { get; }
@@ -82,7 +85,7 @@ public sealed partial class EventLoop : IDisposable
     internal bool IsFull => _connectionCount >= _connectionCap;
 
     /// <summary>Since the loop started, monotonic.</summary>
-    internal TimeSpan Elapsed => _clock.GetElapsedTime(_started);
+    public TimeSpan Elapsed => _clock.GetElapsedTime(_started);
 
     /// <summary>
     /// Asks the runtime for inline completions on one poll thread, unless the environment says otherwise. Counts only

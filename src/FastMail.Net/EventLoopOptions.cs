@@ -23,13 +23,18 @@ public sealed class EventLoopOptions
     /// One asynchronous send covers at most this much, so that its end shows a slow reader's progress (and renews its
     /// deadline) long before a big body is through.
     /// </summary>
-    internal const int AsyncSendBytes = 256 * 1024;
+    internal const int AsyncSendBytes = 16 * 1024;
 
     /// <summary>The most one TLS record carries (RFC 8446 5.1).</summary>
     internal const int RecordBytes = 16 * 1024;
 
     /// <summary>After the last reply this much input is thrown away while the peer reads it.</summary>
     internal const int LingerBytes = 64 * 1024;
+
+    /// <summary>A silent connection is probed after this, and then as often (tcp(7)).</summary>
+    internal const int KeepAliveSeconds = 30;
+
+    internal const int KeepAliveIntervalSeconds = 10;
 
     internal static readonly TimeSpan LingerTime = TimeSpan.FromSeconds(2);
 
@@ -56,6 +61,12 @@ public sealed class EventLoopOptions
     public int ConnectionCap { get; init; } = 20_000;
 
     public int Backlog { get; init; } = 4096;
+
+    /// <summary>
+    /// A peer that acknowledges nothing for so long is gone (TCP_USER_TIMEOUT): its octets are not resent for ever, and
+    /// keep-alive probes find out where there are none.
+    /// </summary>
+    public TimeSpan PeerTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>Who may connect; null lets everybody in who is not over the cap.</summary>
     public IAdmission? Admission { get; init; }

@@ -14,6 +14,9 @@ internal static unsafe partial class Native
     internal const int Truncate = 0x20; // MSG_TRUNC: on TCP, throw the octets away without copying them (tcp(7))
     internal const int ShutdownSend = 1; // SHUT_WR
 
+    internal const int TcpLevel = 6; // IPPROTO_TCP
+    internal const int TcpUserTimeout = 18; // TCP_USER_TIMEOUT
+
     internal const int Interrupted = 4; // EINTR
     internal const int WouldBlock = 11; // EAGAIN
     internal const int BrokenPipe = 32; // EPIPE

@@ -23,7 +23,10 @@ public interface ISession
     /// </returns>
     OperationStatus Receive(ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written);
 
-    /// <summary>True while handed-out work (a commit, a password check) is under way; no input is taken meanwhile.</summary>
+    /// <summary>
+    /// True while handed-out work (a commit, a password check) is under way or the session pauses; no input is taken
+    /// meanwhile.
+    /// </summary>
     bool IsWaiting { get; }
 
     /// <summary>
@@ -44,6 +47,13 @@ public interface ISession
     /// abandoned, so that several turns can leave in one send.
     /// </summary>
     ReadOnlyMemory<byte> Body { get; }
+
+    /// <summary>
+    /// Ends the dialog because of a mistake of ours: send what is written, then close. Whatever state the mistake left
+    /// behind, an open transaction is abandoned.
+    /// </summary>
+    /// <returns>Octets written.</returns>
+    int Fail(Span<byte> replies);
 
     /// <summary>The least room <see cref="Receive"/> needs to make progress, octets.</summary>
     const int MinimumRepliesBytes = 1024;

@@ -1,14 +1,11 @@
 namespace FastMail.Protocol;
 
-/// <summary>Every limit of the two dialogs, beside the least that its RFC asks for. Constants; any thread.</summary>
+/// <summary>
+/// The fixed limits of the two dialogs, beside the least that its RFC asks for; those an operator may move are in
+/// <see cref="SessionLimits"/>. Constants; any thread.
+/// </summary>
 internal static class Limits
 {
-    /// <summary>SMTP command line with its CRLF, octets (RFC 5321 4.5.3.1.4: 512, plus what extensions add).</summary>
-    public const int SmtpCommandLineBytes = 2048;
-
-    /// <summary>AUTH command or response with its CRLF, octets (RFC 4954 4: 12,288).</summary>
-    public const int AuthLineBytes = 12_288;
-
     /// <summary>POP3 command line with its CRLF, octets (RFC 2449 4: 255).</summary>
     public const int Pop3CommandLineBytes = 255;
 
@@ -16,12 +13,6 @@ internal static class Limits
     /// An over-long command line is skipped up to its end for so many octets; then the session closes.
     /// </summary>
     public const int SkippedLineBytes = 64 * 1024;
-
-    /// <summary>Bad commands since the last accepted message; one more closes the session.</summary>
-    public const int BadCommands = 20;
-
-    /// <summary>Commands that carry no mail (NOOP, RSET, VRFY, HELP) since the last accepted message.</summary>
-    public const int IdleCommands = 100;
 
     /// <summary>Local-part, octets (RFC 5321 4.5.3.1.1: 64).</summary>
     public const int LocalPartBytes = 64;
@@ -35,8 +26,11 @@ internal static class Limits
     /// <summary>Path with its brackets and source route, octets (RFC 5321 4.5.3.1.3: 256).</summary>
     public const int PathBytes = 256;
 
-    /// <summary>Line of content without CRLF and without a stuffed dot, octets (RFC 5321 4.5.3.1.6: 998).</summary>
-    public const int ContentLineBytes = 998;
+    /// <summary>
+    /// Line of content without CRLF and without a stuffed dot, octets, beyond which a message is marked as one that
+    /// some clients cannot read (RFC 5321 4.5.3.1.6: 998).
+    /// </summary>
+    public const int PlainContentLineBytes = 998;
 
     /// <summary>ENVID as it is given, octets (RFC 3461 4.4: 100).</summary>
     public const int EnvelopeIdBytes = 100;

@@ -7,6 +7,9 @@ internal interface IPooledHandler : IConnectionHandler
 {
     /// <summary>Work is out whose end will still be posted to this object; it must not serve anybody else before.</summary>
     bool IsBusy { get; }
+
+    /// <summary>Stress began: a peer that is between commands gets no more time than one that comes now.</summary>
+    void Hurry();
 }
 
 /// <summary>
@@ -17,17 +20,32 @@ internal abstract class HandlerPool<T> : IHandlerFactory
     where T : class, IPooledHandler
 {
     private readonly Stack<T> _idle = new();
+    private readonly HashSet<T> _serving = [];
 
     public abstract ReadOnlyMemory<byte> Refusal { get; }
 
     public abstract ReadOnlyMemory<byte> ClientRefusal { get; }
 
-    public IConnectionHandler Rent() => _idle.TryPop(out T? handler) ? handler : Make();
+    public IConnectionHandler Rent()
+    {
+        T handler = _idle.TryPop(out T? idle) ? idle : Make();
+        _serving.Add(handler);
+        return handler;
+    }
+
+    public void Hurry()
+    {
+        foreach (T handler in _serving)
+        {
+            handler.Hurry();
+        }
+    }
 
     /// <summary>Called by the loop when the connection is over, and by a busy handler when its work has ended.</summary>
     public void Return(IConnectionHandler handler)
     {
         var ours = (T)handler;
+        _serving.Remove(ours);
         if (!ours.IsBusy)
         {
             _idle.Push(ours);

@@ -2,6 +2,7 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Text;
 using FastMail.Net;
+using FastMail.Protocol;
 using FastMail.Protocol.Pop3;
 using FastMail.Protocol.Sasl;
 using FastMail.Protocol.Smtp;
@@ -39,6 +40,8 @@ internal sealed class MailServer : IAsyncDisposable
     private MailLog? _mailLog;
     private ControlChannel? _control;
     private ServerTls? _tls;
+    private Stress? _stress;
+    private SessionPolicy? _policy;
 
     private MailServer(string directory, ILogger log)
     {
@@ -63,6 +66,9 @@ internal sealed class MailServer : IAsyncDisposable
     public (string Address, string Password)? FirstAccount { get; private set; }
 
     public EventLoop Loop => _loop!;
+
+    /// <summary>Loop thread only.</summary>
+    internal SessionPolicy Policy => _policy!;
 
     /// <summary>
     /// Opens the data directory, recovers the log, starts listening. Throws what those throw:
@@ -164,6 +170,7 @@ internal sealed class MailServer : IAsyncDisposable
             {
                 Failed = OnFailure,
                 ConnectionCap = settings.Get(LimitKeys.Connections),
+                PeerTimeout = settings.Get(LimitKeys.PeerTimeout),
                 Admission = new ClientAdmission(LimitKeys.Clients(settings), exemptions, clock),
             },
             clock));
@@ -189,6 +196,21 @@ internal sealed class MailServer : IAsyncDisposable
         var locks = new MaildropLocks();
         var allowance = new Allowance(settings.Get(QuotaKeys.Messages), settings.Get(QuotaKeys.Octets), RetentionDays: 0);
         var quotas = new Quotas(mailLog, accounts, allowance);
+        _stress = new Stress(
+            LimitKeys.Stress(settings),
+            intake,
+            () => (double)_loop.ConnectionCount / _loop.ConnectionCap,
+            clock,
+            _log);
+        Own(new FreeSpaceWatch(_directory, _stress, _log));
+        _policy = new SessionPolicy
+        {
+            Times = LimitKeys.Times(settings),
+            Exemptions = exemptions,
+            Stress = _stress,
+            Failed = exception => OnFailure(connection: null, exception),
+        };
+        SessionLimits limits = LimitKeys.Session(settings);
 
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Mx))
         {
@@ -226,9 +248,11 @@ internal sealed class MailServer : IAsyncDisposable
             Log = mailLog,
             Logins = logins,
             Locks = locks,
+            Policy = _policy,
             Options = new Pop3SessionOptions
             {
                 Hostname = hostname,
+                Limits = limits,
                 AllowsCleartext = allowsCleartext,
                 Mechanisms = mechanisms,
                 MaxLoginFailures = settings.Get(AuthKeys.SessionFailures),
@@ -244,11 +268,14 @@ internal sealed class MailServer : IAsyncDisposable
             Logins = logins,
             Intake = intake,
             Quotas = quotas,
+            Policy = _policy,
             Clock = clock,
             Options = new SmtpSessionOptions
             {
                 Hostname = hostname,
                 Role = role,
+                Limits = limits,
+                MaxRecipients = settings.Get(LimitKeys.Recipients),
                 MaxMessageBytes = settings.Get(LimitKeys.MessageBytes),
                 Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy
                     | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority : SmtpExtensions.None),
@@ -261,8 +288,10 @@ internal sealed class MailServer : IAsyncDisposable
         };
     }
 
-    private void Listen(string role, IPEndPoint endPoint, IHandlerFactory handlers, ListenerTls tls)
+    private void Listen<T>(string role, IPEndPoint endPoint, HandlerPool<T> handlers, ListenerTls tls)
+        where T : class, IPooledHandler
     {
+        _stress!.Began += handlers.Hurry;
         try
         {
             _listening.Add((role, _loop!.Listen(endPoint, handlers, tls).LocalEndPoint));

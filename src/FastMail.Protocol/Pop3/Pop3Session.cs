@@ -47,7 +47,8 @@ public sealed partial class Pop3Session : LineSession
     public override bool IsWaiting =>
         (_state == Pop3State.LoggingIn && _loginVerdict is null)
         || (_state == Pop3State.Updating && _isRemoved is null)
-        || (_large != 0 && !_hasPart);
+        || (_large != 0 && !_hasPart)
+        || Pause > TimeSpan.Zero;
 
     /// <inheritdoc/>
     public override bool IsStartingTls => _state == Pop3State.StartingTls;
@@ -69,6 +70,7 @@ public sealed partial class Pop3Session : LineSession
         _userLength = 0;
         _sasl.Reset();
         _tls = null;
+        HasPauses = false;
     }
 
     /// <summary>
@@ -124,12 +126,22 @@ public sealed partial class Pop3Session : LineSession
         return writer.Written;
     }
 
+    /// <inheritdoc/>
+    public override int Fail(Span<byte> replies)
+    {
+        Abandon();
+        var writer = new ReplyWriter(replies);
+        writer.Write("-ERR [SYS/TEMP] internal error, closing connection\r\n"u8);
+        return writer.Written;
+    }
+
     /// <summary>The connection is gone: the maildrop is released and keeps all its messages.</summary>
     public void Abandon()
     {
         _state = Pop3State.Closed;
         _sasl.End();
         _owesChallenge = false;
+        Pause = TimeSpan.Zero;
         _loginVerdict = null;
         _isRemoved = null;
         _listing = Pop3Verb.Unknown;
@@ -216,7 +228,7 @@ public sealed partial class Pop3Session : LineSession
     private OperationStatus? StepLine(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
     {
         var isAuth = _state == Pop3State.SaslResponse || Pop3Verbs.IsAuth(received);
-        var limit = isAuth ? Limits.AuthLineBytes : Limits.Pop3CommandLineBytes;
+        var limit = isAuth ? _options.Limits.AuthLineBytes : Limits.Pop3CommandLineBytes;
         switch (_lines.Read(received, limit, out var line, out taken))
         {
             case LineStatus.Incomplete:
@@ -306,9 +318,10 @@ public sealed partial class Pop3Session : LineSession
     /// <summary>Answers the client's mistake; the one too many ends the session.</summary>
     private void Refuse(ReadOnlySpan<byte> reply, ref ReplyWriter replies)
     {
-        if (++_badCommands <= Limits.BadCommands)
+        if (++_badCommands <= _options.Limits.BadCommands)
         {
             replies.Write(reply);
+            PauseAfterError(_badCommands, _options.Limits);
             return;
         }
         replies.Write("-ERR too many errors\r\n"u8);

@@ -11,6 +11,9 @@ public sealed record Pop3SessionOptions
     /// <summary>What CAPA tells of the implementation after login (RFC 2449 6.9), at most 64 octets.</summary>
     public ReadOnlyMemory<byte> ImplementationName { get; init; } = "FastMail"u8.ToArray();
 
+    /// <summary>How many errors are borne and how.</summary>
+    public SessionLimits Limits { get; init; } = SessionLimits.Default;
+
     /// <summary>Credentials are taken although nothing hides them on the way; over TLS they always are.</summary>
     public bool AllowsCleartext { get; init; }
 

@@ -34,7 +34,8 @@ internal struct ContentScanner
     private long _lineBytes; // of the current line, without a stuffed dot
     private long _dots;
     private long _headerWireBytes;
-    private bool _hasLongLine;
+    private long _longestLine; // with its CRLF; of those that have ended
+    private int _headerLines;
 
     /// <summary>Octets scanned, the end of data included.</summary>
     public long WireBytes { get; private set; }
@@ -53,6 +54,17 @@ internal struct ContentScanner
 
     /// <summary>Octets without stuffing and end of data; before the end at most 3 more than what is certain.</summary>
     public readonly long Octets => WireBytes - _dots - (HasEnded ? 2 : 0);
+
+    /// <summary>A line of more than so many octets has been seen, ended or not.</summary>
+    public readonly bool HasLineOver(long octets) => Math.Max(_longestLine - 2, _lineBytes - 1) > octets;
+
+    /// <summary>
+    /// The header section is longer than so many octets or lines, ended or not. Before the end of data up to 3 octets
+    /// may turn out to be its mark.
+    /// </summary>
+    public readonly bool HasHeaderOver(long octets, int lines) =>
+        _headerLines > lines
+        || (_headerWireBytes > 0 ? _headerWireBytes : WireBytes - 3) > octets;
 
     /// <summary>Forgets everything; the next octet is the first of a content, which counts as a line start.</summary>
     public void Start()
@@ -99,7 +111,7 @@ internal struct ContentScanner
         HeaderWireBytes = _headerWireBytes > 0 ? _headerWireBytes : WireBytes - 3,
         HasEndOfHeader = _headerWireBytes > 0,
         Has8Bit = _high != 0,
-        HasLongLine = _hasLongLine,
+        HasLongLine = _longestLine - 2 > Limits.PlainContentLineBytes,
     };
 
     [SkipLocalsInit] // the octets behind the copied ones are masked away
@@ -121,7 +133,7 @@ internal struct ContentScanner
         {
             return 0;
         }
-        var (carryCr, carryLineStart, lineBytes, hasLongLine) = (_carryCr, _carryLineStart, _lineBytes, _hasLongLine);
+        var (carryCr, carryLineStart, lineBytes, longest) = (_carryCr, _carryLineStart, _lineBytes, _longestLine);
         var high = Vector512<byte>.Zero;
         var at = 0;
         for (; length - at >= BlockBytes; at += BlockBytes)
@@ -149,10 +161,10 @@ internal struct ContentScanner
                 lineBytes += BlockBytes;
                 continue;
             }
-            hasLongLine |= lineBytes + BitOperations.TrailingZeroCount(lf) + 1 > Limits.ContentLineBytes + 2;
+            longest = Math.Max(longest, lineBytes + BitOperations.TrailingZeroCount(lf) + 1);
             lineBytes = BitOperations.LeadingZeroCount(lf);
         }
-        (_carryCr, _carryLineStart, _lineBytes, _hasLongLine) = (carryCr, carryLineStart, lineBytes, hasLongLine);
+        (_carryCr, _carryLineStart, _lineBytes, _longestLine) = (carryCr, carryLineStart, lineBytes, longest);
         _high |= high.ExtractMostSignificantBits();
         WireBytes += at;
         return at;
@@ -188,10 +200,13 @@ internal struct ContentScanner
         if (_headerWireBytes == 0)
         {
             var empty = lf & ((emptyCr << 1) | _carryEmptyCr) & keep;
+            var headerLine = lineEnd & keep & ~end; // the end-of-data mark is no line of it
             if (empty != 0)
             {
                 _headerWireBytes = WireBytes + BitOperations.TrailingZeroCount(empty) + 1;
+                headerLine &= (empty & (0 - empty)) - 1; // those before the first empty line
             }
+            _headerLines += BitOperations.PopCount(headerLine);
         }
         MeasureLines(lineEnd & keep, dotted & keep, length);
 
@@ -216,7 +231,7 @@ internal struct ContentScanner
             _lineBytes += length;
             return;
         }
-        _hasLongLine |= _lineBytes + BitOperations.TrailingZeroCount(lineEnd) + 1 > Limits.ContentLineBytes + 2;
+        _longestLine = Math.Max(_longestLine, _lineBytes + BitOperations.TrailingZeroCount(lineEnd) + 1);
         var next = BlockBytes - BitOperations.LeadingZeroCount(lineEnd);
         _lineBytes = length - next;
         if (next < length && ((dotted >> next) & 1) != 0)

@@ -13,6 +13,7 @@ internal static class SessionReplies
 
     public static readonly SmtpReply TimedOut = new(421, "4.4.2 Timeout, closing connection");
     public static readonly SmtpReply ShuttingDown = new(421, "4.3.2 Service shutting down, try again later");
+    public static readonly SmtpReply Failed = new(421, "4.3.0 Internal error, closing connection");
     public static readonly SmtpReply TooManyErrors = new(421, "4.7.0 Too many errors, closing connection");
     public static readonly SmtpReply TooManyIdleCommands = new(450, "4.7.0 Too many commands that carry no mail");
     public static readonly SmtpReply CannotAuthenticate = new(454, "4.7.0 Temporary authentication failure");
@@ -43,6 +44,9 @@ internal static class SessionReplies
     public static readonly SmtpReply TooLarge = new(552, "5.3.4 Message too big");
     public static readonly SmtpReply NeedsSmtpUtf8 = new(553, "5.6.7 Non-ASCII address needs SMTPUTF8");
     public static readonly SmtpReply MailLoop = new(554, "5.4.6 Too many hops, this message goes in circles");
+    public static readonly SmtpReply LongContentLine = new(554, "5.6.0 Line of content too long");
+    public static readonly SmtpReply LongHeader = new(554, "5.6.0 Header section too long");
+    public static readonly SmtpReply SpokeTooEarly = new(554, "5.5.1 Wait for the greeting, closing connection");
     public static readonly SmtpReply NoValidRecipients = new(554, "5.5.1 No valid recipients");
     public static readonly SmtpReply EarlyInput = new(554, "5.5.0 Input behind STARTTLS, closing connection");
     public static readonly SmtpReply UnknownParameter = new(555, "5.5.4 Unknown parameter");

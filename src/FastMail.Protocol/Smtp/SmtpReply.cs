@@ -35,6 +35,10 @@ public sealed class SmtpReply
     public static readonly SmtpReply ForwardPathOk = new(250, "2.1.5 Recipient ok");
     public static readonly SmtpReply StartMailInput = new(354, "End data with <CR><LF>.<CR><LF>");
     public static readonly SmtpReply LocalError = new(451, "4.3.0 Local error, try again later");
+
+    /// <summary>Overload: no new transaction now. The session closes with it.</summary>
+    public static readonly SmtpReply Overloaded = new(421, "4.3.2 Overloaded, try again later");
+
     public static readonly SmtpReply InsufficientStorage = new(452, "4.3.1 Insufficient system storage");
     public static readonly SmtpReply MailboxFull = new(452, "4.2.2 Mailbox full");
     public static readonly SmtpReply ExceedsMailbox = new(552, "5.2.2 Message is larger than the mailbox may be");

@@ -120,7 +120,7 @@ public sealed partial class SmtpSession
                     : SessionReplies.TooManyErrors;
             case SaslStep.Unavailable:
                 // Not the client's fault, but not for ever either.
-                return ++_idleCommands <= Limits.IdleCommands
+                return ++_idleCommands <= _options.Limits.IdleCommands
                     ? SessionReplies.CannotAuthenticate
                     : SessionReplies.TooManyErrors;
             case SaslStep.Cancelled:

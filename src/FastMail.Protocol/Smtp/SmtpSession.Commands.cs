@@ -127,7 +127,7 @@ public sealed partial class SmtpSession
     /// <summary>Commands that cost us work and carry no mail become errors in the long run.</summary>
     private bool TryCountIdle(ref ReplyWriter replies)
     {
-        if (++_idleCommands <= Limits.IdleCommands)
+        if (++_idleCommands <= _options.Limits.IdleCommands)
         {
             return true;
         }

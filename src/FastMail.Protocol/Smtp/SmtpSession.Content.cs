@@ -9,6 +9,7 @@ public sealed partial class SmtpSession
     private bool _isHeaderOver;
     private DotStuffer _stuffer;
     private long _rawBytes; // of all chunks
+    private HeaderStart _headerStart;
 
     private long _chunkBytes; // still to come
     private bool _isLastChunk;
@@ -25,6 +26,7 @@ public sealed partial class SmtpSession
         _isHeaderOver = false;
         _stuffer = default;
         _rawBytes = 0;
+        _headerStart = default;
     }
 
     /// <summary>Behind 354 everything up to the true <c>CRLF.CRLF</c> is content, whatever is wrong with it.</summary>
@@ -98,7 +100,7 @@ public sealed partial class SmtpSession
             EndContent(_recipients);
             return;
         }
-        if (_scanner.IsFlawed)
+        if (!_isOpen) // flawed, or too much of something: there is no use in the other chunks
         {
             EndContent(1); // more chunks were to come: LMTP too answers this one once
             return;
@@ -146,15 +148,31 @@ public sealed partial class SmtpSession
         {
             return;
         }
-        // Up to 3 octets counted so far may turn out to be the end of data.
-        var certain = _scanner.Octets - (_scanner.HasEnded ? 0 : 3);
-        if (_scanner.IsFlawed || certain > _options.MaxMessageBytes)
+        _headerStart.Take(wire);
+        if (_scanner.IsFlawed || FindExcess() is not null)
         {
             _sink.Abandon(); // at once: what is held for a message that cannot be stored is needed by others
             _isOpen = false;
             return;
         }
         _sink.Append(wire);
+    }
+
+    /// <summary>What the content has too much of so far, if anything.</summary>
+    private SmtpReply? FindExcess()
+    {
+        // Up to 3 octets counted so far may turn out to be the end of data.
+        var certain = _scanner.Octets - (_scanner.HasEnded ? 0 : 3);
+        if (certain > _options.MaxMessageBytes)
+        {
+            return SessionReplies.TooLarge;
+        }
+        var limits = _options.Limits;
+        if (_headerStart.IsField && _scanner.HasHeaderOver(limits.HeaderBytes, limits.HeaderLines))
+        {
+            return SessionReplies.LongHeader;
+        }
+        return _scanner.HasLineOver(limits.ContentLineBytes) ? SessionReplies.LongContentLine : null;
     }
 
     /// <param name="replies">LMTP: how many to give if the content is refused.</param>
@@ -178,7 +196,7 @@ public sealed partial class SmtpSession
             _scanner.HasBareLineEnd ? SessionReplies.BareLineEnd
             : _scanner.HasNul ? SessionReplies.NulInContent
             : isLoop ? SessionReplies.MailLoop
-            : SessionReplies.TooLarge,
+            : FindExcess() ?? SessionReplies.TooLarge,
             replies);
     }
 }

@@ -8,14 +8,14 @@ public sealed partial class SmtpSession
     private bool _isOpen; // the sink holds something for us
     private bool _isSmtpUtf8;
     private int _recipients;
-    private bool _hasRefusedRecipient;
+    private int _badRecipients;
 
     private void ResetTransaction()
     {
         _isOpen = false;
         _isSmtpUtf8 = false;
         _recipients = 0;
-        _hasRefusedRecipient = false;
+        _badRecipients = 0;
     }
 
     /// <summary>Ends the transaction without a message. The state is the caller's to change.</summary>
@@ -79,7 +79,11 @@ public sealed partial class SmtpSession
             Priority = parameters.Priority,
         });
         replies.Write(reply.Wire);
-        if (ReferenceEquals(reply, SmtpReply.ReversePathOk))
+        if (reply.Code == 421)
+        {
+            Abandon();
+        }
+        else if (ReferenceEquals(reply, SmtpReply.ReversePathOk))
         {
             ResetTransaction();
             _isOpen = true;
@@ -136,7 +140,8 @@ public sealed partial class SmtpSession
         replies.Write(reply.Wire);
         if (!ReferenceEquals(reply, SmtpReply.ForwardPathOk))
         {
-            _hasRefusedRecipient = true;
+            _badRecipients++;
+            PauseAfterError(_badRecipients, _options.Limits);
             return;
         }
         _recipients++;
@@ -163,7 +168,7 @@ public sealed partial class SmtpSession
 
     /// <summary>DATA or BDAT where it is not admitted: without recipients, or at another odd place.</summary>
     private SmtpReply DataOutOfPlace() =>
-        _state == SmtpState.AfterMail && _hasRefusedRecipient
+        _state == SmtpState.AfterMail && _badRecipients > 0
             ? SessionReplies.NoValidRecipients
             : SessionReplies.BadSequence;
 

@@ -48,13 +48,17 @@ public sealed partial class SmtpSession : LineSession
     }
 
     /// <inheritdoc/>
-    public override bool IsWaiting => _isHeld || _state is SmtpState.Committing or SmtpState.Authenticating;
+    public override bool IsWaiting =>
+        _isHeld || _state is SmtpState.Committing or SmtpState.Authenticating || Pause > TimeSpan.Zero;
 
     /// <inheritdoc/>
     public override bool IsStartingTls => _state == SmtpState.StartingTls;
 
     /// <summary>A mail transaction is open, or its commit is under way.</summary>
     public bool IsInTransaction => _isOpen || _state == SmtpState.Committing;
+
+    /// <summary>Content is on its way: behind 354, or within a chunk.</summary>
+    public bool IsInContent => _state is SmtpState.InData or SmtpState.InChunk;
 
     /// <summary>AUTH has succeeded.</summary>
     public bool IsAuthenticated { get; private set; }
@@ -74,8 +78,24 @@ public sealed partial class SmtpSession : LineSession
         _heloLength = 0;
         _isExtended = false;
         _tls = null;
+        HasPauses = false;
+        Pause = TimeSpan.Zero;
         ResetTransaction();
         ResetAuth();
+    }
+
+    /// <summary>Holds the greeting back for <see cref="SessionLimits.GreetingPause"/>. After <see cref="Reset"/>.</summary>
+    public void PauseBeforeGreeting() => Pause = _options.Limits.GreetingPause;
+
+    /// <inheritdoc/>
+    /// <remarks>A client waits for the greeting (RFC 5321 3.1); what does not wait is no client.</remarks>
+    public override void EndPause(bool hasInput)
+    {
+        base.EndPause(hasInput);
+        if (hasInput && _state == SmtpState.Connected)
+        {
+            _outcome = SessionReplies.SpokeTooEarly;
+        }
     }
 
     /// <summary>How the commit ended; call <see cref="Receive"/> afterwards. Ignored when the dialog is over.</summary>
@@ -134,6 +154,15 @@ public sealed partial class SmtpSession : LineSession
         return writer.Written;
     }
 
+    /// <inheritdoc/>
+    public override int Fail(Span<byte> replies)
+    {
+        Abandon();
+        var writer = new ReplyWriter(replies);
+        writer.Write(SessionReplies.Failed.Wire);
+        return writer.Written;
+    }
+
     /// <summary>The connection is gone: an open transaction is abandoned, nothing more is said.</summary>
     public void Abandon()
     {
@@ -142,6 +171,7 @@ public sealed partial class SmtpSession : LineSession
         _isHeld = false;
         _outcome = null;
         _owesChallenge = false;
+        Pause = TimeSpan.Zero;
         _state = SmtpState.Closed;
     }
 
@@ -199,7 +229,7 @@ public sealed partial class SmtpSession : LineSession
     private OperationStatus? StepLine(ReadOnlySpan<byte> received, ref ReplyWriter replies, out int taken)
     {
         var isAuth = _state == SmtpState.SaslResponse || SmtpVerbs.IsAuth(received);
-        var limit = isAuth ? Limits.AuthLineBytes : Limits.SmtpCommandLineBytes;
+        var limit = isAuth ? _options.Limits.AuthLineBytes : _options.Limits.CommandLineBytes;
         switch (_lines.Read(received, limit, out var line, out taken))
         {
             case LineStatus.Incomplete:
@@ -296,7 +326,7 @@ public sealed partial class SmtpSession : LineSession
             return;
         }
         replies.Write(reply.Wire);
-        if (ReferenceEquals(reply, SessionReplies.TooManyErrors))
+        if (reply.Code == 421 || ReferenceEquals(reply, SessionReplies.SpokeTooEarly))
         {
             Abandon();
         }
@@ -305,9 +335,10 @@ public sealed partial class SmtpSession : LineSession
     /// <summary>Answers the client's mistake; the one too many ends the session.</summary>
     private void Refuse(SmtpReply reply, ref ReplyWriter replies)
     {
-        if (++_badCommands <= Limits.BadCommands && !ReferenceEquals(reply, SessionReplies.TooManyErrors))
+        if (++_badCommands <= _options.Limits.BadCommands && !ReferenceEquals(reply, SessionReplies.TooManyErrors))
         {
             replies.Write(reply.Wire);
+            PauseAfterError(_badCommands, _options.Limits);
             return;
         }
         replies.Write(SessionReplies.TooManyErrors.Wire);

@@ -32,6 +32,9 @@ public sealed record SmtpSessionOptions
     /// <summary>What is offered beyond what every listener offers.</summary>
     public SmtpExtensions Extensions { get; init; }
 
+    /// <summary>How long lines, headers and patience are.</summary>
+    public SessionLimits Limits { get; init; } = SessionLimits.Default;
+
     /// <summary>
     /// AUTH is advertised and taken although nothing hides it on the way. Only for <see cref="SmtpRole.Submission"/>,
     /// which always offers it over TLS.

@@ -2,6 +2,7 @@ using FastMail.Net;
 using FastMail.Protocol;
 using FastMail.Protocol.Pop3;
 using FastMail.Server.Accounts;
+using FastMail.Server.Defence;
 using FastMail.Server.Tls;
 
 namespace FastMail.Server.Pop3;
@@ -13,13 +14,11 @@ namespace FastMail.Server.Pop3;
 /// </summary>
 internal sealed class Pop3Handler : IPooledHandler, ILoopWork
 {
-    private static readonly TimeSpan LoginTimeout = TimeSpan.FromSeconds(60);
-    private static readonly TimeSpan IdleTimeout = TimeSpan.FromMinutes(10); // RFC 1939 3: no less
-
     private readonly Pop3Handlers _home;
     private readonly Pop3Session _session;
     private readonly Login _login;
     private readonly Action _post;
+    private readonly SessionPacing _pacing;
     private Connection? _connection;
     private LockedMaildrop? _maildrop;
 
@@ -29,6 +28,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
         _login = new Login(home.Logins, LoggedIn);
         _post = () => home.Loop.Post(this);
         _session = new Pop3Session(home.Options, _login);
+        _pacing = new SessionPacing(home.Policy, _session.EndPause);
     }
 
     public bool IsBusy => _login.IsBusy || IsMaildropBusy;
@@ -40,7 +40,10 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
         _connection = connection;
         _login.Connect(connection.RemoteEndPoint.Address);
         _session.Reset();
-        connection.SetDeadline(LoginTimeout); // for the whole of the AUTHORIZATION state
+        bool isExempt = _home.Policy.IsExempt(connection.RemoteEndPoint.Address);
+        _session.HasPauses = !isExempt;
+        _home.Policy.Stress.Look();
+        _pacing.Begin(connection, isExempt, _home.Policy.Pop3LoginTime); // for the whole of the AUTHORIZATION state
     }
 
     public void Secured(TlsParameters tls) => _session.Secured(ServerTls.FactsOf(tls));
@@ -48,12 +51,27 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
     public Turn Receive(
         ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written, out ReadOnlyMemory<byte> body)
     {
+        Turn turn = SessionTurn.Take(
+            _session, _home.Policy, received, replies, out consumed, out written, out body);
         if (_session.IsAuthenticated)
         {
-            _connection!.SetDeadline(IdleTimeout);
+            _pacing.TookCommands(written, _home.Policy.Times.Pop3Idle);
         }
 
-        return SessionTurn.Take(_session, received, replies, out consumed, out written, out body);
+        if (_session.Pause > TimeSpan.Zero)
+        {
+            _pacing.Pause(_session.Pause);
+        }
+
+        return turn;
+    }
+
+    public void Hurry()
+    {
+        if (!_session.IsAuthenticated) // a maildrop may be looked at for ten minutes (RFC 1939 3)
+        {
+            _pacing.Hurry(_home.Policy.Pop3LoginTime);
+        }
     }
 
     public int LastWords(CloseReason reason, Span<byte> replies) =>
@@ -61,6 +79,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
 
     public void Closed()
     {
+        _pacing.End();
         _connection = null;
         _login.Disconnect();
         if (!IsMaildropBusy)

@@ -1,6 +1,7 @@
 using FastMail.Net;
 using FastMail.Protocol.Pop3;
 using FastMail.Server.Accounts;
+using FastMail.Server.Defence;
 using FastMail.Storage;
 
 namespace FastMail.Server.Pop3;
@@ -15,6 +16,8 @@ internal sealed class Pop3Handlers : HandlerPool<Pop3Handler>
     public required Logins Logins { get; init; }
 
     public required MaildropLocks Locks { get; init; }
+
+    public required SessionPolicy Policy { get; init; }
 
     public required Pop3SessionOptions Options { get; init; }
 

@@ -25,6 +25,9 @@ internal sealed class Intake
     /// <summary>No room for one more message of this size, octets.</summary>
     public bool IsFull(long declaredSize) => _heldBytes + declaredSize > _limitBytes;
 
+    /// <summary>Of the memory for content, the part that is held.</summary>
+    public double Share => (double)_heldBytes / _limitBytes;
+
     public void Hold(long bytes) => _heldBytes += bytes;
 
     public void Release(long bytes) => _heldBytes -= bytes;

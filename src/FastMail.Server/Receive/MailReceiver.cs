@@ -3,6 +3,7 @@ using System.Net;
 using FastMail.Net;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
+using FastMail.Server.Defence;
 using FastMail.Storage;
 
 namespace FastMail.Server.Receive;
@@ -17,6 +18,7 @@ internal sealed class MailReceiver : IMailSink
     private readonly LiveAccounts _accounts;
     private readonly Intake _intake;
     private readonly TransactionQuota _quota;
+    private readonly Stress _stress;
     private readonly ReadOnlyMemory<byte> _hostname;
     private readonly TimeProvider _clock;
     private readonly Action<ILoopWork> _post;
@@ -41,6 +43,7 @@ internal sealed class MailReceiver : IMailSink
     /// <param name="accounts">Who lives here.</param>
     /// <param name="intake">Shared by all receivers of the loop.</param>
     /// <param name="quotas">Shared by all receivers of the loop.</param>
+    /// <param name="stress">Whether a new transaction may begin.</param>
     /// <param name="hostname">This host's name in trace fields, ASCII.</param>
     /// <param name="clock">Dates the trace fields.</param>
     /// <param name="post">Brings the owner to the loop when a commit has ended before it began.</param>
@@ -49,14 +52,23 @@ internal sealed class MailReceiver : IMailSink
     /// Called, on a thread of the log, when content can be taken again after <see cref="MustWait"/>.
     /// </param>
     public MailReceiver(
-        MailLog log, LiveAccounts accounts, Intake intake, Quotas quotas, ReadOnlyMemory<byte> hostname,
-        TimeProvider clock, Action<ILoopWork> post, ILoopWork owner, Action drained)
+        MailLog log,
+        LiveAccounts accounts,
+        Intake intake,
+        Quotas quotas,
+        Stress stress,
+        ReadOnlyMemory<byte> hostname,
+        TimeProvider clock,
+        Action<ILoopWork> post,
+        ILoopWork owner,
+        Action drained)
     {
         _drained = drained;
         _log = log;
         _accounts = accounts;
         _intake = intake;
         _quota = new TransactionQuota(quotas);
+        _stress = stress;
         _hostname = hostname;
         _clock = clock;
         _post = post;
@@ -92,11 +104,18 @@ internal sealed class MailReceiver : IMailSink
             return SmtpReply.LocalError; // what came in now could never be acknowledged
         }
 
+        bool isStressed = _stress.Look();
         bool isLarge = mail.DeclaredSize > _log.LargestRecordBytes; // then no more than that is held in memory
-        if (_log.IsSpaceLow || _intake.IsFull(isLarge ? _log.LargestRecordBytes : mail.DeclaredSize)
+        if (_log.IsSpaceLow || _stress.IsDiskFull
+            || _intake.IsFull(isLarge ? _log.LargestRecordBytes : mail.DeclaredSize)
             || (isLarge && !_log.HasRoomForBody))
         {
             return SmtpReply.InsufficientStorage;
+        }
+
+        if (isStressed)
+        {
+            return SmtpReply.Overloaded;
         }
 
         _message = _log.RentMessage();
@@ -197,6 +216,7 @@ internal sealed class MailReceiver : IMailSink
     {
         PendingMessage message = _message!;
         IsCommitting = true;
+        _stress.CommitBegan();
         if (_quota.End(message.TraceBytes + content.Octets) is var verdict and not QuotaVerdict.Fits)
         {
             _refusal = RefusalOf(verdict);
@@ -221,6 +241,7 @@ internal sealed class MailReceiver : IMailSink
         SmtpReply? refusal = _refusal;
         _refusal = null;
         IsCommitting = false;
+        _stress.CommitEnded();
         Abandon();
         return refusal ?? outcome switch
         {

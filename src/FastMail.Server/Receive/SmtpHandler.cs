@@ -4,6 +4,7 @@ using FastMail.Net;
 using FastMail.Protocol;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
+using FastMail.Server.Defence;
 using FastMail.Server.Tls;
 
 namespace FastMail.Server.Receive;
@@ -14,22 +15,23 @@ namespace FastMail.Server.Receive;
 /// </summary>
 internal sealed class SmtpHandler : IPooledHandler, ILoopWork
 {
-    private static readonly TimeSpan CommandTimeout = TimeSpan.FromSeconds(300); // RFC 5321 4.5.3.2.7
-
     private readonly SmtpHandlers _home;
     private readonly MailReceiver _receiver;
     private readonly SmtpSession _session;
     private readonly Login _login;
+    private readonly SessionPacing _pacing;
     private Connection? _connection;
 
     public SmtpHandler(SmtpHandlers home)
     {
         _home = home;
         _receiver = new MailReceiver(
-            home.Log, home.Accounts, home.Intake, home.Quotas, home.Options.Hostname, home.Clock, home.Loop.Post, this,
+            home.Log, home.Accounts, home.Intake, home.Quotas, home.Policy.Stress, home.Options.Hostname, home.Clock,
+            home.Loop.Post, this,
             () => home.Loop.Post(this));
         _login = new Login(home.Logins, LoggedIn);
         _session = new SmtpSession(home.Options, _receiver, _login);
+        _pacing = new SessionPacing(home.Policy, _session.EndPause);
     }
 
     public bool IsBusy => _login.IsBusy || _receiver.IsCommitting || _receiver.IsHeld;
@@ -41,7 +43,15 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
         _receiver.Connect(client);
         _login.Connect(client);
         _session.Reset();
-        connection.SetDeadline(CommandTimeout);
+        bool isExempt = _home.Policy.IsExempt(client);
+        if (!isExempt)
+        {
+            _session.HasPauses = true;
+            _session.PauseBeforeGreeting();
+        }
+
+        _home.Policy.Stress.Look();
+        _pacing.Begin(connection, isExempt, _home.Policy.CommandTime);
     }
 
     public void Secured(TlsParameters tls) => _session.Secured(ServerTls.FactsOf(tls));
@@ -49,19 +59,37 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
     public Turn Receive(
         ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written, out ReadOnlyMemory<byte> body)
     {
-        if (!received.IsEmpty)
+        Turn turn = SessionTurn.Take(
+            _session, _home.Policy, received, replies, out consumed, out written, out body);
+        if (_session.IsInContent)
         {
-            _connection!.SetDeadline(CommandTimeout);
+            _pacing.TookContent(consumed, _home.Policy.Times.Command);
+            if (turn == Turn.Wait)
+            {
+                _pacing.RestartContent(); // the log does not keep up: that is our time, not the client's
+            }
+        }
+        else
+        {
+            _pacing.TookCommands(written, _home.Policy.CommandTime);
         }
 
-        return SessionTurn.Take(_session, received, replies, out consumed, out written, out body);
+        if (_session.Pause > TimeSpan.Zero)
+        {
+            _pacing.Pause(_session.Pause);
+        }
+
+        return turn;
     }
+
+    public void Hurry() => _pacing.Hurry(_home.Policy.CommandTime);
 
     public int LastWords(CloseReason reason, Span<byte> replies) =>
         _session.LastWords(reason == CloseReason.Timeout, replies);
 
     public void Closed()
     {
+        _pacing.End();
         _connection = null;
         _login.Disconnect();
         if (!_receiver.IsCommitting)

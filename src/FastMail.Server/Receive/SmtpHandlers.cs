@@ -1,6 +1,7 @@
 using FastMail.Net;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
+using FastMail.Server.Defence;
 using FastMail.Storage;
 
 namespace FastMail.Server.Receive;
@@ -19,6 +20,8 @@ internal sealed class SmtpHandlers : HandlerPool<SmtpHandler>
     public required Intake Intake { get; init; }
 
     public required Quotas Quotas { get; init; }
+
+    public required SessionPolicy Policy { get; init; }
 
     public required TimeProvider Clock { get; init; }
 

@@ -46,6 +46,9 @@ internal sealed class FakeSink : IMailSink
     /// <summary>Whose maildrop is full once the content is there, as a client of LMTP gets to hear.</summary>
     public string? FullMailbox { get; set; } = "v@local.test";
 
+    /// <summary>Given to every Begin instead of going on.</summary>
+    public SmtpReply? MailRefusal { get; set; }
+
     /// <summary>Given to the next BeginContent instead of going on.</summary>
     public SmtpReply? ContentRefusal { get; set; }
 
@@ -80,6 +83,10 @@ internal sealed class FakeSink : IMailSink
             + Encoding.UTF8.GetString(mail.AuthIdentity));
         Wishes.Add($"id={Encoding.UTF8.GetString(mail.EnvelopeId)} ret={mail.Return} by={mail.DeliverBy} "
             + $"priority={mail.Priority} auth={Encoding.UTF8.GetString(mail.AuthMailbox)}");
+        if (MailRefusal is not null)
+        {
+            return MailRefusal;
+        }
         if (_reversePath == "full@b.test")
         {
             return SmtpReply.InsufficientStorage;

@@ -104,7 +104,8 @@ internal sealed class SmtpRig : Rig
         long maxMessageBytes = 1_000_000,
         int maxRecipients = 1000,
         bool hasSlowSink = false,
-        FakeTlsOffer? tls = null)
+        FakeTlsOffer? tls = null,
+        SessionLimits? limits = null)
     {
         var options = new SmtpSessionOptions
         {
@@ -114,6 +115,7 @@ internal sealed class SmtpRig : Rig
             MaxRecipients = maxRecipients,
             Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy
                 | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority : SmtpExtensions.None),
+            Limits = limits ?? SessionLimits.Default,
             OffersAuth = role == SmtpRole.Submission && tls is null,
             Tls = tls,
             RequiresAuth = role == SmtpRole.Submission,
@@ -125,9 +127,20 @@ internal sealed class SmtpRig : Rig
         return new SmtpRig(new SmtpSession(options, sink, authenticator), sink, authenticator, replyBytes);
     }
 
+    /// <summary>Pauses the session asked for so far.</summary>
+    public List<TimeSpan> Pauses { get; } = [];
+
+    /// <summary>The peer has spoken when a pause ends.</summary>
+    public bool HasInputAfterPause { get; set; }
+
     protected override void Resume()
     {
-        if (Sink.IsHolding)
+        if (Session.Pause > TimeSpan.Zero)
+        {
+            Pauses.Add(Session.Pause);
+            Session.EndPause(HasInputAfterPause);
+        }
+        else if (Sink.IsHolding)
         {
             Sink.IsHolding = false;
             Session.GoOn();

@@ -127,8 +127,8 @@ internal sealed class SmtpClient : SimulatedClient, IAuthenticator
         : base(random)
     {
         _receiver = new MailReceiver(
-            server.Log, server.Accounts, server.Intake, server.Quotas, Options.Hostname, server.Clock, server.Post, this,
-            Stir);
+            server.Log, server.Accounts, server.Intake, server.Quotas, server.Stress, Options.Hostname, server.Clock,
+            server.Post, this, Stir);
         _receiver.Connect(IPAddress.Loopback);
         _session = new SmtpSession(Options, _receiver, this);
     }

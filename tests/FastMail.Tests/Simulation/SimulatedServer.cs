@@ -1,9 +1,11 @@
 using System.Collections.Concurrent;
 using FastMail.Net;
 using FastMail.Server.Accounts;
+using FastMail.Server.Defence;
 using FastMail.Server.Pop3;
 using FastMail.Server.Receive;
 using FastMail.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace FastMail.Tests.Simulation;
 
@@ -32,6 +34,9 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
         Accounts = accounts.Live;
         Clock = clock;
         Intake = new Intake(clock, 64 << 20);
+        // Its commits take as long as the simulation likes; that is no stress, or a seed would not replay.
+        var calm = new StressLimits { CommitAge = TimeSpan.MaxValue };
+        Stress = new Stress(calm, Intake, () => 0, clock, NullLogger.Instance);
     }
 
     public static MailLogOptions Sizes { get; } = new()
@@ -53,6 +58,8 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
 
     /// <summary>Nobody has one: what is simulated is the log, not its limits.</summary>
     public Quotas Quotas { get; private set; } = null!;
+
+    public Stress Stress { get; }
 
     public MaildropLocks Locks { get; } = new();
 

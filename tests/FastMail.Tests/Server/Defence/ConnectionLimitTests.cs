@@ -1,5 +1,4 @@
 using System.Net.Sockets;
-using System.Text;
 using Xunit;
 
 namespace FastMail.Tests.Server.Defence;
@@ -15,18 +14,18 @@ public sealed class ConnectionLimitTests
         await using ServerFixture fixture = await ServerFixture.StartAsync(
             "limits.exempt=", "limits.connections_per_address=2");
         using Socket first = fixture.Connect(role);
-        ReadLine(first);
+        Talk.ReadLine(first);
         Socket second = fixture.Connect(role);
-        ReadLine(second);
+        Talk.ReadLine(second);
         using (Socket third = fixture.Connect(role))
         {
-            Assert.Equal(refusal, ReadToEnd(third));
+            Assert.Equal(refusal, Talk.ReadToEnd(third));
         }
 
         second.Dispose();
-        await UntilAsync(() => fixture.Server.Loop.ConnectionCount == 1);
+        await Talk.UntilAsync(() => fixture.Server.Loop.ConnectionCount == 1);
         using Socket fourth = fixture.Connect(role);
-        Assert.DoesNotContain("too many", ReadLine(fourth), StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("too many", Talk.ReadLine(fourth), StringComparison.OrdinalIgnoreCase);
     }
 
     [Fact]
@@ -35,9 +34,9 @@ public sealed class ConnectionLimitTests
         await using ServerFixture fixture = await ServerFixture.StartAsync(
             "limits.exempt=", "limits.new_connections=1", "limits.new_connections_burst=1");
         using Socket first = fixture.Connect("mx");
-        Assert.StartsWith("220", ReadLine(first), StringComparison.Ordinal);
+        Assert.StartsWith("220", Talk.ReadLine(first), StringComparison.Ordinal);
         using Socket second = fixture.Connect("mx");
-        Assert.StartsWith("421 4.7.0", ReadToEnd(second), StringComparison.Ordinal);
+        Assert.StartsWith("421 4.7.0", Talk.ReadToEnd(second), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -47,35 +46,8 @@ public sealed class ConnectionLimitTests
     {
         await using ServerFixture fixture = await ServerFixture.StartAsync("limits.connections=1");
         using Socket first = fixture.Connect("mx");
-        ReadLine(first);
+        Talk.ReadLine(first);
         using Socket second = fixture.Connect(role);
-        Assert.Equal(refusal, ReadToEnd(second));
-    }
-
-    private static async Task UntilAsync(Func<bool> isTrue)
-    {
-        while (!isTrue())
-        {
-            await Task.Delay(10);
-        }
-    }
-
-    private static string ReadLine(Socket socket)
-    {
-        byte[] buffer = new byte[1024];
-        int length = Dialog.Say(socket, default, "\r\n"u8, buffer);
-        return Encoding.ASCII.GetString(buffer, 0, length);
-    }
-
-    private static string ReadToEnd(Socket socket)
-    {
-        byte[] buffer = new byte[1024];
-        int length = 0;
-        for (int received; (received = socket.Receive(buffer.AsSpan(length))) > 0;)
-        {
-            length += received;
-        }
-
-        return Encoding.ASCII.GetString(buffer, 0, length);
+        Assert.Equal(refusal, Talk.ReadToEnd(second));
     }
 }
