@@ -211,6 +211,7 @@ internal sealed class MailServer : IAsyncDisposable
             Failed = exception => OnFailure(connection: null, exception),
         };
         SessionLimits limits = LimitKeys.Session(settings);
+        var delays = new LoginDelays(settings.Get(Pop3Keys.LoginDelay), clock);
 
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Mx))
         {
@@ -249,6 +250,9 @@ internal sealed class MailServer : IAsyncDisposable
             Logins = logins,
             Locks = locks,
             Policy = _policy,
+            Delays = delays,
+            LockWait = settings.Get(Pop3Keys.LockWait),
+            SessionsPerUser = settings.Get(Pop3Keys.SessionsPerUser),
             Options = new Pop3SessionOptions
             {
                 Hostname = hostname,
@@ -256,6 +260,8 @@ internal sealed class MailServer : IAsyncDisposable
                 AllowsCleartext = allowsCleartext,
                 Mechanisms = mechanisms,
                 MaxLoginFailures = settings.Get(AuthKeys.SessionFailures),
+                IsStrictUtf8 = settings.Get(Pop3Keys.StrictUtf8),
+                LoginDelaySeconds = (int)Math.Ceiling(settings.Get(Pop3Keys.LoginDelay).TotalSeconds),
                 Tls = _tls,
             },
         };

@@ -9,6 +9,9 @@ public enum LoginVerdict
     /// <summary>Unknown user or wrong password: <c>[AUTH]</c>.</summary>
     Rejected,
 
+    /// <summary>The last login was too short a time ago: <c>[LOGIN-DELAY]</c>.</summary>
+    TooSoon,
+
     /// <summary>Another session holds the lock: <c>[IN-USE]</c>.</summary>
     InUse,
 
@@ -28,7 +31,10 @@ public interface IMaildrop
     /// <summary>Messages in the snapshot.</summary>
     int Count { get; }
 
-    /// <summary>Size of a message, octets (RFC 1939 11).</summary>
+    /// <summary>
+    /// Size of a message as it is sent, octets (RFC 1939 11): with the empty line that <see cref="MessageContent"/> may
+    /// lack.
+    /// </summary>
     int Octets(int index);
 
     /// <summary>Writes the unique-id, 1 to 70 octets of 0x21 to 0x7E (RFC 1939 7); returns its length.</summary>
@@ -73,7 +79,16 @@ public interface IMaildrop
 /// Octets of trace fields and header section with the empty line that ends it, from the start of the first part.
 /// </param>
 /// <param name="RestBytes">Octets behind <paramref name="Wire"/> that come in further parts.</param>
-public readonly record struct MessageContent(ReadOnlyMemory<byte> Wire, long HeaderWireBytes, long RestBytes = 0);
+public readonly record struct MessageContent(ReadOnlyMemory<byte> Wire, long HeaderWireBytes, long RestBytes = 0)
+{
+    /// <summary>
+    /// No empty line ends the header section. Clients hang on such a message, so it is sent with one behind it.
+    /// </summary>
+    public bool LacksEndOfHeader { get; init; }
+
+    /// <summary>It came with SMTPUTF8: its header may hold UTF-8.</summary>
+    public bool IsUtf8 { get; init; }
+}
 
 /// <summary>Whether a message could be opened.</summary>
 public enum ContentStatus

@@ -23,6 +23,8 @@ public sealed partial class Pop3Session
             SaslNames.Write(mechanisms, " "u8, default, ref replies);
             replies.WriteLineEnd();
         }
+        replies.Write("UTF8 USER\r\nLANG\r\n"u8);
+        WritePolicy(ref replies);
         if (IsAuthenticated)
         {
             replies.Write("IMPLEMENTATION "u8);
@@ -30,6 +32,55 @@ public sealed partial class Pop3Session
             replies.WriteLineEnd();
         }
         replies.Write(".\r\n"u8);
+    }
+
+    /// <summary>What the operator promises: how long mail stays, how often one may log in.</summary>
+    private void WritePolicy(ref ReplyWriter replies)
+    {
+        replies.Write("EXPIRE "u8);
+        if (_options.ExpireDays is { } days)
+        {
+            replies.WriteNumber(days);
+        }
+        else
+        {
+            replies.Write("NEVER"u8);
+        }
+        replies.WriteLineEnd();
+        if (_options.LoginDelaySeconds > 0)
+        {
+            replies.Write("LOGIN-DELAY "u8);
+            replies.WriteNumber(_options.LoginDelaySeconds);
+            replies.WriteLineEnd();
+        }
+    }
+
+    /// <summary>RFC 6856 2. Names and passwords are octets to us, before and after.</summary>
+    private void Utf8(ref ReplyWriter replies)
+    {
+        _isUtf8 = true;
+        replies.Write("+OK UTF8 is on\r\n"u8);
+    }
+
+    /// <summary>RFC 6856 3: there is one language, English, which is the default too.</summary>
+    private void Lang(ReadOnlySpan<byte> tag, ref ReplyWriter replies)
+    {
+        if (tag.IsEmpty)
+        {
+            replies.Write("+OK languages:\r\nen English\r\ni-default Default language\r\n.\r\n"u8);
+        }
+        else if (tag.SequenceEqual("*"u8) || AsciiWord.Is(tag, "i-default"u8))
+        {
+            replies.Write("+OK i-default the default language\r\n"u8);
+        }
+        else if (AsciiWord.Is(tag, "en"u8) || AsciiWord.StartsWith(tag, "en-"u8))
+        {
+            replies.Write("+OK en English\r\n"u8);
+        }
+        else
+        {
+            Refuse("-ERR only en and i-default are spoken here\r\n"u8, ref replies);
+        }
     }
 
     /// <summary>Answers the same whether the user exists or not.</summary>
@@ -82,6 +133,7 @@ public sealed partial class Pop3Session
         replies.Write(verdict switch
         {
             LoginVerdict.Rejected => BadCredentials,
+            LoginVerdict.TooSoon => "-ERR [LOGIN-DELAY] the last login was too short a time ago\r\n"u8,
             LoginVerdict.InUse => "-ERR [IN-USE] the maildrop is open in another session\r\n"u8,
             LoginVerdict.Disabled => "-ERR [SYS/PERM] the account is disabled\r\n"u8,
             _ => "-ERR [SYS/TEMP] the maildrop cannot be opened now\r\n"u8,

@@ -54,14 +54,22 @@ public sealed partial class Pop3Session
             }
             return;
         }
+        if (!_isAnswered && IsRefusedUtf8(part))
+        {
+            CloseLarge();
+            replies.Write(NeedsUtf8);
+            return;
+        }
         if (!_isAnswered)
         {
             Answer(part, ref replies);
         }
-        var length = _large == Pop3Verb.Top ? TopBytes(part) : part.Wire.Length;
-        _owesTerminator = length < part.Wire.Length || (IsTopOver && part.RestBytes > ".\r\n".Length);
-        _isEnded = _owesTerminator || part.RestBytes == 0;
-        Body = part.Wire[..length];
+        Send(part, _large == Pop3Verb.Top ? TopBytes(part) : part.Wire.Length);
+        if (_owed == Owed.Nothing && IsTopOver && part.RestBytes > ".\r\n".Length)
+        {
+            _owed = Owed.Terminator;
+        }
+        _isEnded = _owed != Owed.Nothing || part.RestBytes == 0;
         _view.Maildrop.ReadOn();
     }
 

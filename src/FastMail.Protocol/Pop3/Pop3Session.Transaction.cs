@@ -56,7 +56,7 @@ public sealed partial class Pop3Session
             WriteListing(_listing, _nextIndex, ref replies);
         }
         _listing = Pop3Verb.Unknown;
-        _owesTerminator = true;
+        _owed = Owed.Terminator;
     }
 
     /// <summary>A scan listing or a unique-id listing.</summary>
@@ -83,7 +83,23 @@ public sealed partial class Pop3Session
             return;
         }
         WriteRetrLine(index, ref replies);
-        Body = content.Wire;
+        Send(content, content.Wire.Length);
+    }
+
+    /// <summary>
+    /// Sends the content, or this part of it, up to that length, and notes what must come behind it. If nothing must,
+    /// the terminator that is stored leaves together with the last line.
+    /// </summary>
+    private void Send(in MessageContent content, int length)
+    {
+        var text = Math.Max(content.Wire.Length + content.RestBytes - ".\r\n".Length, 0);
+        _owed = length < content.Wire.Length ? Owed.Terminator : Owed.Nothing;
+        if (content.LacksEndOfHeader && length >= text)
+        {
+            length = (int)text;
+            _owed = Owed.EndOfHeader;
+        }
+        Body = content.Wire[..length];
     }
 
     private void WriteRetrLine(int index, ref ReplyWriter replies)
@@ -131,10 +147,7 @@ public sealed partial class Pop3Session
         }
         replies.Write(TopLine);
         _topHeaderBytes = content.HeaderWireBytes;
-        var end = TopBytes(content);
-        // All of it ends with the terminator that is stored: it leaves together with the last line.
-        _owesTerminator = end < content.Wire.Length;
-        Body = content.Wire[..end];
+        Send(content, TopBytes(content));
     }
 
     private static ReadOnlySpan<byte> TopLine => "+OK top of message follows\r\n"u8;
@@ -226,8 +239,17 @@ public sealed partial class Pop3Session
         {
             RefuseContent(status, ref replies);
         }
+        else if (IsRefusedUtf8(content))
+        {
+            replies.Write(NeedsUtf8);
+            return false;
+        }
         return status == ContentStatus.Ok;
     }
+
+    private static ReadOnlySpan<byte> NeedsUtf8 => "-ERR [UTF8] the message needs a client that says UTF8\r\n"u8;
+
+    private bool IsRefusedUtf8(in MessageContent content) => content.IsUtf8 && !_isUtf8 && _options.IsStrictUtf8;
 
     private static void RefuseContent(ContentStatus status, ref ReplyWriter replies) =>
         replies.Write(status switch

@@ -24,10 +24,21 @@ public sealed partial class Pop3Session : LineSession
     private readonly byte[] _user = new byte[Limits.Pop3CommandLineBytes]; // copied out of the receive buffer
     private int _userLength;
 
-    // A multi-line answer that goes on in the next call: a listing, or the end of TOP behind its body.
+    // A multi-line answer that goes on in the next call: a listing, or what comes behind a body.
     private Pop3Verb _listing;
     private int _nextIndex;
-    private bool _owesTerminator;
+    private Owed _owed;
+    private bool _isUtf8; // UTF8 was said (RFC 6856 2)
+
+    /// <summary>What ends a multi-line answer whose body does not end it.</summary>
+    private enum Owed
+    {
+        Nothing,
+        Terminator,
+
+        /// <summary>The empty line that the message lacks, and the terminator.</summary>
+        EndOfHeader,
+    }
 
     /// <summary>
     /// Takes part in no I/O. The authenticator is entered only from this session's calls; what it begins ends with
@@ -71,6 +82,7 @@ public sealed partial class Pop3Session : LineSession
         _sasl.Reset();
         _tls = null;
         HasPauses = false;
+        _isUtf8 = false;
     }
 
     /// <summary>
@@ -115,7 +127,7 @@ public sealed partial class Pop3Session : LineSession
     /// <returns>Octets written.</returns>
     public int LastWords(bool isTimeout, Span<byte> replies)
     {
-        var isSilent = isTimeout || _state == Pop3State.Closed || _listing != 0 || _owesTerminator
+        var isSilent = isTimeout || _state == Pop3State.Closed || _listing != 0 || _owed != Owed.Nothing
             || (_large != 0 && _isAnswered);
         Abandon();
         var writer = new ReplyWriter(replies);
@@ -145,10 +157,10 @@ public sealed partial class Pop3Session : LineSession
         _loginVerdict = null;
         _isRemoved = null;
         _listing = Pop3Verb.Unknown;
-        _owesTerminator = false;
         _large = Pop3Verb.Unknown;
         _hasPart = false;
         _part = default;
+        _owed = Owed.Nothing;
         Body = default;
         _view.Close();
     }
@@ -171,7 +183,7 @@ public sealed partial class Pop3Session : LineSession
             return OperationStatus.DestinationTooSmall; // the body comes before any further reply
         }
         var isDue = _state is Pop3State.Connected or Pop3State.LoggingIn or Pop3State.Updating
-            || _listing != 0 || _owesTerminator || _owesChallenge || _large != 0;
+            || _listing != 0 || _owed != Owed.Nothing || _owesChallenge || _large != 0;
         if (received.IsEmpty && !isDue)
         {
             return OperationStatus.NeedMoreData;
@@ -199,10 +211,10 @@ public sealed partial class Pop3Session : LineSession
         {
             TakePart(ref replies);
         }
-        else if (_owesTerminator)
+        else if (_owed != Owed.Nothing)
         {
-            _owesTerminator = false;
-            replies.Write(".\r\n"u8);
+            replies.Write(_owed == Owed.EndOfHeader ? "\r\n.\r\n"u8 : ".\r\n"u8);
+            _owed = Owed.Nothing;
         }
         else if (_listing != 0)
         {
@@ -289,7 +301,7 @@ public sealed partial class Pop3Session : LineSession
     private void Dispatch(Pop3Verb verb, ReadOnlySpan<byte> argument, ref ReplyWriter replies)
     {
         const Pop3Verb takesNothing = Pop3Verb.Quit | Pop3Verb.Stat | Pop3Verb.Noop | Pop3Verb.Rset | Pop3Verb.Capa
-            | Pop3Verb.Stls;
+            | Pop3Verb.Stls | Pop3Verb.Utf8;
         if ((verb & takesNothing) != 0 && !argument.IsEmpty)
         {
             Refuse("-ERR no argument expected\r\n"u8, ref replies);
@@ -311,6 +323,8 @@ public sealed partial class Pop3Session : LineSession
             case Pop3Verb.Capa: Capa(ref replies); break;
             case Pop3Verb.Auth: Auth(argument, ref replies); break;
             case Pop3Verb.Stls: Stls(ref replies); break;
+            case Pop3Verb.Utf8: Utf8(ref replies); break;
+            case Pop3Verb.Lang: Lang(argument, ref replies); break;
             default: throw new InvalidOperationException($"No method for {verb}.");
         }
     }

@@ -28,4 +28,18 @@ public sealed record Pop3SessionOptions
 
     /// <summary>Makes the server's nonces of SCRAM.</summary>
     public ServerNonce ServerNonce { get; init; } = SaslExchange.RandomNonce;
+
+    /// <summary>
+    /// A message in UTF-8 is refused to a client that has not said UTF8 (RFC 6856 3.1 permits it). Most clients choke
+    /// on the refusal and none on the message.
+    /// </summary>
+    public bool IsStrictUtf8 { get; init; }
+
+    /// <summary>
+    /// Days after which a message may be gone, 0 for gone once retrieved (RFC 2449 6.7); null when all is kept.
+    /// </summary>
+    public int? ExpireDays { get; init; }
+
+    /// <summary>Seconds between two logins of one user (RFC 2449 6.5); 0 when it does not matter.</summary>
+    public int LoginDelaySeconds { get; init; }
 }

@@ -50,6 +50,8 @@ internal enum Pop3Verb
     Capa = 1 << 11,
     Auth = 1 << 12,
     Stls = 1 << 13,
+    Utf8 = 1 << 14,
+    Lang = 1 << 15,
 }
 
 /// <summary>The table of what each state admits, and the recognition of verbs. Stateless; any thread.</summary>
@@ -68,6 +70,8 @@ internal static class Pop3Verbs
     private static readonly uint Capa = AsciiWord.Pack("CAPA"u8);
     private static readonly uint Auth = AsciiWord.Pack("AUTH"u8);
     private static readonly uint Stls = AsciiWord.Pack("STLS"u8);
+    private static readonly uint Utf8 = AsciiWord.Pack("UTF8"u8);
+    private static readonly uint Lang = AsciiWord.Pack("LANG"u8);
 
     private static readonly Pop3Verb[] Admitted = MakeTable();
 
@@ -115,16 +119,20 @@ internal static class Pop3Verbs
         : word == Capa ? Pop3Verb.Capa
         : word == Auth ? Pop3Verb.Auth
         : word == Stls ? Pop3Verb.Stls
+        : word == Utf8 ? Pop3Verb.Utf8
+        : word == Lang ? Pop3Verb.Lang
         : Pop3Verb.Unknown;
 
     private static Pop3Verb[] MakeTable()
     {
         var table = new Pop3Verb[(int)Pop3State.Closed + 1];
-        table[(int)Pop3State.Authorization] = Pop3Verb.User | Pop3Verb.Quit | Pop3Verb.Capa | Pop3Verb.Auth | Pop3Verb.Stls;
+        table[(int)Pop3State.Authorization] =
+            Pop3Verb.User | Pop3Verb.Quit | Pop3Verb.Capa | Pop3Verb.Auth | Pop3Verb.Stls
+            | Pop3Verb.Utf8 | Pop3Verb.Lang;
         table[(int)Pop3State.AfterUser] = table[(int)Pop3State.Authorization] | Pop3Verb.Pass;
         table[(int)Pop3State.Transaction] =
             Pop3Verb.Quit | Pop3Verb.Stat | Pop3Verb.List | Pop3Verb.Retr | Pop3Verb.Dele | Pop3Verb.Noop
-            | Pop3Verb.Rset | Pop3Verb.Top | Pop3Verb.Uidl | Pop3Verb.Capa;
+            | Pop3Verb.Rset | Pop3Verb.Top | Pop3Verb.Uidl | Pop3Verb.Capa | Pop3Verb.Lang;
         return table;
     }
 }

@@ -24,8 +24,8 @@ internal sealed class Settings
     /// <summary>All that can be configured, section by section.</summary>
     public static IEnumerable<Key> Keys =>
     [
-        .. ServeKeys.All, .. LmtpKeys.All, .. StoreKeys.All, .. LimitKeys.All, .. AuthKeys.All, .. TlsKeys.All,
-        .. QuotaKeys.All,
+        .. ServeKeys.All, .. LmtpKeys.All, .. Pop3Keys.All, .. StoreKeys.All, .. LimitKeys.All, .. AuthKeys.All,
+        .. TlsKeys.All, .. QuotaKeys.All,
     ];
 
     /// <summary>Each key with its present value, in the order of <see cref="Keys"/>.</summary>

@@ -20,6 +20,7 @@ internal sealed class LockedMaildrop : IMaildrop
     private readonly Action _partRead;
     private PendingExpunge? _expunge;
     private BodyReading? _reading; // of the message whose body is a file of its own
+    private MessageFlags _readingFlags;
 
     /// <param name="log">Where the messages are.</param>
     /// <param name="mailboxId">Whose they are.</param>
@@ -45,7 +46,7 @@ internal sealed class LockedMaildrop : IMaildrop
 
     public int Count => _snapshot.Count;
 
-    public int Octets(int index) => (int)_snapshot[index].Octets;
+    public int Octets(int index) => (int)_snapshot[index].Octets + (LacksEndOfHeader(_snapshot[index].Flags) ? 2 : 0);
 
     public int WriteUniqueId(int index, Span<byte> destination)
     {
@@ -62,10 +63,11 @@ internal sealed class LockedMaildrop : IMaildrop
         if (status == ReadStatus.External)
         {
             content = default;
+            _readingFlags = message.Flags;
             return TryBeginReading(message);
         }
 
-        content = status == ReadStatus.Ok ? new MessageContent(message.Wire, message.HeaderWireBytes) : default;
+        content = status == ReadStatus.Ok ? Content(message.Wire, message.HeaderWireBytes, 0, message.Flags) : default;
         return ContentStatusOf(status);
     }
 
@@ -80,7 +82,7 @@ internal sealed class LockedMaildrop : IMaildrop
     {
         IsReading = false;
         BodyReading reading = _reading!;
-        part = new MessageContent(reading.Window, reading.HeaderWireBytes, reading.RestBytes);
+        part = Content(reading.Window, reading.HeaderWireBytes, reading.RestBytes, _readingFlags);
         return reading.Status == ReadStatus.NotFound ? ContentStatus.Gone : ContentStatusOf(reading.Status);
     }
 
@@ -137,6 +139,15 @@ internal sealed class LockedMaildrop : IMaildrop
         ReadOn();
         return ContentStatus.Pending;
     }
+
+    private static bool LacksEndOfHeader(MessageFlags flags) => (flags & MessageFlags.NoEndOfHeader) != 0;
+
+    private static MessageContent Content(ReadOnlyMemory<byte> wire, long headerBytes, long restBytes, MessageFlags flags) =>
+        new(wire, headerBytes, restBytes)
+        {
+            LacksEndOfHeader = LacksEndOfHeader(flags),
+            IsUtf8 = (flags & MessageFlags.SmtpUtf8) != 0,
+        };
 
     private static ContentStatus ContentStatusOf(ReadStatus status) => status switch
     {

@@ -19,7 +19,9 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
     private readonly Login _login;
     private readonly Action _post;
     private readonly SessionPacing _pacing;
+    private readonly LockWaiter _waiter;
     private Connection? _connection;
+    private Account? _account; // whose maildrop is waited for
     private LockedMaildrop? _maildrop;
 
     public Pop3Handler(Pop3Handlers home)
@@ -29,6 +31,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
         _post = () => home.Loop.Post(this);
         _session = new Pop3Session(home.Options, _login);
         _pacing = new SessionPacing(home.Policy, _session.EndPause);
+        _waiter = new LockWaiter(home.Loop, Granted);
     }
 
     public bool IsBusy => _login.IsBusy || IsMaildropBusy;
@@ -82,6 +85,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
         _pacing.End();
         _connection = null;
         _login.Disconnect();
+        _waiter.GiveUp();
         if (!IsMaildropBusy)
         {
             EndSession();
@@ -120,7 +124,10 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
             Open(verdict, account);
         }
 
-        GoOn();
+        if (!_waiter.IsWaiting)
+        {
+            GoOn();
+        }
     }
 
     private void GoOn()
@@ -142,15 +149,46 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
             _session.LoggedIn(
                 verdict == AuthVerdict.Rejected ? LoginVerdict.Rejected : LoginVerdict.Unavailable, null);
         }
-        else if (_home.Locks.TryAcquire(account.MailboxId) is not { } token)
+        else if (!_home.Delays.TryLogIn(account.MailboxId))
+        {
+            _session.LoggedIn(LoginVerdict.TooSoon, null);
+        }
+        else if (_home.Locks.TryAcquire(account.MailboxId) is { } token)
+        {
+            Open(account, token);
+        }
+        else if (_home.LockWait > TimeSpan.Zero && _home.Locks.SessionsOf(account.MailboxId) < _home.SessionsPerUser)
+        {
+            _account = account;
+            _waiter.Wait(_home.Locks, account.MailboxId, _home.LockWait);
+        }
+        else
+        {
+            _session.LoggedIn(LoginVerdict.InUse, null);
+        }
+    }
+
+    /// <summary>The wait for the maildrop is over; null when nobody has closed it in time.</summary>
+    private void Granted(MaildropLocks.Token? token)
+    {
+        Account account = _account!;
+        _account = null;
+        if (token is null)
         {
             _session.LoggedIn(LoginVerdict.InUse, null);
         }
         else
         {
-            _maildrop = new LockedMaildrop(_home.Log, account.MailboxId, token, this, _post);
-            _session.LoggedIn(LoginVerdict.Accepted, _maildrop);
+            Open(account, token);
         }
+
+        GoOn();
+    }
+
+    private void Open(Account account, MaildropLocks.Token token)
+    {
+        _maildrop = new LockedMaildrop(_home.Log, account.MailboxId, token, this, _post);
+        _session.LoggedIn(LoginVerdict.Accepted, _maildrop);
     }
 
     private void EndSession()

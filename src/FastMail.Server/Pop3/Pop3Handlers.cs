@@ -18,6 +18,13 @@ internal sealed class Pop3Handlers : HandlerPool<Pop3Handler>
     public required MaildropLocks Locks { get; init; }
 
     public required SessionPolicy Policy { get; init; }
+    public required LoginDelays Delays { get; init; }
+
+    /// <summary>How long a login waits for a maildrop that is open elsewhere.</summary>
+    public required TimeSpan LockWait { get; init; }
+
+    /// <summary>Sessions of one user that have the maildrop open or wait for it.</summary>
+    public required int SessionsPerUser { get; init; }
 
     public required Pop3SessionOptions Options { get; init; }
 

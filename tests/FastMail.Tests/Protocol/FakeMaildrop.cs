@@ -39,7 +39,8 @@ internal sealed class FakeMaildrop : IMaildrop
     {
         var text = Encoding.Latin1.GetString(_messages[index].Wire.Span[..^3]);
         var dots = text.StartsWith('.') ? 1 : 0;
-        return text.Length - dots - (text.Split("\r\n.").Length - 1);
+        var emptyLine = LacksEndOfHeader(index) ? 2 : 0;
+        return text.Length + emptyLine - dots - (text.Split("\r\n.").Length - 1);
     }
 
     public int WriteUniqueId(int index, Span<byte> destination) =>
@@ -65,7 +66,7 @@ internal sealed class FakeMaildrop : IMaildrop
             ReadOn();
             return ContentStatus.Pending;
         }
-        content = new MessageContent(_messages[index].Wire, _messages[index].Header);
+        content = Content(index, _messages[index].Wire, 0);
         return DamagedIndexes.Contains(index) ? ContentStatus.Damaged : ContentStatus.Ok;
     }
 
@@ -82,10 +83,10 @@ internal sealed class FakeMaildrop : IMaildrop
     {
         Assert.True(IsReading);
         IsReading = false;
-        var (wire, header) = _messages[_open!.Value];
+        var wire = _messages[_open!.Value].Wire;
         var start = Math.Min(_part * PartBytes, wire.Length);
         var end = Math.Min(start + PartBytes, wire.Length);
-        part = new MessageContent(wire[start..end], header, wire.Length - end);
+        part = Content(_open.Value, wire[start..end], wire.Length - end);
         return _part >= FailingPart || DamagedIndexes.Contains(_open.Value) ? ContentStatus.Damaged : ContentStatus.Ok;
     }
 
@@ -95,6 +96,16 @@ internal sealed class FakeMaildrop : IMaildrop
         Assert.NotNull(_open);
         _open = null;
     }
+
+    private MessageContent Content(int index, ReadOnlyMemory<byte> wire, int rest) =>
+        new(wire, _messages[index].Header, rest)
+        {
+            LacksEndOfHeader = LacksEndOfHeader(index),
+            IsUtf8 = _messages[index].Wire.Span.ContainsAnyInRange((byte)128, (byte)255),
+        };
+
+    private bool LacksEndOfHeader(int index) => _messages[index].Header == _messages[index].Wire.Length - 3
+        && !_messages[index].Wire.Span[..^3].EndsWith("\r\n\r\n"u8);
 
     public void Remove(ReadOnlySpan<ulong> marks)
     {
