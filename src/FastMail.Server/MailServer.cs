@@ -147,6 +147,8 @@ internal sealed class MailServer : IAsyncDisposable
                 FirstSegmentBytes = Math.Min(segmentBytes, FirstSegmentBytes),
                 LargestRecordBytes = settings.Get(StoreKeys.JumboBytes),
                 MaxBodiesInFlight = settings.Get(StoreKeys.JumbosInFlight),
+                CheckpointBytes = settings.Get(StoreKeys.CheckpointBytes),
+                CheckpointInterval = settings.Get(StoreKeys.CheckpointInterval),
             },
             LinuxDisk.Instance,
             clock,

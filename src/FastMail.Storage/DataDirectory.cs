@@ -4,8 +4,8 @@ using System.Text;
 namespace FastMail.Storage;
 
 /// <summary>
-/// The data directory, locked for this process: <c>FORMAT</c>, <c>LOCK</c>, <c>log/</c>, <c>body/</c>,
-/// <c>quarantine/</c> once there was damage (later <c>ckpt/</c>). Owned by the <see cref="LogParts"/>; used by the thread that opens the log.
+/// The data directory, locked for this process: <c>FORMAT</c>, <c>LOCK</c>, <c>log/</c>, <c>body/</c>, <c>ckpt/</c>,
+/// <c>quarantine/</c> once there was damage. Owned by the <see cref="LogParts"/>; used by the thread that opens the log.
 /// </summary>
 internal sealed class DataDirectory : IDisposable
 {

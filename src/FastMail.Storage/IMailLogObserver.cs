@@ -23,7 +23,8 @@ public interface IMailLogObserver
     void SpaceChanged(bool isLow);
 
     /// <summary>
-    /// Something an operator may want to read. Called by the opening thread or the one that prepares segments.
+    /// Something an operator may want to read. Called by the opening thread, the one that prepares segments, the one
+    /// that writes checkpoints or the one that asks for a maildrop.
     /// </summary>
     void Noticed(string what);
 }

@@ -10,7 +10,8 @@ internal sealed class LogParts : IDisposable
 
     private LogParts(
         DataDirectory place, SegmentList segments, MaildropTable maildrops, SpareMaker spares, GroupWriter writer,
-        Appender appender, BodyReader bodyReader, ChunkPool chunks, BodyWriter bodies, SegmentHolds holds)
+        Appender appender, BodyReader bodyReader, ChunkPool chunks, BodyWriter bodies, SegmentHolds holds,
+        Checkpointer? checkpoints)
     {
         Holds = holds;
         _place = place;
@@ -22,6 +23,7 @@ internal sealed class LogParts : IDisposable
         Spares = spares;
         Writer = writer;
         Appender = appender;
+        Checkpoints = checkpoints;
     }
 
     public SegmentList Segments { get; }
@@ -42,6 +44,9 @@ internal sealed class LogParts : IDisposable
 
     public BodyWriter Bodies { get; }
 
+    /// <summary>Null when none are taken.</summary>
+    public Checkpointer? Checkpoints { get; }
+
     public static LogParts Open(
         DataDirectory place, SegmentList segments, MailLogOptions options, TimeProvider clock, Random random,
         IMailLogObserver observer)
@@ -50,15 +55,28 @@ internal sealed class LogParts : IDisposable
         StoreFormat format = found ?? place.MakeStore(options, clock, random);
         MaildropTable maildrops = new(format.UidValidity);
         List<string> names = place.ListLog();
+        CheckpointFiles checkpointFiles = new(place.Disk, place.Path, format.StoreId);
+        FoundCheckpoint foundCheckpoint = checkpointFiles.Find(SegmentHeader.FirstLsnOf(names), observer.Noticed);
+        if (foundCheckpoint.Checkpoint is { } checkpoint)
+        {
+            maildrops.Load(checkpoint);
+        }
+
         BodyFiles bodyFiles = new(place.Disk, place.Path, clock);
         bodyFiles.MakeDirectory();
-        Recovery recovery = new(place, format, maildrops, segments, observer.Noticed);
+        Recovery recovery = new(place, format, maildrops, segments, observer.Noticed, foundCheckpoint);
         LogEnd end = recovery.Run(names);
         place.RemoveTemporaries();
         bodyFiles.RemoveTemporaries();
         place.SyncNames(observer.Noticed);
+        if (foundCheckpoint.Checkpoint is { } used)
+        {
+            Errno.Check(checkpointFiles.Sync(used.Manifest), "flush", place.Path);
+        }
+
         place.WriteOwner();
-        BodySweep.Run(bodyFiles, maildrops.Bodies, recovery.HasLostRecords, observer.Noticed);
+        maildrops.Bodies.HasLostRecords |= recovery.HasLostRecords;
+        BodySweep.Run(bodyFiles, maildrops.Bodies, observer.Noticed);
 
         SegmentFiles files = new(place.Disk, place.LogPath, format.StoreId, clock, random);
         SpareMaker spares = new(files, observer);
@@ -69,7 +87,10 @@ internal sealed class LogParts : IDisposable
         // it makes sure that a clean end stands last in the log only if nothing was written after it.
         Errno.Check(writer.Prove(isClean: false), "write", end.Segment!.Path);
         spares.Start(files.FindSpare(options.FirstSegmentBytes), options.SpareBytesAfter(end.Segment.Length));
-        Appender appender = new(writer, observer, options.GroupBytes);
+        Checkpointer? checkpoints = options.TakesCheckpoints
+            ? new(maildrops, checkpointFiles, format.StoreId, foundCheckpoint.Checkpoint, options, clock, observer)
+            : null;
+        Appender appender = new(writer, checkpoints, observer, options.GroupBytes);
         ChunkPool chunks = new((int)(options.PooledContentBytes / ChunkPool.ChunkBytes));
         FormatUse use = new(place, format);
         SegmentHolds holds = new();
@@ -79,15 +100,19 @@ internal sealed class LogParts : IDisposable
         bodies.Start();
         BodyReader bodyReader = new(bodyFiles, maildrops, options);
         bodyReader.Start();
-        return new LogParts(place, segments, maildrops, spares, writer, appender, bodyReader, chunks, bodies, holds);
+        checkpoints?.Start(appender.Append);
+        return new LogParts(
+            place, segments, maildrops, spares, writer, appender, bodyReader, chunks, bodies, holds, checkpoints);
     }
 
     public void Dispose()
     {
         BodyReader.Dispose();
         Bodies.Dispose(); // before the appender: it hands what it finishes to the appender
+        Checkpoints?.Dispose(); // before the appender: its last record goes through it
         Appender.Dispose(); // before the spare maker, for which it may be waiting
         Spares.Dispose();
+        Maildrops.Dispose();
         Segments.Dispose();
         _place.Dispose(); // last: the lock covers all the rest
     }

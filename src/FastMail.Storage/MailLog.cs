@@ -9,13 +9,16 @@ public sealed class MailLog : IDisposable
 {
     private readonly LogParts _parts;
     private readonly MessagePool _messages;
+    private readonly IMailLogObserver _observer;
     private bool _isDisposed;
 
-    private MailLog(LogParts parts, MessagePool messages, long largestRecordBytes)
+    private MailLog(
+        LogParts parts, MessagePool messages, IMailLogObserver observer, long largestRecordBytes)
     {
         LargestRecordBytes = largestRecordBytes;
         _parts = parts;
         _messages = messages;
+        _observer = observer;
     }
 
     /// <summary>
@@ -56,6 +59,11 @@ public sealed class MailLog : IDisposable
     /// <summary>The writer of body files is at rest; tests go on only then.</summary>
     internal bool HasIdleBodies => _parts.Bodies.IsIdle;
 
+    /// <summary>
+    /// What recovery may need begins here; 0 when that is all. Segments that end below and hold nothing live may go.
+    /// </summary>
+    internal ulong OldestNeededLsn => _parts.Checkpoints?.OldestNeededLsn ?? 0;
+
     /// <summary>Counters.</summary>
     public LogStatistics Statistics => _parts.Writer.Statistics;
 
@@ -89,7 +97,8 @@ public sealed class MailLog : IDisposable
         try
         {
             LogParts parts = LogParts.Open(place, segments, options, clock, random, observer);
-            return new MailLog(parts, new MessagePool(options, parts.Chunks, parts.Bodies), options.InlineBytes);
+            MessagePool messages = new(options, parts.Chunks, parts.Bodies);
+            return new MailLog(parts, messages, observer, options.InlineBytes);
         }
         catch
         {
@@ -128,10 +137,34 @@ public sealed class MailLog : IDisposable
         }
     }
 
+    /// <summary>
+    /// Writes a checkpoint of the index now, if anything has changed, and waits until it is durable or has failed.
+    /// Never from a callback of the observer.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">This log was opened without checkpoints.</exception>
+    public void TakeCheckpoint()
+    {
+        if (_parts.Checkpoints is not { } checkpoints)
+        {
+            throw new InvalidOperationException("this log takes no checkpoints");
+        }
+
+        checkpoints.Take();
+    }
+
     /// <summary>The maildrop as it is now; empty for a mailbox that never had a message.</summary>
+    /// <exception cref="IOException">The disk failed under it; the observer was told.</exception>
     public MaildropSnapshot Snapshot(ulong mailboxId)
     {
-        return _parts.Maildrops.Snapshot(mailboxId);
+        try
+        {
+            return _parts.Maildrops.Snapshot(mailboxId);
+        }
+        catch (IOException e)
+        {
+            _observer.Noticed($"{e.Message}; a restart reads it from an older checkpoint or from the log");
+            throw;
+        }
     }
 
     /// <summary>What a maildrop holds now; allocates nothing.</summary>

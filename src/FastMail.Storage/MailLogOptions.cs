@@ -40,6 +40,17 @@ public sealed record MailLogOptions
     /// <summary>Idle <see cref="PendingMessage"/> objects kept, each with 4 KiB.</summary>
     public int PooledMessages { get; init; } = 4096;
 
+    /// <summary>
+    /// Whether checkpoints of the index are written. One that is there is used in any case.
+    /// </summary>
+    public bool TakesCheckpoints { get; init; } = true;
+
+    /// <summary>A checkpoint is written when the log has grown by this: a start reads no more than that.</summary>
+    public long CheckpointBytes { get; init; } = 256L * 1024 * 1024;
+
+    /// <summary>And this long after the last one when a maildrop has changed; infinite for never.</summary>
+    public TimeSpan CheckpointInterval { get; init; } = TimeSpan.FromSeconds(60);
+
     /// <summary>A record of that length fits into every segment that is made.</summary>
     internal long InlineBytes => Math.Min(LargestRecordBytes, FirstSegmentBytes / 2);
 
@@ -60,6 +71,12 @@ public sealed record MailLogOptions
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(MaxBodyReadings);
         ArgumentOutOfRangeException.ThrowIfNegative(PooledContentBytes);
         ArgumentOutOfRangeException.ThrowIfNegative(PooledMessages);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(CheckpointBytes);
+        if (CheckpointInterval <= TimeSpan.Zero && CheckpointInterval != Timeout.InfiniteTimeSpan)
+        {
+            throw new ArgumentOutOfRangeException(nameof(CheckpointInterval), CheckpointInterval, "must be positive");
+        }
+
 
         static void Check(long bytes, string name)
         {

@@ -44,6 +44,7 @@ internal static class LogJson
         output.WriteNumber("bytes", log.TotalBytes);
         output.WriteNumber("records", tally.Records.Number);
         output.WriteNumber("missingRecords", tally.MissingRecords);
+        WriteCheckpoints(output, log);
         output.WriteStartArray("problems");
         foreach (LogProblem problem in problems)
         {
@@ -78,6 +79,7 @@ internal static class LogJson
         output.WriteBoolean("isClean", tally.IsClean && tally.TornBytes == 0);
         output.WriteNumber("damages", tally.Damages);
         output.WriteNumber("missingRecords", tally.MissingRecords);
+        WriteCheckpoints(output, log);
     }
 
     /// <summary>Names of flags, as in the text and the JSON.</summary>
@@ -88,6 +90,26 @@ internal static class LogJson
 
     /// <summary>Name of a reason, as in the text and the JSON.</summary>
     public static string NameOf(ExpungeReason reason) => Camel(reason.ToString());
+
+    private static void WriteCheckpoints(Utf8JsonWriter output, LogInspector log)
+    {
+        output.WriteStartArray("checkpoints");
+        foreach (LogCheckpoint checkpoint in log.Checkpoints)
+        {
+            output.WriteStartObject();
+            output.WriteString("path", checkpoint.Path);
+            output.WriteNumber("lsn", checkpoint.Lsn);
+            output.WriteBoolean("isValid", checkpoint.Problem is null);
+            output.WriteString("problem", checkpoint.Problem);
+            output.WriteString("created", RecordText.TimeOf(checkpoint.CreatedMicros));
+            output.WriteNumber("ageSeconds", (long)RecordText.AgeOf(checkpoint).TotalSeconds);
+            output.WriteNumber("mailboxes", checkpoint.Mailboxes);
+            output.WriteNumber("messages", checkpoint.Messages);
+            output.WriteEndObject();
+        }
+
+        output.WriteEndArray();
+    }
 
     private static void WriteCount(Utf8JsonWriter output, string name, LogCount count)
     {

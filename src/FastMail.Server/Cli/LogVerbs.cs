@@ -33,8 +33,9 @@ internal sealed class LogVerbs
             and the body files of messages too long for a segment.
 
             Prints one line per problem and a summary. Exits with 0 when nothing acknowledged is damaged, and with 65
-            otherwise. A torn tail, which any crash may leave, is told and is no damage. Ctrl-C ends it with what was
-            found so far, and with 130 when that is nothing.
+            otherwise. A torn tail, which any crash may leave, is told and is no damage; neither is a damaged checkpoint
+            of the index, without which the next start goes. Ctrl-C ends it with what was found so far, and with 130
+            when that is nothing.
             """)
         {
             _json,
@@ -106,6 +107,11 @@ internal sealed class LogVerbs
         }
         else
         {
+            foreach (LogCheckpoint checkpoint in log.Checkpoints)
+            {
+                Console.Out.WriteLine(RecordText.Of(checkpoint));
+            }
+
             string missing = tally.MissingRecords > 0 ? $", {tally.MissingRecords} records missing" : "";
             string verdict = tally.Damages == 0 ? "no damage" : $"{tally.Damages} problems{missing}";
             Console.Out.WriteLine(interruption.IsRequested

@@ -41,6 +41,11 @@ internal static class RecordText
         string end = tally.TornBytes > 0 ? $"a torn tail of {tally.TornBytes} bytes, never acknowledged"
             : tally.IsClean ? "closed in order" : "not closed in order";
         text.Append($"end            {end}\n");
+        foreach (LogCheckpoint checkpoint in log.Checkpoints)
+        {
+            text.Append($"{Of(checkpoint)}\n");
+        }
+
         return text.ToString();
     }
 
@@ -59,8 +64,10 @@ internal static class RecordText
         return text.ToString();
     }
 
-    public static string TimeOf(LogRecord record) =>
-        DateTime.UnixEpoch.AddMicroseconds(record.TimestampMicros)
+    public static string TimeOf(LogRecord record) => TimeOf(record.TimestampMicros);
+
+    public static string TimeOf(long micros) =>
+        DateTime.UnixEpoch.AddMicroseconds(micros)
             .ToString("yyyy-MM-ddTHH:mm:ss.ffffffZ", CultureInfo.InvariantCulture);
 
     /// <summary>What a running server adds to the statistics, whole lines.</summary>
@@ -68,6 +75,17 @@ internal static class RecordText
         $"server     process {server.ProcessId}, {server.Records} records in {server.Groups} flushes since its start, "
         + $"{server.PendingBytes} bytes waiting{(server.IsSpaceLow ? ", disk space low" : "")}"
         + $"{(server.HasFailed ? ", failed" : "")}\n";
+
+    public static TimeSpan AgeOf(LogCheckpoint checkpoint) =>
+        TimeProvider.System.GetUtcNow() - DateTimeOffset.UnixEpoch.AddMicroseconds(checkpoint.CreatedMicros);
+
+    /// <summary>A checkpoint on one line.</summary>
+    public static string Of(LogCheckpoint checkpoint) =>
+        checkpoint.Problem is { } problem
+            ? $"damaged checkpoint {checkpoint.Path}: {problem}; no mail is affected, the next start goes without it"
+            : $"checkpoint {checkpoint.Path} lsn 0x{checkpoint.Lsn:x} of {TimeOf(checkpoint.CreatedMicros)}, "
+                + $"{(long)AgeOf(checkpoint).TotalSeconds} s ago, {checkpoint.Messages} messages in "
+                + $"{checkpoint.Mailboxes} mailboxes";
 
     private static string Of(LogRecord record)
     {

@@ -18,5 +18,14 @@ internal static class StoreKeys
         "store.jumbos_in_flight", "32", "messages", "So many of those are received at one time; one more is answered 452.",
         Values.Count(1, 10_000));
 
-    public static IEnumerable<Key> All => [SegmentBytes, JumboBytes, JumbosInFlight];
+    public static readonly Key<long> CheckpointBytes = new(
+        "store.checkpoint_size", "256MiB", "octets", "Growth of the mail log after which its index is saved.",
+        Values.Size(1L << 20, 1L << 40));
+
+    public static readonly Key<TimeSpan> CheckpointInterval = new(
+        "store.checkpoint_interval", "60s", "time", "Time after which a changed index is saved.",
+        Values.Duration(TimeSpan.FromSeconds(1), TimeSpan.FromDays(1)));
+
+    public static IEnumerable<Key> All =>
+        [SegmentBytes, JumboBytes, JumbosInFlight, CheckpointBytes, CheckpointInterval];
 }

@@ -22,20 +22,36 @@ internal sealed class LockedMaildrop : IMaildrop
     private BodyReading? _reading; // of the message whose body is a file of its own
     private MessageFlags _readingFlags;
 
-    /// <param name="log">Where the messages are.</param>
-    /// <param name="mailboxId">Whose they are.</param>
-    /// <param name="lockToken">The lock, released by <see cref="Close"/>.</param>
-    /// <param name="owner">Posted to the loop when a removal has ended.</param>
-    /// <param name="partRead">Called, on a thread of the log, when a part of a large message has been read.</param>
-    public LockedMaildrop(
-        MailLog log, ulong mailboxId, MaildropLocks.Token lockToken, ILoopWork owner, Action partRead)
+    private LockedMaildrop(
+        MailLog log, ulong mailboxId, MaildropSnapshot snapshot, MaildropLocks.Token lockToken, ILoopWork owner,
+        Action partRead)
     {
         _partRead = partRead;
         _log = log;
         _mailboxId = mailboxId;
-        _snapshot = log.Snapshot(mailboxId);
+        _snapshot = snapshot;
         _lock = lockToken;
         _owner = owner;
+    }
+
+    /// <summary>Takes the snapshot; null, and the lock is free again, when the disk fails under it.</summary>
+    /// <param name="log">Where the messages are; it tells the operator what failed.</param>
+    /// <param name="mailboxId">Whose they are.</param>
+    /// <param name="lockToken">The lock, released by <see cref="Close"/>.</param>
+    /// <param name="owner">Posted to the loop when a removal has ended.</param>
+    /// <param name="partRead">Called, on a thread of the log, when a part of a large message has been read.</param>
+    public static LockedMaildrop? TryOpen(
+        MailLog log, ulong mailboxId, MaildropLocks.Token lockToken, ILoopWork owner, Action partRead)
+    {
+        try
+        {
+            return new LockedMaildrop(log, mailboxId, log.Snapshot(mailboxId), lockToken, owner, partRead);
+        }
+        catch (IOException)
+        {
+            lockToken.Release();
+            return null;
+        }
     }
 
     /// <summary>A removal is under way.</summary>

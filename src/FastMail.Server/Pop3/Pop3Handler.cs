@@ -187,8 +187,8 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
 
     private void Open(Account account, MaildropLocks.Token token)
     {
-        _maildrop = new LockedMaildrop(_home.Log, account.MailboxId, token, this, _post);
-        _session.LoggedIn(LoginVerdict.Accepted, _maildrop);
+        _maildrop = LockedMaildrop.TryOpen(_home.Log, account.MailboxId, token, this, _post);
+        _session.LoggedIn(_maildrop is null ? LoginVerdict.Unavailable : LoginVerdict.Accepted, _maildrop);
     }
 
     private void EndSession()

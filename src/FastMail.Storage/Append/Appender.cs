@@ -13,6 +13,7 @@ internal sealed class Appender : IDisposable
     private const int IdleYields = 1;
 
     private readonly GroupWriter _writer;
+    private readonly Checkpointer? _checkpoints;
     private readonly IMailLogObserver _observer;
     private readonly int _groupBytes;
     private readonly AppendQueue _queue = new();
@@ -29,9 +30,10 @@ internal sealed class Appender : IDisposable
     private long _pendingBytes;
     private volatile bool _hasFailed;
 
-    public Appender(GroupWriter writer, IMailLogObserver observer, int groupBytes)
+    public Appender(GroupWriter writer, Checkpointer? checkpoints, IMailLogObserver observer, int groupBytes)
     {
         _writer = writer;
+        _checkpoints = checkpoints;
         _observer = observer;
         _groupBytes = groupBytes;
         _thread = new Thread(Run) { Name = "fastmail appender", IsBackground = true };
@@ -110,9 +112,12 @@ internal sealed class Appender : IDisposable
             LetOthersJoin();
             _queue.MoveTo(ref _first, ref _last);
             TakeGroup();
-            if (_writer.HasRecords)
+            if (_writer.HasRecords && !_hasFailed)
             {
-                Check(_writer.Commit(), "a group of records");
+                if (Check(_writer.Commit(), "a group of records"))
+                {
+                    _checkpoints?.GroupWritten(_writer.GroupEndLsn);
+                }
             }
 
             Complete();
@@ -155,7 +160,7 @@ internal sealed class Appender : IDisposable
             if (_writer.HasRoomFor(record))
             {
                 MoveToDone(record);
-                _writer.Add(record);
+                Check(_writer.Add(record), "a removal, whose maildrop cannot be read,");
             }
             else if (_writer.HasRecords)
             {
@@ -174,6 +179,12 @@ internal sealed class Appender : IDisposable
         _first = record.Next;
         _last = _first is null ? null : _last;
         record.Next = null;
+        if (record.IsOwn)
+        {
+            _ = Interlocked.Add(ref _pendingBytes, -record.Bytes);
+            return;
+        }
+
         if (_doneLast is null)
         {
             _doneFirst = record;

@@ -23,6 +23,7 @@ internal sealed class GroupWriter(
     private ulong _groupSeq;
     private long _groupEnd;
     private long _timestamp;
+    private LogPoint _point; // behind the last group
     private long _durableLsn;
     private long _groups;
     private long _recordsWritten;
@@ -51,6 +52,9 @@ internal sealed class GroupWriter(
         Maildrops = maildrops.Count,
     };
 
+    /// <summary>Behind the last group. The appender's thread only.</summary>
+    public ulong GroupEndLsn => _point.Lsn;
+
     private Segment Segment => _at.Segment!;
 
     /// <summary>The longest record that an empty segment of that size takes.</summary>
@@ -74,9 +78,17 @@ internal sealed class GroupWriter(
         return !_at.IsSealed && Start() + record.Bytes <= FillEnd(mayFill);
     }
 
-    /// <summary>Adds a record for which <see cref="HasRoomFor"/> just said yes.</summary>
-    public void Add(PendingAppend record)
+    /// <summary>
+    /// Adds a record for which <see cref="HasRoomFor"/> just said yes. Answers an errno when the index cannot be read.
+    /// </summary>
+    public int Add(PendingAppend record)
     {
+        int errno = record.Prepare(maildrops);
+        if (errno != 0)
+        {
+            return errno;
+        }
+
         if (_records.Count == 0)
         {
             BeginGroup();
@@ -88,6 +100,7 @@ internal sealed class GroupWriter(
         _records.Add(record);
         _groupEnd += record.Bytes;
         RecordBytes += record.Bytes;
+        return 0;
     }
 
     /// <summary>
@@ -106,6 +119,7 @@ internal sealed class GroupWriter(
                 }
 
                 maildrops.Bodies.TakeUnused(_unusedBodies);
+                maildrops.Reached(_point);
             }
         }
 
@@ -135,6 +149,14 @@ internal sealed class GroupWriter(
 
         BeginGroup();
         int errno = WriteGroup(isClean ? RecordHeader.CleanFlag : (byte)0);
+        if (errno == 0)
+        {
+            lock (maildrops.Gate)
+            {
+                maildrops.Reached(_point);
+            }
+        }
+
         Clear();
         return errno;
     }
@@ -213,6 +235,16 @@ internal sealed class GroupWriter(
         Volatile.Write(ref _groups, _groups + 1);
         _at.Offset = _groupEnd;
         Publish();
+        _point = new LogPoint
+        {
+            Lsn = Segment.BaseLsn + (ulong)_at.Offset,
+            Seq = _at.Seq,
+            GroupNo = _at.GroupNo,
+            GroupLsn = lsn,
+            GroupSeq = _groupSeq,
+            TimestampMicros = _timestamp,
+            Seal = _at.Seal,
+        };
         return 0;
     }
 

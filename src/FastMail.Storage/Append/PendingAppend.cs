@@ -59,6 +59,18 @@ public abstract class PendingAppend
     /// <summary>It may be written into the last bytes of a full disk, because it leads to space or ends work.</summary>
     internal abstract bool MayUseReserve { get; }
 
+    /// <summary>The log's own: no observer waits for it.</summary>
+    internal virtual bool IsOwn => false;
+
+    /// <summary>
+    /// What must be read before it can be applied; called by the appender right before <see cref="Stamp"/>. Answers an
+    /// errno.
+    /// </summary>
+    internal virtual int Prepare(MaildropTable maildrops)
+    {
+        return 0;
+    }
+
     /// <summary>Ownership passes to the log.</summary>
     internal abstract void Enqueued();
 

@@ -98,6 +98,11 @@ public sealed class PendingExpunge : PendingAppend
         _isAppended = true;
     }
 
+    internal override int Prepare(MaildropTable maildrops)
+    {
+        return maildrops.PrepareRemoval(MailboxId);
+    }
+
     internal override RecordHeader Stamp(in RecordStamp stamp, MaildropTable maildrops, VectorList vectors)
     {
         Lsn = stamp.Lsn;

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 
 namespace FastMail.Storage;
@@ -8,6 +9,11 @@ namespace FastMail.Storage;
 /// </summary>
 internal sealed class BodyTable
 {
+    /// <summary>Octets that <see cref="ToBytes"/> gives at least.</summary>
+    public const int HeadBytes = 16;
+
+    private const int SavedBytes = 20;
+
     private readonly Dictionary<ulong, Holding> _byLsn = [];
     private readonly List<ulong> _unused = [];
 
@@ -16,6 +22,12 @@ internal sealed class BodyTable
 
     /// <summary>The highest id that any record named, also of messages that are gone.</summary>
     public ulong HighestId { get; private set; }
+
+    /// <summary>
+    /// Records are missing somewhere, which may have named files that are not here. A checkpoint carries it on: the
+    /// starts after it do not read that part of the log again.
+    /// </summary>
+    public bool HasLostRecords { get; set; }
 
     /// <summary>Ids and addresses of what is in use.</summary>
     public IEnumerable<(ulong Id, ulong Lsn)> All => _byLsn.Select(h => (h.Value.Id, h.Key));
@@ -51,6 +63,38 @@ internal sealed class BodyTable
         {
             ids.AddRange(_unused);
             _unused.Clear();
+        }
+    }
+
+    /// <summary>As a checkpoint keeps it: highest id, lost records, then address, id and references of each file in use.</summary>
+    public byte[] ToBytes()
+    {
+        byte[] bytes = new byte[HeadBytes + (_byLsn.Count * SavedBytes)];
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes, HighestId);
+        bytes[sizeof(ulong)] = HasLostRecords ? (byte)1 : (byte)0;
+        Span<byte> rest = bytes.AsSpan(HeadBytes);
+        foreach ((ulong lsn, Holding holding) in _byLsn)
+        {
+            BinaryPrimitives.WriteUInt64LittleEndian(rest, lsn);
+            BinaryPrimitives.WriteUInt64LittleEndian(rest[8..], holding.Id);
+            BinaryPrimitives.WriteInt32LittleEndian(rest[16..], holding.References);
+            rest = rest[SavedBytes..];
+        }
+
+        return bytes;
+    }
+
+    /// <summary>Begins with what <see cref="ToBytes"/> gave; the manifest's CRC has been checked.</summary>
+    public void Load(ReadOnlySpan<byte> bytes)
+    {
+        HighestId = BinaryPrimitives.ReadUInt64LittleEndian(bytes);
+        HasLostRecords = bytes[sizeof(ulong)] != 0;
+        for (bytes = bytes[HeadBytes..]; bytes.Length >= SavedBytes; bytes = bytes[SavedBytes..])
+        {
+            Add(
+                BinaryPrimitives.ReadUInt64LittleEndian(bytes),
+                BinaryPrimitives.ReadUInt64LittleEndian(bytes[8..]),
+                BinaryPrimitives.ReadInt32LittleEndian(bytes[16..]));
         }
     }
 

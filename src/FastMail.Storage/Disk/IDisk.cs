@@ -15,6 +15,9 @@ public interface IDisk
     /// <summary>Adds the names (not paths) of the files of a directory, in no order.</summary>
     int List(string directory, ICollection<string> names);
 
+    /// <summary>Adds the names (not paths) of the directories in a directory, in no order.</summary>
+    int ListDirectories(string directory, ICollection<string> names);
+
     /// <summary>Opens a file for reading and writing; <c>ENOENT</c> (2) when it is absent and not to be made.</summary>
     int Open(string path, FileUse use, out IDiskFile? file);
 
@@ -23,6 +26,9 @@ public interface IDisk
 
     /// <summary>Removes a file; 0 also when it was absent.</summary>
     int Remove(string path);
+
+    /// <summary>Removes an empty directory; 0 also when it was absent.</summary>
+    int RemoveDirectory(string path);
 
     /// <summary>Makes the names of a directory durable.</summary>
     int SyncDirectory(string path);

@@ -28,28 +28,13 @@ public sealed unsafe class LinuxDisk : IDisk
     /// <inheritdoc/>
     public int List(string directory, ICollection<string> names)
     {
-        try
-        {
-            foreach (string path in Directory.EnumerateFiles(directory))
-            {
-                names.Add(Path.GetFileName(path));
-            }
+        return List(Directory.EnumerateFiles, directory, names);
+    }
 
-            return 0;
-        }
-        catch (DirectoryNotFoundException)
-        {
-            return Errno.NotFound;
-        }
-        catch (IOException e)
-        {
-            // The base library hands the errno through as HResult here.
-            return e.HResult > 0 ? e.HResult : Errno.InputOutput;
-        }
-        catch (UnauthorizedAccessException)
-        {
-            return 13; // EACCES
-        }
+    /// <inheritdoc/>
+    public int ListDirectories(string directory, ICollection<string> names)
+    {
+        return List(Directory.EnumerateDirectories, directory, names);
     }
 
     /// <inheritdoc/>
@@ -82,6 +67,13 @@ public sealed unsafe class LinuxDisk : IDisk
     public int Remove(string path)
     {
         int errno = Result(Native.Unlink(path));
+        return errno == Errno.NotFound ? 0 : errno;
+    }
+
+    /// <inheritdoc/>
+    public int RemoveDirectory(string path)
+    {
+        int errno = Result(Native.RemoveDirectory(path));
         return errno == Errno.NotFound ? 0 : errno;
     }
 
@@ -119,6 +111,32 @@ public sealed unsafe class LinuxDisk : IDisk
     internal static int Result(long returned)
     {
         return returned < 0 ? Marshal.GetLastPInvokeError() : 0;
+    }
+
+    private static int List(Func<string, IEnumerable<string>> enumerate, string directory, ICollection<string> names)
+    {
+        try
+        {
+            foreach (string path in enumerate(directory))
+            {
+                names.Add(Path.GetFileName(path));
+            }
+
+            return 0;
+        }
+        catch (DirectoryNotFoundException)
+        {
+            return Errno.NotFound;
+        }
+        catch (IOException e)
+        {
+            // The base library hands the errno through as HResult here.
+            return e.HResult > 0 ? e.HResult : Errno.InputOutput;
+        }
+        catch (UnauthorizedAccessException)
+        {
+            return 13; // EACCES
+        }
     }
 }
 

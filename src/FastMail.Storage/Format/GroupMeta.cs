@@ -87,6 +87,19 @@ internal struct SealMeta
         BinaryPrimitives.WriteUInt32LittleEndian(destination[28..], HeaderCrcs);
     }
 
+    /// <summary>What <see cref="Write"/> wrote.</summary>
+    public static SealMeta Read(ReadOnlySpan<byte> source)
+    {
+        return new SealMeta
+        {
+            RecordCount = BinaryPrimitives.ReadUInt32LittleEndian(source),
+            RecordBytes = BinaryPrimitives.ReadUInt64LittleEndian(source[4..]),
+            FirstSeq = BinaryPrimitives.ReadUInt64LittleEndian(source[12..]),
+            LastSeq = BinaryPrimitives.ReadUInt64LittleEndian(source[20..]),
+            HeaderCrcs = BinaryPrimitives.ReadUInt32LittleEndian(source[28..]),
+        };
+    }
+
     /// <summary>True when <paramref name="meta"/> is that of a SEAL behind the record of that seq.</summary>
     public static bool Follows(ReadOnlySpan<byte> meta, ulong seq)
     {

@@ -23,7 +23,7 @@ public enum RecordType : byte
     /// <summary>Reserved: compaction.</summary>
     Move = 6,
 
-    /// <summary>Reserved.</summary>
+    /// <summary>A checkpoint of the index was written.</summary>
     Checkpoint = 7,
 
     /// <summary>Opens a group commit, or stands alone as the proof of the group before it.</summary>
@@ -122,7 +122,7 @@ internal struct RecordHeader
     public void Write(Span<byte> destination, uint salt)
     {
         Magic = MagicNumber;
-        VersionBits = Version;
+        VersionBits = Type == RecordType.Checkpoint ? (ushort)(Version | Skippable) : Version;
         HeaderCrc = 0;
         MemoryMarshal.Write(destination, in this);
         HeaderCrc = ComputeCrc(destination, salt);

@@ -26,6 +26,18 @@ internal readonly record struct SegmentHeader(
         return name.EndsWith(Suffix, StringComparison.Ordinal);
     }
 
+    /// <summary>Where the log begins, by the names of its files; 0 when there are none.</summary>
+    public static ulong FirstLsnOf(IEnumerable<string> names)
+    {
+        ulong first = ulong.MaxValue;
+        foreach (string name in names)
+        {
+            first = TryParseName(name, out _, out ulong baseLsn) ? Math.Min(first, baseLsn) : first;
+        }
+
+        return first == ulong.MaxValue ? 0 : first;
+    }
+
     /// <summary>What the name of a segment file tells; false when it is not such a name.</summary>
     public static bool TryParseName(string name, out uint generation, out ulong baseLsn)
     {

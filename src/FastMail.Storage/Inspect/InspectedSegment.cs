@@ -131,7 +131,8 @@ internal sealed class InspectedSegment : IDisposable
         BaseLsn = header.BaseLsn;
         EndLsn = BaseLsn + (ulong)header.SegmentBytes;
         CheckPlace();
-        if (_problems.Count == 0 && header.PreviousBaseLsn != _chain.PreviousBaseLsn)
+        bool isFirst = _chain.NextLsn == BaseLsn && _chain.PreviousBaseLsn == 0; // what was in front may be dropped
+        if (_problems.Count == 0 && !isFirst && header.PreviousBaseLsn != _chain.PreviousBaseLsn)
         {
             _problems.Add(Problem(
                 0, LogProblemKind.SegmentHeader, SegmentHeader.Bytes,

@@ -59,6 +59,9 @@ public enum LogProblemKind
     /// <summary>A record is intact and says what cannot be.</summary>
     Content,
 
+    /// <summary>The log ends before the place that a checkpoint of the index proves to have been durable.</summary>
+    MissingEnd,
+
     /// <summary>
     /// Left over behind the last durable record by a crash and never acknowledged: no damage; the next start of the
     /// server cuts it.

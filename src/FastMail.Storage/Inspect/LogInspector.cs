@@ -15,6 +15,7 @@ public sealed class LogInspector : IDisposable
     private readonly IDiskFile? _lock;
     private readonly List<string> _names;
     private readonly ulong? _endLsn;
+    private IReadOnlyList<LogCheckpoint>? _checkpoints;
 
     private LogInspector(string directory, StoreFormat format, IDiskFile? locked, List<string> names, ulong? endLsn)
     {
@@ -56,6 +57,12 @@ public sealed class LogInspector : IDisposable
 
     /// <summary>Identity of the store.</summary>
     public Guid StoreId => _format.StoreId;
+
+    /// <summary>
+    /// The checkpoints of the index, newest first. One that was never finished is none.
+    /// </summary>
+    public IReadOnlyList<LogCheckpoint> Checkpoints =>
+        _checkpoints ??= LogCheckpoint.ReadAll(Path.GetDirectoryName(_directory)!, _format.StoreId);
 
     /// <summary>Length of the segment files that a <see cref="Read"/> has finished with, octets.</summary>
     public long ReadBytes { get; private set; }
@@ -105,7 +112,10 @@ public sealed class LogInspector : IDisposable
     /// <exception cref="IOException">The disk failed.</exception>
     public IEnumerable<LogFinding> Read(ulong fromLsn = 0, bool checkBodies = true)
     {
-        LogChain chain = new(isSeqKnown: fromLsn == 0);
+        ulong first = SegmentHeader.FirstLsnOf(_names);
+        bool isBegun = first > 0 && Checkpoints.Any(c => c.OldestNeededLsn >= first);
+        LogChain chain = new(isSeqKnown: fromLsn == 0 && !isBegun) { NextLsn = isBegun ? first : 0 };
+        ulong end = 0;
         InspectedBodies bodies = new(StorePath);
         ReadBytes = 0;
         for (int i = 0; i < _names.Count; i++)
@@ -117,6 +127,7 @@ public sealed class LogInspector : IDisposable
             bool isWanted = segment.EndLsn > fromLsn;
             foreach (LogFinding finding in isWanted ? segment.Read(checkBodies) : [])
             {
+                end = finding is LogRecord record ? record.Lsn + (ulong)record.Bytes : end;
                 if (finding.Lsn >= fromLsn)
                 {
                     bodies.Add(finding);
@@ -139,6 +150,13 @@ public sealed class LogInspector : IDisposable
             yield return new LogProblem(
                 _directory, 0, 0, LogProblemKind.MissingSegment, 0,
                 "the store has no segment, though it was made with one");
+        }
+        else if (_endLsn is null && Checkpoints.Max(c => (ulong?)c.ProvenLsn) is { } proven && end < proven)
+        {
+            ulong offset = end > chain.PreviousBaseLsn ? end - chain.PreviousBaseLsn : 0;
+            yield return new LogProblem(
+                Path.Join(_directory, _names[^1]), (long)offset, end, LogProblemKind.MissingEnd, (long)(proven - end),
+                $"the log ends here, and a checkpoint proves that it went on at least to 0x{proven:x}");
         }
     }
 

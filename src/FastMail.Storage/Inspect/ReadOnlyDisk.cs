@@ -26,6 +26,11 @@ internal sealed class ReadOnlyDisk : IDisk
         return LinuxDisk.Instance.List(directory, names);
     }
 
+    public int ListDirectories(string directory, ICollection<string> names)
+    {
+        return LinuxDisk.Instance.ListDirectories(directory, names);
+    }
+
     public int Open(string path, FileUse use, out IDiskFile? file)
     {
         file = null;
@@ -50,6 +55,11 @@ internal sealed class ReadOnlyDisk : IDisk
     }
 
     public int Remove(string path)
+    {
+        return ReadOnlyFileSystem;
+    }
+
+    public int RemoveDirectory(string path)
     {
         return ReadOnlyFileSystem;
     }

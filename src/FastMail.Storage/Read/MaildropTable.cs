@@ -1,193 +1,94 @@
-using System.Runtime.InteropServices;
-
 namespace FastMail.Storage;
 
 /// <summary>
-/// One message of a maildrop: 32 octets, the layout of the index. A value.
-/// </summary>
-[StructLayout(LayoutKind.Sequential, Size = 32)]
-public readonly record struct MaildropEntry
-{
-    internal MaildropEntry(ulong uid, in RecordHeader header)
-    {
-        Uid = uid;
-        Lsn = header.Lsn;
-        WireBytes = header.TraceBytes + header.BodyBytes;
-        Octets = header.Octets;
-        ArrivalSeconds = (uint)(header.TimestampMicros / TimeSpan.MicrosecondsPerSecond);
-        Flags = (MessageFlags)header.Flags;
-        Check = (ushort)header.HeaderCrc;
-    }
-
-    /// <summary>Number in the maildrop: ascending by arrival, never used twice.</summary>
-    public ulong Uid { get; }
-
-    /// <summary>Where the record is: the argument of <see cref="MailLog.TryRead"/>.</summary>
-    public ulong Lsn { get; }
-
-    /// <summary>Octets of trace and body in wire form.</summary>
-    public uint WireBytes { get; }
-
-    /// <summary>Size as POP3 tells it (RFC 1939 11).</summary>
-    public uint Octets { get; }
-
-    /// <summary>Seconds since 1970 UTC.</summary>
-    public uint ArrivalSeconds { get; }
-
-    /// <summary>Flags of the message.</summary>
-    public MessageFlags Flags { get; }
-
-    /// <summary>Low half of the record's header CRC: ties the entry to its record.</summary>
-    public ushort Check { get; }
-}
-
-/// <summary>How much a maildrop holds. A value.</summary>
-/// <param name="Messages">How many messages.</param>
-/// <param name="Octets">Sum of their sizes as POP3 tells them.</param>
-public readonly record struct MaildropSize(int Messages, long Octets);
-
-/// <summary>
-/// A maildrop as it was at one moment: immune to everything that happens later. Owned by whoever asked for it; any
-/// thread may read it.
-/// </summary>
-public sealed class MaildropSnapshot
-{
-    private readonly MaildropEntry[] _entries;
-
-    internal MaildropSnapshot(MaildropEntry[] entries, int count, long octets, uint uidValidity)
-    {
-        _entries = entries;
-        Count = count;
-        Octets = octets;
-        UidValidity = uidValidity;
-    }
-
-    /// <summary>Messages.</summary>
-    public int Count { get; }
-
-    /// <summary>Sum of their sizes, octets.</summary>
-    public long Octets { get; }
-
-    /// <summary>Changes when unique-ids of the past no longer name the same messages.</summary>
-    public uint UidValidity { get; }
-
-    /// <summary>Message <paramref name="index"/>, 0 to <see cref="Count"/> - 1, in order of arrival.</summary>
-    public ref readonly MaildropEntry this[int index]
-    {
-        get
-        {
-            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)index, (uint)Count);
-            return ref _entries[index];
-        }
-    }
-}
-
-/// <summary>
-/// The messages of one mailbox in order of arrival. Owned by the <see cref="MaildropTable"/>. Entries are only ever
-/// added behind those a snapshot can see; a removal makes a new array.
-/// </summary>
-internal sealed class MaildropIndex
-{
-    public MaildropEntry[] Entries { get; private set; } = [];
-
-    public int Count { get; private set; }
-
-    public long Octets { get; private set; }
-
-    /// <summary>Next number to be given; belongs to the appender.</summary>
-    public ulong NextUid { get; set; } = 1;
-
-    public void Add(in MaildropEntry entry)
-    {
-        if (Count == Entries.Length)
-        {
-            // A new array, never Array.Resize of a shared one: snapshots keep the old. This growth is the one
-            // allocation an append may cause.
-            MaildropEntry[] larger = new MaildropEntry[Math.Max(4, Count * 2)];
-            Entries.AsSpan(0, Count).CopyTo(larger);
-            Entries = larger;
-        }
-
-        Entries[Count++] = entry;
-        Octets += entry.Octets;
-        NextUid = Math.Max(NextUid, entry.Uid + 1);
-    }
-
-    /// <summary>Entries and ranges both ascend, so one pass over both finds the survivors.</summary>
-    public void Remove(ReadOnlySpan<UidRange> ranges, BodyTable bodies)
-    {
-        MaildropEntry[] survivors = new MaildropEntry[Count];
-        int kept = 0;
-        foreach (ref readonly MaildropEntry entry in Entries.AsSpan(0, Count))
-        {
-            while (!ranges.IsEmpty && entry.Uid >= ranges[0].First && entry.Uid - ranges[0].First >= ranges[0].Count)
-            {
-                ranges = ranges[1..];
-            }
-
-            if (!ranges.IsEmpty && entry.Uid >= ranges[0].First)
-            {
-                Octets -= entry.Octets;
-                if ((entry.Flags & MessageFlags.ExternalBody) != 0)
-                {
-                    bodies.Release(entry.Lsn);
-                }
-            }
-            else
-            {
-                survivors[kept++] = entry;
-            }
-        }
-
-        Count = kept;
-        Entries = kept == 0 ? [] : survivors;
-    }
-}
-
-/// <summary>
-/// All maildrops of the store, by mailbox id: a fold over the log, rebuilt when it is opened. Owned by the
-/// <see cref="MailLog"/>. Written by the appender alone, under <see cref="Gate"/>; anyone may take a snapshot.
+/// All maildrops of the store, by mailbox id: a fold over the log. What the newest checkpoint says is in its shards,
+/// what has changed since is in memory over them. Owned by the <see cref="MailLog"/>. Changed by the appender alone
+/// (by the opening thread before that starts), shards replaced by the checkpointer, both under <see cref="Gate"/>;
+/// anyone may take a snapshot.
 /// </summary>
 internal sealed class MaildropTable(uint uidValidity)
 {
-    private readonly Dictionary<ulong, MaildropIndex> _maildrops = [];
-    private readonly MaildropSnapshot _empty = new([], 0, 0, uidValidity);
-    private ulong _firstUid = 1;
+    /// <summary>Parts of a checkpoint that are written anew or not at all.</summary>
+    public const int Shards = 256;
 
-    /// <summary>Held for one group's entries or one snapshot: microseconds.</summary>
+    private readonly Dictionary<ulong, MaildropIndex>?[] _changed = new Dictionary<ulong, MaildropIndex>?[Shards];
+    private readonly Shard?[] _stored = new Shard?[Shards];
+    private readonly MaildropSnapshot _empty = new([], default, 0, uidValidity);
+    private ulong _uidFloor = 1;
+    private ulong _epoch = 1;
+    private LogPoint _point;
+    private int _count;
+
+    /// <summary>Held for one group's entries, one lookup or one shard's mailboxes: microseconds.</summary>
     public Lock Gate { get; } = new();
 
     /// <summary>The body files that messages of these maildrops name; guarded by <see cref="Gate"/>.</summary>
     public BodyTable Bodies { get; } = new();
 
+    /// <summary>
+    /// What others keep with a checkpoint, captured at the same place of the log; called under <see cref="Gate"/>, so
+    /// briefly. Set before the log is in use.
+    /// </summary>
+    public Func<CheckpointExtra>? CaptureExtra { get; set; }
+
+    /// <summary>Mailboxes that ever had a message.</summary>
     public int Count
     {
         get
         {
             lock (Gate)
             {
-                return _maildrops.Count;
+                return _count;
             }
         }
     }
 
+    /// <summary>Changes to maildrops so far.</summary>
+    public long Changes { get; private set; }
+
+    /// <summary>What has been applied: everything below this place, nothing above.</summary>
+    public LogPoint Point
+    {
+        get
+        {
+            lock (Gate)
+            {
+                return _point;
+            }
+        }
+    }
+
+    /// <summary>The shard of a mailbox. On disk, so it never changes.</summary>
+    public static int ShardOf(ulong mailboxId)
+    {
+        return (int)((mailboxId * 0x9E3779B97F4A7C15) >> 56);
+    }
+
+    /// <exception cref="IOException">The checkpoint's part of it cannot be read.</exception>
     public MaildropSnapshot Snapshot(ulong mailboxId)
     {
+        MaildropState state;
         lock (Gate)
         {
-            return _maildrops.TryGetValue(mailboxId, out MaildropIndex? maildrop)
-                ? new MaildropSnapshot(maildrop.Entries, maildrop.Count, maildrop.Octets, uidValidity)
-                : _empty;
+            if (!TryFind(mailboxId, out state))
+            {
+                return _empty;
+            }
+
+            state.Stored.Shard?.Retain();
         }
+
+        int errno = state.Stored.Read(out MaildropEntry[] stored);
+        state.Stored.Shard?.Release();
+        Errno.Check(errno, "read the checkpoint of", $"maildrop {mailboxId}");
+        return new MaildropSnapshot(stored, state.Recent, state.Octets, uidValidity);
     }
 
     public MaildropSize Measure(ulong mailboxId)
     {
         lock (Gate)
         {
-            return _maildrops.TryGetValue(mailboxId, out MaildropIndex? maildrop)
-                ? new MaildropSize(maildrop.Count, maildrop.Octets)
-                : default;
+            return TryFind(mailboxId, out MaildropState state) ? new MaildropSize(state.Count, state.Octets) : default;
         }
     }
 
@@ -197,16 +98,10 @@ internal sealed class MaildropTable(uint uidValidity)
     /// </summary>
     public ulong NextUid(ulong mailboxId)
     {
-        // Reading without the lock is safe: this thread is the only one that writes.
-        if (!_maildrops.TryGetValue(mailboxId, out MaildropIndex? maildrop))
+        lock (Gate)
         {
-            lock (Gate)
-            {
-                maildrop = Get(mailboxId);
-            }
+            return Get(mailboxId).GiveUid(_uidFloor);
         }
-
-        return maildrop.NextUid++;
     }
 
     /// <summary>
@@ -218,29 +113,211 @@ internal sealed class MaildropTable(uint uidValidity)
     {
         lock (Gate)
         {
-            _firstUid += missingRecords;
-            foreach (MaildropIndex maildrop in _maildrops.Values)
-            {
-                maildrop.NextUid += missingRecords;
-            }
+            _uidFloor += missingRecords; // each mailbox's next number moves with it
         }
     }
 
     /// <summary>The caller holds <see cref="Gate"/>.</summary>
     public void Add(ulong mailboxId, in MaildropEntry entry)
     {
-        Get(mailboxId).Add(entry);
+        Get(mailboxId).Add(entry, _uidFloor, _epoch);
+        Changes++;
     }
 
-    /// <summary>The caller holds <see cref="Gate"/>.</summary>
+    /// <summary>
+    /// Reads what a removal will need, without the lock; once before each <see cref="Remove"/>, by the thread that will
+    /// do that. Answers an errno.
+    /// </summary>
+    public int PrepareRemoval(ulong mailboxId)
+    {
+        ShardSlice slice;
+        lock (Gate)
+        {
+            slice = Get(mailboxId).State.Stored;
+            slice.Shard?.Retain();
+        }
+
+        while (true)
+        {
+            int errno = slice.Read(out MaildropEntry[] stored);
+            slice.Shard?.Release();
+            lock (Gate)
+            {
+                MaildropIndex maildrop = Get(mailboxId);
+                if (errno != 0 || maildrop.State.Stored == slice)
+                {
+                    if (errno == 0)
+                    {
+                        maildrop.PrepareRemoval(stored);
+                    }
+
+                    return errno;
+                }
+
+                slice = maildrop.State.Stored; // a checkpoint came in between
+                slice.Shard?.Retain();
+            }
+        }
+    }
+
+    /// <summary>The caller holds <see cref="Gate"/> and has called <see cref="PrepareRemoval"/> before.</summary>
     public void Remove(ulong mailboxId, ReadOnlySpan<UidRange> ranges)
     {
-        Get(mailboxId).Remove(ranges, Bodies);
+        Get(mailboxId).Remove(ranges, Bodies, _epoch);
+        Changes++;
+    }
+
+    /// <summary>All below that place has been applied. The caller holds <see cref="Gate"/>.</summary>
+    public void Reached(in LogPoint point)
+    {
+        _point = point;
+    }
+
+    /// <summary>Begins with what a checkpoint says. Opening thread, first of all.</summary>
+    public void Load(Checkpoint checkpoint)
+    {
+        lock (Gate)
+        {
+            foreach (Shard shard in checkpoint.Shards)
+            {
+                _stored[shard.Reference.Number] = shard;
+                _count += shard.Mailboxes.Length;
+            }
+
+            _uidFloor = checkpoint.Manifest.UidFloor;
+            _point = checkpoint.Manifest.Point;
+            Bodies.Load(checkpoint.Manifest.Bodies.Span);
+        }
+    }
+
+    /// <summary>
+    /// Begins a capture: from here on the first change of each mailbox keeps what was there. Checkpointer only.
+    /// </summary>
+    public TableCapture BeginCapture()
+    {
+        lock (Gate)
+        {
+            _epoch++;
+            return new TableCapture(
+                _epoch, _point, _uidFloor, Changes, Bodies.ToBytes(), CaptureExtra?.Invoke() ?? default);
+        }
+    }
+
+    /// <summary>
+    /// The mailboxes of one shard that differed from it when the capture began, in no order. Checkpointer only.
+    /// </summary>
+    public void Capture(int number, in TableCapture capture, List<CapturedMaildrop> maildrops)
+    {
+        lock (Gate)
+        {
+            foreach ((ulong mailboxId, MaildropIndex maildrop) in _changed[number] ?? [])
+            {
+                if (maildrop.TryCapture(capture.Epoch, out MaildropState state))
+                {
+                    maildrops.Add(new CapturedMaildrop(mailboxId, state));
+                }
+            }
+        }
+    }
+
+    /// <summary>The shard as it is now, null when there is none. Checkpointer only, the one who replaces it.</summary>
+    public Shard? StoredShard(int number)
+    {
+        return _stored[number];
+    }
+
+    /// <summary>
+    /// Puts a new shard, made from a capture, in the place of the old one, and lets go of what it says in memory.
+    /// Checkpointer only.
+    /// </summary>
+    public void Replace(Shard shard, in TableCapture capture)
+    {
+        int number = shard.Reference.Number;
+        Shard? old;
+        lock (Gate)
+        {
+            old = _stored[number];
+            _stored[number] = shard;
+            Dictionary<ulong, MaildropIndex> changed = _changed[number] ?? [];
+            foreach ((ulong mailboxId, MaildropIndex maildrop) in changed)
+            {
+                int at = shard.Find(mailboxId);
+                ShardSlice slice = at < 0 ? default : shard.SliceOf(at);
+                if (!maildrop.Rebase(slice, capture.Epoch))
+                {
+                    _ = changed.Remove(mailboxId);
+                }
+            }
+        }
+
+        old?.Release();
+    }
+
+    /// <summary>Lets go of the shards; the log is being closed. Snapshots have what they need.</summary>
+    public void Dispose()
+    {
+        lock (Gate)
+        {
+            foreach (ref Shard? shard in _stored.AsSpan())
+            {
+                shard?.Release();
+                shard = null;
+            }
+
+            Array.Clear(_changed); // what is in memory continues what was in the shards
+        }
+    }
+
+    private bool TryFind(ulong mailboxId, out MaildropState state)
+    {
+        int number = ShardOf(mailboxId);
+        if (_changed[number] is { } changed && changed.TryGetValue(mailboxId, out MaildropIndex? maildrop))
+        {
+            state = maildrop.State;
+            return true;
+        }
+
+        int at = _stored[number]?.Find(mailboxId) ?? -1;
+        state = at < 0 ? default : _stored[number]!.StateOf(at);
+        return at >= 0;
     }
 
     private MaildropIndex Get(ulong mailboxId)
     {
-        ref MaildropIndex? maildrop = ref CollectionsMarshal.GetValueRefOrAddDefault(_maildrops, mailboxId, out _);
-        return maildrop ??= new MaildropIndex { NextUid = _firstUid };
+        int number = ShardOf(mailboxId);
+        Dictionary<ulong, MaildropIndex> changed = _changed[number] ??= [];
+        if (changed.TryGetValue(mailboxId, out MaildropIndex? maildrop))
+        {
+            return maildrop;
+        }
+
+        if (!TryFind(mailboxId, out MaildropState state))
+        {
+            // A mailbox never seen begins at the floor; 1 when nothing was ever lost.
+            state = new MaildropState { NextUid = _uidFloor, UidFloor = _uidFloor };
+            _count++;
+        }
+
+        maildrop = new MaildropIndex(state);
+        changed.Add(mailboxId, maildrop);
+        return maildrop;
     }
 }
+
+/// <summary>The moment of a checkpoint. A value.</summary>
+/// <param name="Epoch">Changes made from this epoch on are not in it.</param>
+/// <param name="Point">Its place in the log.</param>
+/// <param name="UidFloor">First unique-id of mailboxes not seen before.</param>
+/// <param name="Changes">Changes up to it.</param>
+/// <param name="Bodies">The table of body files.</param>
+/// <param name="Extra">What others keep with it.</param>
+internal readonly record struct TableCapture(
+    ulong Epoch, LogPoint Point, ulong UidFloor, long Changes, ReadOnlyMemory<byte> Bodies, CheckpointExtra Extra);
+
+/// <summary>A mailbox as a checkpoint will say. A value.</summary>
+internal readonly record struct CapturedMaildrop(ulong MailboxId, MaildropState State);
+
+/// <summary>A section of the manifest that the checkpoint carries for others. A value.</summary>
+/// <param name="Version">Of their format; 0 for nothing.</param>
+/// <param name="Bytes">Theirs.</param>
+internal readonly record struct CheckpointExtra(uint Version, ReadOnlyMemory<byte> Bytes);

@@ -9,11 +9,10 @@ internal static class BodySweep
 {
     /// <summary>Running it twice does no harm.</summary>
     /// <param name="files">The directory.</param>
-    /// <param name="table">What the messages name.</param>
-    /// <param name="hasLostRecords">Records are missing, which may have named files: then none is removed.</param>
+    /// <param name="table">What the messages name; while records are missing, none is removed.</param>
     /// <param name="notice">For the operator.</param>
     /// <exception cref="IOException">The disk failed.</exception>
-    public static void Run(BodyFiles files, BodyTable table, bool hasLostRecords, Action<string> notice)
+    public static void Run(BodyFiles files, BodyTable table, Action<string> notice)
     {
         List<ulong> found = files.List();
         files.StartBehind(table.HighestId);
@@ -27,7 +26,7 @@ internal static class BodySweep
                 continue;
             }
 
-            if (hasLostRecords)
+            if (table.HasLostRecords)
             {
                 kept++;
             }

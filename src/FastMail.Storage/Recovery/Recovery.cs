@@ -1,24 +1,28 @@
 namespace FastMail.Storage;
 
 /// <summary>
-/// Rebuilds the state of the log from its segments and decides where it ends. A torn tail, which was never
+/// Rebuilds the state of the log from its checkpoint and the segments behind it, from all segments when there is none,
+/// and decides where it ends. A torn tail, which was never
 /// acknowledged, is cut; damage of what was acknowledged is copied to the quarantine and stepped over. Nothing on disk
 /// is touched before all of it has been read, and nothing but the tail is ever rewritten: what is damaged stays where
 /// it is, so every start finds the same and comes to the same end. Owned by the thread that opens the log, used once.
 /// </summary>
 internal sealed class Recovery(
-    DataDirectory place, StoreFormat format, MaildropTable maildrops, SegmentList segments, Action<string> notice)
+    DataDirectory place, StoreFormat format, MaildropTable maildrops, SegmentList segments, Action<string> notice,
+    FoundCheckpoint found = default)
 {
     private readonly List<DamagedRange> _damage = [];
     private readonly List<Gap> _gaps = []; // of the last segment
     private readonly LogEnd _end = new();
+    private LogPoint _start; // the beginning, or the place of the checkpoint
     private Replay? _replay;
 
     // Most records that may be missing since the last valid one; its successor will tell. 0: none are.
     private ulong _carried;
 
     /// <summary>Records are missing, and nobody knows what they named.</summary>
-    public bool HasLostRecords => _damage.Exists(d => d.Missing != 0);
+    public bool HasLostRecords =>
+        _damage.Exists(d => d.Missing != 0) || (segments.All[0].BaseLsn > 0 && found.Checkpoint is null);
 
     /// <summary>Runs the recovery; the segments are open afterwards, also when it throws.</summary>
     /// <exception cref="DamagedLogException">
@@ -31,9 +35,18 @@ internal sealed class Recovery(
         new SegmentOpening(place.Disk, place.LogPath, format, segments, _damage, notice).OpenAll(fileNames);
         _replay = new Replay(maildrops, _end);
         ReadOnlySpan<Segment> all = segments.All;
+        AdmitEnd(all[^1]);
+        Begin(all);
         foreach (Segment segment in all[..^1])
         {
-            ReadComplete(segment);
+            if (segment.EndLsn <= _start.Lsn)
+            {
+                segment.ReadableEnd = segment.Length; // the checkpoint has all of it; each reader checks what it reads
+            }
+            else
+            {
+                ReadComplete(segment);
+            }
         }
 
         if (all[^1].IsCut)
@@ -49,12 +62,102 @@ internal sealed class Recovery(
     }
 
     /// <summary>
+    /// A manifest proves what was durable when it was written: a log that ends before has lost acknowledged mail.
+    /// </summary>
+    private void AdmitEnd(Segment last)
+    {
+        if (found.Proven.Lsn > last.EndLsn)
+        {
+            throw new DamagedLogException(
+                $"{last.Path}: segments behind this one are missing: the checkpoint at position 0x{found.Proven.Lsn:x} "
+                + "proves that the log went on. Nothing was modified; put the missing files back, or remove the "
+                + $"directory {Path.Join(place.Path, "ckpt")} to do without them");
+        }
+    }
+
+    /// <summary>Where the records begin that the checkpoint does not have yet.</summary>
+    private void Begin(ReadOnlySpan<Segment> all)
+    {
+        if (found.Checkpoint is { } checkpoint)
+        {
+            _start = checkpoint.Manifest.Point;
+            _end.Seq = _start.Seq;
+            _end.GroupNo = _start.GroupNo;
+            _end.TimestampMicros = _start.TimestampMicros;
+            CheckProven(segments.Find(_start.GroupLsn));
+        }
+        else if (all[0].BaseLsn > 0)
+        {
+            // No record tells for whom the missing ones were: no number that they may have given is given again.
+            const long First = SegmentHeader.Bytes;
+            if (Resync.TryFind(all[0], First, 0, First, out _, out ulong missing))
+            {
+                maildrops.SkipUids(missing);
+                _end.Seq = missing;
+            }
+        }
+    }
+
+    /// <summary>
+    /// The last group that the checkpoint has must stand in front of its place. When it does not, the log goes on
+    /// behind it all the same: nothing that was durable is cut.
+    /// </summary>
+    private void CheckProven(Segment? segment)
+    {
+        if (segment is null || _start.GroupLsn >= _start.Lsn)
+        {
+            return;
+        }
+
+        long end = (long)(_start.Lsn - segment.BaseLsn);
+        LogPoint group = _start with { Lsn = _start.GroupLsn, Seq = _start.GroupSeq - 1 };
+        SegmentWalk walk = SegmentWalk.From(segment, group);
+        while (walk.Offset < end && walk.MoveNext())
+        {
+        }
+
+        if (walk.Offset < end && end <= segment.Length)
+        {
+            string what = $"{_start.Seq - walk.Seq} record(s) are damaged, which the checkpoint has";
+            _damage.Add(new DamagedRange(segment, walk.Offset, end, what) { Missing = 0 });
+        }
+    }
+
+    /// <summary>
+    /// Segments at the beginning may have been dropped, but only below what a record of a checkpoint says; otherwise
+    /// the operator may still have them.
+    /// </summary>
+    private void AdmitBeginning()
+    {
+        Segment first = segments.All[0];
+        if (Math.Max(_replay!.OldestNeededLsn, found.OldestNeededLsn) < first.BaseLsn)
+        {
+            throw new DamagedLogException(
+                $"{first.Path}: a segment is missing: position 0x0 is not followed by this file. Nothing was modified; "
+                + "put the missing file back");
+        }
+
+        if (first.BaseLsn > 0 && found.Checkpoint is null)
+        {
+            notice($"{first.Path}: the log begins at position 0x{first.BaseLsn:x} and has no usable checkpoint: the "
+                + "index was rebuilt from what is there, unique-ids go on behind all that may have been given");
+        }
+    }
+
+    private SegmentWalk WalkFrom(Segment segment)
+    {
+        return segment.BaseLsn < _start.Lsn
+            ? SegmentWalk.From(segment, _start)
+            : new SegmentWalk(segment, _end.Seq);
+    }
+
+    /// <summary>
     /// A segment with a successor was sealed and flushed before that came to be: whatever is invalid in it is damaged.
     /// </summary>
     private void ReadComplete(Segment segment)
     {
         AdmitFirst(segment);
-        SegmentWalk walk = new(segment, _end.Seq);
+        SegmentWalk walk = WalkFrom(segment);
         while (!walk.IsSealed)
         {
             if (walk.MoveNext())
@@ -80,7 +183,7 @@ internal sealed class Recovery(
     {
         AdmitFirst(segment);
         long end = FindEnd(segment, out long proof, out bool isSealed, out bool hasLeftovers);
-        SegmentWalk walk = new(segment, _end.Seq);
+        SegmentWalk walk = WalkFrom(segment);
         foreach (Gap gap in _gaps)
         {
             ApplyUpTo(segment, walk, gap.Offset);
@@ -112,6 +215,7 @@ internal sealed class Recovery(
     /// <summary>All has been read. Only from here on is anything written.</summary>
     private void Finish(Segment segment, bool isSealed, long proof, long end)
     {
+        AdmitBeginning();
         SealMeta seal = _end.Seal;
         _end.MoveTo(segment);
         _end.Offset = segment.ReadableEnd;
@@ -128,21 +232,23 @@ internal sealed class Recovery(
     /// </summary>
     private long FindEnd(Segment segment, out long proof, out bool isSealed, out bool hasLeftovers)
     {
-        proof = SegmentHeader.Bytes;
         hasLeftovers = false;
-        SegmentWalk walk = new(segment, _end.Seq);
+        SegmentWalk walk = WalkFrom(segment);
+        long proven = (long)(found.Proven.Lsn - segment.BaseLsn); // by a checkpoint; negative when not of this segment
+        proof = Math.Max(walk.Offset, proven);
         while (!walk.IsSealed)
         {
             if (!walk.MoveNext())
             {
                 // Always looked for, also behind a clean end: the first record after that may be the damaged one.
                 long laterProof = Tail.FindProofBehind(segment, walk.Offset, out hasLeftovers);
-                if (laterProof < 0)
+                if (laterProof < 0 && walk.Offset >= proven)
                 {
                     break;
                 }
 
-                if (!TryFindGap(segment, walk, laterProof, out Gap gap))
+                if (!TryFindGap(segment, walk, Math.Max(laterProof, proven), out Gap gap)
+                    && !TryGoOnAtProven(segment, walk, proven, out gap))
                 {
                     throw DamagedLogException.At(
                         segment, walk.Offset, $"the record at offset {laterProof} proves that it was durable, but "
@@ -175,7 +281,7 @@ internal sealed class Recovery(
 
     private long FindTornBody(Segment segment, long proof)
     {
-        SegmentWalk walk = new(segment, _end.Seq);
+        SegmentWalk walk = WalkFrom(segment);
         int gaps = 0;
         while (true)
         {
@@ -212,7 +318,7 @@ internal sealed class Recovery(
     private void AdmitFirst(Segment segment)
     {
         const long First = SegmentHeader.Bytes;
-        if (Resync.TryFind(segment, First, _end.Seq, First, out _, out ulong missing))
+        if (segment.BaseLsn >= _start.Lsn && Resync.TryFind(segment, First, _end.Seq, First, out _, out ulong missing))
         {
             if (_carried == 0)
             {
@@ -237,6 +343,23 @@ internal sealed class Recovery(
         }
 
         return isFound;
+    }
+
+    /// <summary>
+    /// No valid record is left up to the place that a checkpoint proves; what it says of that place is enough to go on.
+    /// </summary>
+    private bool TryGoOnAtProven(Segment segment, SegmentWalk walk, long proven, out Gap gap)
+    {
+        ulong missing = found.Proven.Seq - walk.Seq;
+        gap = new Gap(walk.Offset, proven, found.Proven.Seq, missing);
+        if (walk.Offset >= proven || found.Proven.Seq <= walk.Seq)
+        {
+            return false;
+        }
+
+        _damage.Add(new DamagedRange(segment, walk.Offset, proven, "acknowledged records are damaged"));
+        Count(missing);
+        return true;
     }
 
     private void Cross(SegmentWalk walk, in Gap gap)

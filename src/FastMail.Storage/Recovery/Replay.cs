@@ -11,6 +11,9 @@ internal sealed class Replay(MaildropTable maildrops, LogEnd end)
 {
     private readonly List<UidRange> _ranges = [];
 
+    /// <summary>What lies below may have been dropped, by what the records of checkpoints say.</summary>
+    public ulong OldestNeededLsn { get; private set; }
+
     /// <summary>Enters the walk's current record.</summary>
     /// <exception cref="DamagedLogException">It is intact and yet says what no FastMail writes.</exception>
     public void Apply(Segment segment, SegmentWalk walk)
@@ -28,7 +31,10 @@ internal sealed class Replay(MaildropTable maildrops, LogEnd end)
                     throw DamagedLogException.At(segment, walk.CurrentOffset, "an EXPUNGE record names no mailbox");
                 }
 
-                maildrops.Remove(mailboxId, CollectionsMarshal.AsSpan(_ranges));
+                Remove(mailboxId);
+                break;
+            case RecordType.Checkpoint when CheckpointMeta.TryRead(walk.CurrentMeta, out CheckpointMeta checkpoint):
+                OldestNeededLsn = Math.Max(OldestNeededLsn, checkpoint.OldestNeededLsn);
                 break;
             case RecordType.Group:
                 end.GroupNo = ReadGroup(segment, walk).GroupNo;
@@ -50,6 +56,15 @@ internal sealed class Replay(MaildropTable maildrops, LogEnd end)
         }
 
         return group;
+    }
+
+    private void Remove(ulong mailboxId)
+    {
+        Errno.Check(maildrops.PrepareRemoval(mailboxId), "read the checkpoint of", $"maildrop {mailboxId}");
+        lock (maildrops.Gate)
+        {
+            maildrops.Remove(mailboxId, CollectionsMarshal.AsSpan(_ranges));
+        }
     }
 
     private void ApplyMessage(Segment segment, SegmentWalk walk)

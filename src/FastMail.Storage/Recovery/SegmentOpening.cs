@@ -25,7 +25,8 @@ internal sealed class SegmentOpening(
             string following = i + 1 < names.Length ? names[i + 1] : "";
             Segment segment = OpenOne(names[i], following, previous);
             segments.Add(segment);
-            if (segment.BaseLsn != next || segment.Header.PreviousBaseLsn != previous)
+            // The first one of all may begin anywhere: whether what was in front of it may be gone, recovery decides.
+            if (i > 0 && (segment.BaseLsn != next || segment.Header.PreviousBaseLsn != previous))
             {
                 throw new DamagedLogException(
                     $"{segment.Path}: a segment is missing: position 0x{next:x} is not followed by this file. "

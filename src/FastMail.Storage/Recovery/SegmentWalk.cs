@@ -3,7 +3,7 @@ namespace FastMail.Storage;
 /// <summary>
 /// Steps through the records of one segment from its start and checks each: header CRC, own address, consecutive seq,
 /// meta CRC. It stops at the end, behind a SEAL, or at the first record that is not valid; whoever knows where the log
-/// goes on behind damage tells it. Owned by the thread that opens the log.
+/// goes on behind damage tells it. A walk may also begin at a place that a checkpoint proves. Owned by the thread that opens the log.
 /// </summary>
 internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
 {
@@ -37,6 +37,16 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
     /// <summary>Meta of the current record.</summary>
     public ReadOnlySpan<byte> CurrentMeta =>
         segment.Span(CurrentOffset + RecordHeader.Bytes, (int)_current.MetaBytes);
+
+    /// <summary>Begins at a place between two groups.</summary>
+    public static SegmentWalk From(Segment segment, in LogPoint point)
+    {
+        return new SegmentWalk(segment, point.Seq)
+        {
+            Offset = (long)(point.Lsn - segment.BaseLsn),
+            _seal = point.Seal,
+        };
+    }
 
     /// <summary>Steps to the next valid record; false when there is none.</summary>
     /// <exception cref="IncompatibleFormatException">A valid record of a kind that may not be stepped over.</exception>
@@ -130,7 +140,8 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
     private void RefuseUnknown(in RecordHeader header)
     {
         bool isKnown = header.Type
-            is RecordType.Message or RecordType.Expunge or RecordType.Group or RecordType.Seal or RecordType.Pad;
+            is RecordType.Message or RecordType.Expunge or RecordType.Checkpoint or RecordType.Group or RecordType.Seal
+            or RecordType.Pad;
         bool isReadable = isKnown && (byte)header.VersionBits == RecordHeader.Version;
         if (!isReadable && (header.VersionBits & RecordHeader.Skippable) == 0)
         {

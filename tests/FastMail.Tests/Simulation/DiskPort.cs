@@ -82,6 +82,27 @@ internal sealed class DiskPort(LyingDisk disk, FaultPlan plan) : IDisk
         });
     }
 
+    public int ListDirectories(string directory, ICollection<string> names)
+    {
+        return Call(DiskVerb.List, directory, (disk, path, _) =>
+        {
+            if (disk.Find(path) is not { IsDirectory: true })
+            {
+                return Errno.NotFound;
+            }
+
+            foreach ((string name, LyingContent content) in disk.Names)
+            {
+                if (content.IsDirectory && LyingDisk.Parent(name) == path)
+                {
+                    names.Add(Path.GetFileName(name));
+                }
+            }
+
+            return 0;
+        });
+    }
+
     public int Open(string path, FileUse use, out IDiskFile? file)
     {
         IDiskFile? opened = null;
@@ -139,6 +160,25 @@ internal sealed class DiskPort(LyingDisk disk, FaultPlan plan) : IDisk
                 disk.Change(new NameChange(LyingDisk.Parent(path), path, null, content));
             }
 
+            return 0;
+        });
+    }
+
+    public int RemoveDirectory(string path)
+    {
+        return Call(DiskVerb.RemoveDirectory, path, static (disk, path, _) =>
+        {
+            if (disk.Find(path) is not { } content)
+            {
+                return 0;
+            }
+
+            if (disk.Names.Keys.Any(name => LyingDisk.Parent(name) == path))
+            {
+                return 39; // ENOTEMPTY
+            }
+
+            disk.Change(new NameChange(LyingDisk.Parent(path), path, null, content));
             return 0;
         });
     }
@@ -237,6 +277,7 @@ internal sealed class DiskPort(LyingDisk disk, FaultPlan plan) : IDisk
             "fastmail spare segment" => DiskLane.Spare,
             "fastmail bodies" => DiskLane.Bodies,
             "fastmail body reader" => DiskLane.BodyReader,
+            "fastmail checkpoint" => DiskLane.Checkpoint,
             _ => DiskLane.Opener,
         };
     }

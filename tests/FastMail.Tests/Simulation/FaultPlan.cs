@@ -10,6 +10,7 @@ internal enum DiskVerb
     Open,
     Rename,
     Remove,
+    RemoveDirectory,
     SyncDirectory,
     Free,
     Length,
@@ -31,6 +32,7 @@ internal enum DiskLane
     Spare,
     Bodies,
     BodyReader,
+    Checkpoint,
 }
 
 /// <summary>One call. A value.</summary>
@@ -59,8 +61,10 @@ internal enum Fate
 /// </summary>
 internal sealed class FaultPlan(int seed, int stutterPercent = 0, Action? slowCall = null)
 {
-    private readonly Random[] _random = [new(seed), new(seed + 1), new(seed + 2), new(seed + 3), new(seed + 4)];
-    private readonly int[] _count = new int[5];
+    private readonly Random[] _random =
+        [new(seed), new(seed + 1), new(seed + 2), new(seed + 3), new(seed + 4), new(seed + 5)];
+
+    private readonly int[] _count = new int[6];
     private DiskLane _lane;
     private int _at = -1;
     private bool _isSticky;

@@ -24,6 +24,11 @@ internal sealed class Postman(SimulatedServer server, Ledger ledger, Random rand
             Pop3Client client = new(server, random);
             if (!client.LogIn(address))
             {
+                if (server.Port.IsDown || server.Port.Plan.HasFired)
+                {
+                    return false; // its checkpoint could not be read: an honest answer
+                }
+
                 throw new BrokenPromiseException($"{address} cannot log in");
             }
 

@@ -197,8 +197,8 @@ internal sealed class Pop3Client : SimulatedClient, IAuthenticator
             return false;
         }
 
-        _maildrop = new LockedMaildrop(_server.Log, _account!.MailboxId, token, this, Stir);
-        _session.LoggedIn(LoginVerdict.Accepted, _maildrop);
+        _maildrop = LockedMaildrop.TryOpen(_server.Log, _account!.MailboxId, token, this, Stir);
+        _session.LoggedIn(_maildrop is null ? LoginVerdict.Unavailable : LoginVerdict.Accepted, _maildrop);
         return Hear().StartsWith("+OK", StringComparison.Ordinal);
     }
 

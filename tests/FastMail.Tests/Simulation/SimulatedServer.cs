@@ -46,6 +46,8 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
         GroupBytes = 192 * 1024,
         PooledContentBytes = 0,
         PooledMessages = 4,
+        CheckpointBytes = 1L << 40, // never by themselves: the test says when
+        CheckpointInterval = Timeout.InfiniteTimeSpan,
     };
 
     public DiskPort Port { get; }

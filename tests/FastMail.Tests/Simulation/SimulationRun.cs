@@ -49,6 +49,8 @@ internal sealed class SimulationRun
         AfterAppenderError,
         AfterSpareError,
         AfterOpeningError,
+        InCheckpoint,
+        AfterCheckpointError,
     }
 
     /// <summary>Runs a seed; answers the number of messages that were kept.</summary>
@@ -61,7 +63,7 @@ internal sealed class SimulationRun
             int lives = 3 + run._random.Next(4);
             for (int life = 0; life < lives; life++)
             {
-                run.Live((End)run._random.Next((int)End.AfterOpeningError + 1));
+                run.Live((End)run._random.Next((int)End.AfterCheckpointError + 1));
             }
 
             run.Live(End.Orderly);
@@ -82,11 +84,11 @@ internal sealed class SimulationRun
         _port = _disk.Boot(plan);
         if (end == End.InOpening)
         {
-            plan.EndProcessAfter(DiskLane.Opener, _random.Next(45));
+            plan.EndProcessAfter(DiskLane.Opener, _random.Next(70));
         }
         else if (end == End.AfterOpeningError)
         {
-            FailAfter(plan, DiskLane.Opener, 40);
+            FailAfter(plan, DiskLane.Opener, 65);
         }
 
         _story.Add($"life: {end}");
@@ -162,6 +164,12 @@ internal sealed class SimulationRun
                 _story.Add("proof");
             }
 
+            if (server.IsHeld && _random.Next(3) == 0)
+            {
+                server.Log.TakeCheckpoint();
+                _story.Add("checkpoint");
+            }
+
             Postman postman = new(server, _ledger, _random);
             server.Turn(() => postman.Send(server.IsHeld ? _random.Next(1, 5) : 1, _longestText, server.IsHeld));
             _story.Add(postman.Collect());
@@ -185,6 +193,12 @@ internal sealed class SimulationRun
                 break;
             case End.AfterAppenderError:
                 FailAfter(plan, DiskLane.Appender, 8);
+                break;
+            case End.InCheckpoint:
+                plan.EndProcessAfter(DiskLane.Checkpoint, _random.Next(40));
+                break;
+            case End.AfterCheckpointError:
+                FailAfter(plan, DiskLane.Checkpoint, 40);
                 break;
             case End.AfterSpareError:
                 FailAfter(plan, DiskLane.Spare, 6);

@@ -33,6 +33,20 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
         SweepAll((plan, lane, call) => plan.FailAfter(lane, call, errno, isForEver));
     }
 
+    [Theory]
+    [InlineData(Errno.InputOutput, false)]
+    [InlineData(Errno.InputOutput, true)]
+    public void Whichever_disk_call_fails_in_opening_from_a_checkpoint_nothing_is_lost(int errno, bool isForEver)
+    {
+        SweepAll((plan, lane, call) => plan.FailAfter(lane, call, errno, isForEver), isSecondLife: true);
+    }
+
+    [Fact]
+    public void In_whichever_disk_call_of_opening_from_a_checkpoint_the_process_ends_nothing_is_lost()
+    {
+        SweepAll((plan, lane, call) => plan.EndProcessAfter(lane, call), isSecondLife: true);
+    }
+
     [Fact]
     public void In_whichever_disk_call_the_process_ends_nothing_acknowledged_is_lost()
     {
@@ -54,12 +68,16 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
         Assert.True(ledger.Removed > 0, "nothing was removed");
     }
 
-    private void SweepAll(Action<FaultPlan, DiskLane, int> arm)
+    /// <param name="arm">Says what goes wrong.</param>
+    /// <param name="isSecondLife">
+    /// It goes wrong only when a log with a checkpoint and some records behind it is opened.
+    /// </param>
+    private void SweepAll(Action<FaultPlan, DiskLane, int> arm, bool isSecondLife = false)
     {
         int calls = 0;
         ConcurrentQueue<string> broken = [];
         var sweeps =
-            from lane in Enum.GetValues<DiskLane>()
+            from lane in isSecondLife ? [DiskLane.Opener] : Enum.GetValues<DiskLane>()
             where lane != DiskLane.BodyReader // nobody reads in the first life
             from aftermath in Enum.GetValues<Aftermath>()
             select (lane, aftermath);
@@ -69,7 +87,7 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
             sweep =>
             {
                 int call = 0;
-                while (TrySweep(sweep.lane, call, sweep.aftermath, arm, broken))
+                while (TrySweep(sweep.lane, call, sweep.aftermath, arm, broken, isSecondLife))
                 {
                     call++;
                 }
@@ -83,11 +101,18 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
 
     /// <summary>False when the scenario has no such call any more.</summary>
     private bool TrySweep(
-        DiskLane lane, int call, Aftermath aftermath, Action<FaultPlan, DiskLane, int> arm, ConcurrentQueue<string> broken)
+        DiskLane lane, int call, Aftermath aftermath, Action<FaultPlan, DiskLane, int> arm,
+        ConcurrentQueue<string> broken, bool isSecondLife)
     {
         LyingDisk disk = new(512);
         Ledger ledger = new();
         FaultPlan plan = new(call);
+        if (isSecondLife)
+        {
+            Live(disk.Boot(new FaultPlan(call)), ledger, new Random(Scenario), 3, isKilled: true);
+            disk.EndProcess(evicts: false);
+        }
+
         arm(plan, lane, call);
         DiskPort port = disk.Boot(plan);
         DiskPort? last = null;
@@ -124,7 +149,7 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
         }
     }
 
-    private void Live(DiskPort port, Ledger ledger, Random random, int turns)
+    private void Live(DiskPort port, Ledger ledger, Random random, int turns, bool isKilled = false)
     {
         SimulatedServer? server = null;
         try
@@ -151,6 +176,15 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
                 int longest = turn == 2 ? 220_000 : 90_000; // a body file is among them
                 server.Turn(() => postman.Send(server.IsHeld ? 3 : 1, longest, server.IsHeld));
                 _ = postman.Collect();
+                if (turn is 0 or 1)
+                {
+                    server.Log.TakeCheckpoint();
+                }
+            }
+
+            if (isKilled)
+            {
+                port.End();
             }
         }
     }

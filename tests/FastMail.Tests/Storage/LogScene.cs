@@ -29,15 +29,30 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
         FirstSegmentBytes = MailLogOptions.MinSegmentBytes,
         PooledContentBytes = 0,
         PooledMessages = 16,
+        TakesCheckpoints = false,
+    };
+
+    /// <summary>The smallest segments, with checkpoints when the test or the end of the log says so.</summary>
+    public static MailLogOptions Saving { get; } = Tiny with
+    {
+        TakesCheckpoints = true,
+        CheckpointBytes = 1L << 40,
+        CheckpointInterval = Timeout.InfiniteTimeSpan,
     };
 
     /// <summary>One segment holds all of a longer test.</summary>
-    public static MailLogOptions Roomy { get; } = new() { SegmentBytes = 64 << 20, FirstSegmentBytes = 64 << 20 };
+    public static MailLogOptions Roomy { get; } = new()
+    {
+        SegmentBytes = 64 << 20,
+        FirstSegmentBytes = 64 << 20,
+        TakesCheckpoints = false,
+    };
 
     public static MailLogOptions Small { get; } = new()
     {
         SegmentBytes = 1024 * 1024,
         FirstSegmentBytes = 1024 * 1024,
+        TakesCheckpoints = false,
     };
 
     public string Directory { get; }

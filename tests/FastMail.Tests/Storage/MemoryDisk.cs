@@ -39,6 +39,19 @@ internal sealed unsafe class MemoryDisk : IDisk, IDisposable
         return 0;
     }
 
+    public int ListDirectories(string directory, ICollection<string> names)
+    {
+        foreach (string path in _files.Keys.Select(p => Path.GetDirectoryName(p)!).Distinct(StringComparer.Ordinal))
+        {
+            if (Path.GetDirectoryName(path) == directory)
+            {
+                names.Add(Path.GetFileName(path));
+            }
+        }
+
+        return 0;
+    }
+
     public int Open(string path, FileUse use, out IDiskFile? file)
     {
         file = null;
@@ -77,6 +90,11 @@ internal sealed unsafe class MemoryDisk : IDisk, IDisposable
         }
 
         return 0;
+    }
+
+    public int RemoveDirectory(string path)
+    {
+        return 0; // a directory without files is none here
     }
 
     public int SyncDirectory(string path)

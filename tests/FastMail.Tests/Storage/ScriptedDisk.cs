@@ -36,6 +36,13 @@ internal sealed class ScriptedDisk : IDisk
         return Ask("list", directory) is var errno and not 0 ? errno : LinuxDisk.Instance.List(directory, names);
     }
 
+    public int ListDirectories(string directory, ICollection<string> names)
+    {
+        return Ask("listdirs", directory) is var errno and not 0
+            ? errno
+            : LinuxDisk.Instance.ListDirectories(directory, names);
+    }
+
     public int Open(string path, FileUse use, out IDiskFile? file)
     {
         file = null;
@@ -61,6 +68,11 @@ internal sealed class ScriptedDisk : IDisk
     public int Remove(string path)
     {
         return Ask("remove", path) is var errno and not 0 ? errno : LinuxDisk.Instance.Remove(path);
+    }
+
+    public int RemoveDirectory(string path)
+    {
+        return Ask("rmdir", path) is var errno and not 0 ? errno : LinuxDisk.Instance.RemoveDirectory(path);
     }
 
     public int SyncDirectory(string path)
