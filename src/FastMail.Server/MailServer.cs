@@ -162,7 +162,7 @@ internal sealed class MailServer : IAsyncDisposable
             store.TryAdd(FirstAccount.Value.Address, credentials.Password, clock.GetUtcNow(), credentials.Scram);
         }
 
-        LiveAccounts accounts = Own(new LiveAccounts(store, _log));
+        LiveAccounts accounts = Own(new LiveAccounts(store, _log, AddressKeys.Rules(settings)));
         PasswordChecker passwords = Own(new PasswordChecker(
             accounts, clock, settings.Get(AuthKeys.HashIterations), settings.Get(AuthKeys.CacheTime)));
         _tls = Own(ServerTls.Start(_directory, settings, clock, _log));

@@ -2,7 +2,10 @@ using System.CommandLine;
 using FastMail.Server.Cli;
 
 RootCommand root = CommandTree.Build();
-ParseResult parsed = root.Parse(args);
+ParseResult parsed = root.Parse(args, new ParserConfiguration
+{
+    ResponseFileTokenReplacer = null, // @example.org is a domain here, not a file of arguments
+});
 if (parsed.Errors.Count > 0)
 {
     foreach (var error in parsed.Errors)

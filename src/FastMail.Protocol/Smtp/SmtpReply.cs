@@ -44,5 +44,6 @@ public sealed class SmtpReply
     public static readonly SmtpReply ExceedsMailbox = new(552, "5.2.2 Message is larger than the mailbox may be");
     public static readonly SmtpReply TooManyRecipients = new(452, "4.5.3 Too many recipients");
     public static readonly SmtpReply NoSuchMailbox = new(550, "5.1.1 No such mailbox here");
+    public static readonly SmtpReply SenderNotOwned = new(553, "5.7.1 This sender address is not yours");
     public static readonly SmtpReply RelayDenied = new(550, "5.7.1 Relaying denied");
 }

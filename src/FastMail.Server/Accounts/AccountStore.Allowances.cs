@@ -5,6 +5,8 @@ namespace FastMail.Server.Accounts;
 /// <summary>Quota and retention of single accounts: a table of its own, with rows only for those that have any.</summary>
 internal sealed partial class AccountStore
 {
+    private const string AllowancesKey = "!allowances"; // in the journal, where no address begins so
+
     /// <summary>The allowances that were given, by mailbox.</summary>
     public Dictionary<ulong, Allowance> ReadAllowances()
     {
@@ -23,6 +25,7 @@ internal sealed partial class AccountStore
 
     /// <summary>Gives an account its allowance; false when there is no such account.</summary>
     public bool TrySetAllowance(string address, Allowance allowance) => TryChange(
+        AllowancesKey,
         """
         INSERT INTO allowances(mailbox_id, messages, octets, retention_days)
         SELECT mailbox_id, $messages, $octets, $days FROM accounts WHERE address = $address

@@ -14,6 +14,7 @@ internal sealed partial class AccountStore : IDisposable
     public const string FileName = "accounts.db";
 
     private const int BusySeconds = 10;
+    private const int JournalLength = 10_000; // who has missed more reads everything again
     private const int UniqueViolation = 19; // SQLITE_CONSTRAINT
 
     private readonly SqliteConnection _connection;
@@ -50,6 +51,15 @@ internal sealed partial class AccountStore : IDisposable
                     id INTEGER PRIMARY KEY CHECK (id = 1),
                     generation INTEGER NOT NULL,
                     seen INTEGER NOT NULL);
+                CREATE TABLE IF NOT EXISTS aliases(
+                    alias TEXT NOT NULL,
+                    target TEXT NOT NULL,
+                    PRIMARY KEY(alias, target)) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS domains(domain TEXT PRIMARY KEY) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS journal(
+                    generation INTEGER NOT NULL,
+                    key TEXT NOT NULL,
+                    PRIMARY KEY(generation, key)) WITHOUT ROWID;
                 CREATE TABLE IF NOT EXISTS secrets(name TEXT PRIMARY KEY, value BLOB NOT NULL);
                 INSERT OR IGNORE INTO changes VALUES (1, 0, 0);
                 INSERT OR IGNORE INTO secrets VALUES ('decoy', randomblob(32));
@@ -57,6 +67,7 @@ internal sealed partial class AccountStore : IDisposable
                 """);
             store.AddColumn("accounts", "scram", "TEXT"); // stores made before SCRAM was spoken
             store.MakeAllowances();
+            store.AddColumn("accounts", "may_send_as", "TEXT");
             return store;
         }
         catch
@@ -104,10 +115,15 @@ internal sealed partial class AccountStore : IDisposable
     /// <summary>The secret of this store from which verifiers of unknown names are made.</summary>
     public byte[] DecoySecret => (byte[])Scalar("SELECT value FROM secrets WHERE name = 'decoy'")!;
 
-    /// <summary>Adds an account; false when the address has one already.</summary>
+    /// <summary>Adds an account; false when the address has one already, or is an alias.</summary>
     public bool TryAdd(string address, PasswordHash password, DateTimeOffset now, ScramVerifier? scram = null)
     {
         using SqliteTransaction transaction = _connection.BeginTransaction();
+        if (TargetsOf(address) is not null)
+        {
+            return false;
+        }
+
         try
         {
             Execute(
@@ -125,12 +141,13 @@ internal sealed partial class AccountStore : IDisposable
             return false;
         }
 
-        CommitChange(transaction);
+        CommitChange(transaction, address);
         return true;
     }
 
     /// <summary>Gives an account a new password; false when there is no such account.</summary>
     public bool TrySetPassword(string address, PasswordHash password, ScramVerifier? scram = null) => TryChange(
+        address,
         "UPDATE accounts SET password = $password, scram = $scram WHERE address = $address",
         ("$address", address),
         ("$password", password.ToString()),
@@ -140,6 +157,7 @@ internal sealed partial class AccountStore : IDisposable
     /// Stores the same password anew; false when it has been changed, or its account removed, since it was read.
     /// </summary>
     public bool TryRenew(Account account, Credentials credentials) => TryChange(
+        account.Address,
         "UPDATE accounts SET password = $password, scram = $scram WHERE mailbox_id = $id AND password = $old",
         ("$id", (long)account.MailboxId),
         ("$old", account.Password.ToString()),
@@ -148,29 +166,23 @@ internal sealed partial class AccountStore : IDisposable
 
     /// <summary>Removes an account; false when there is none.</summary>
     public bool TryRemove(string address) =>
-        TryChange("DELETE FROM accounts WHERE address = $address", ("$address", address));
+        TryChange(address, "DELETE FROM accounts WHERE address = $address", ("$address", address));
+
+    /// <summary>Sets what else an account may send as (see <see cref="Account.MaySendAs"/>); false when there is none.</summary>
+    public bool TrySetSenders(string address, IReadOnlyCollection<string> patterns) => TryChange(
+        address,
+        "UPDATE accounts SET may_send_as = $patterns WHERE address = $address",
+        ("$address", address),
+        ("$patterns", patterns.Count == 0 ? DBNull.Value : string.Join('\n', patterns)));
+
+    /// <summary>The account of an address, or null.</summary>
+    public Account? Find(string address) => ReadAccounts("WHERE address = $address", ("$address", address)).FirstOrDefault();
 
     /// <summary>Every account, oldest first, with the generation they belong to.</summary>
     public (long Generation, List<Account> Accounts) Read()
     {
         using SqliteTransaction transaction = _connection.BeginTransaction(deferred: true);
-        long generation = Generation;
-        using SqliteCommand command = Command("""
-            SELECT mailbox_id, address, password, created_us, scram FROM accounts ORDER BY mailbox_id
-            """);
-        using SqliteDataReader reader = command.ExecuteReader();
-        var accounts = new List<Account>();
-        while (reader.Read())
-        {
-            accounts.Add(new Account(
-                (ulong)reader.GetInt64(0),
-                reader.GetString(1),
-                PasswordHash.Parse(reader.GetString(2)),
-                DateTimeOffset.UnixEpoch.AddTicks(reader.GetInt64(3) * TimeSpan.TicksPerMicrosecond),
-                reader.IsDBNull(4) ? null : ScramVerifier.Parse(reader.GetString(4))));
-        }
-
-        return (generation, accounts);
+        return (Generation, ReadAccounts("ORDER BY mailbox_id"));
     }
 
     public void Dispose() => _connection.Dispose();
@@ -183,7 +195,27 @@ internal sealed partial class AccountStore : IDisposable
         }
     }
 
-    private bool TryChange(string sql, params ReadOnlySpan<(string Name, object Value)> parameters)
+    private List<Account> ReadAccounts(string which, params ReadOnlySpan<(string Name, object Value)> parameters)
+    {
+        using SqliteCommand command = Command(
+            "SELECT mailbox_id, address, password, created_us, scram, may_send_as FROM accounts " + which, parameters);
+        using SqliteDataReader reader = command.ExecuteReader();
+        var accounts = new List<Account>();
+        while (reader.Read())
+        {
+            accounts.Add(new Account(
+                (ulong)reader.GetInt64(0),
+                reader.GetString(1),
+                PasswordHash.Parse(reader.GetString(2)),
+                DateTimeOffset.UnixEpoch.AddTicks(reader.GetInt64(3) * TimeSpan.TicksPerMicrosecond),
+                reader.IsDBNull(4) ? null : ScramVerifier.Parse(reader.GetString(4)),
+                reader.IsDBNull(5) ? null : reader.GetString(5).Split('\n')));
+        }
+
+        return accounts;
+    }
+
+    private bool TryChange(string key, string sql, params ReadOnlySpan<(string Name, object Value)> parameters)
     {
         using SqliteTransaction transaction = _connection.BeginTransaction();
         if (Execute(sql, parameters) == 0)
@@ -191,13 +223,17 @@ internal sealed partial class AccountStore : IDisposable
             return false;
         }
 
-        CommitChange(transaction);
+        CommitChange(transaction, key);
         return true;
     }
 
-    private void CommitChange(SqliteTransaction transaction)
+    /// <summary>Counts the change and notes what it touched, so that nobody has to read all the rest.</summary>
+    private void CommitChange(SqliteTransaction transaction, string key)
     {
         Execute("UPDATE changes SET generation = generation + 1");
+        long generation = Generation;
+        Execute("INSERT INTO journal VALUES ($generation, $key)", ("$generation", generation), ("$key", key));
+        Execute("DELETE FROM journal WHERE generation <= $old", ("$old", generation - JournalLength));
         transaction.Commit();
     }
 
@@ -207,9 +243,9 @@ internal sealed partial class AccountStore : IDisposable
         return command.ExecuteNonQuery();
     }
 
-    private object? Scalar(string sql)
+    private object? Scalar(string sql, params ReadOnlySpan<(string Name, object Value)> parameters)
     {
-        using SqliteCommand command = Command(sql);
+        using SqliteCommand command = Command(sql, parameters);
         return command.ExecuteScalar();
     }
 

@@ -14,6 +14,7 @@ internal sealed class LiveAccounts : IDisposable
 
     private readonly AccountStore _store;
     private readonly ILogger _log;
+    private readonly AddressRules _rules;
     private readonly ManualResetEventSlim _stopping = new();
     private readonly Thread _thread;
     private readonly ConcurrentQueue<(Account Account, Credentials Credentials)> _renewals = new();
@@ -22,18 +23,24 @@ internal sealed class LiveAccounts : IDisposable
 
     /// <param name="store">Belongs to this object from now on.</param>
     /// <param name="log">Told of changes and of reads that fail.</param>
-    public LiveAccounts(AccountStore store, ILogger log)
+    /// <param name="rules">How addresses are read; the usual rules when null.</param>
+    public LiveAccounts(AccountStore store, ILogger log, AddressRules? rules = null)
     {
         _store = store;
+        _rules = rules ?? new AddressRules();
         _log = log;
         Decoys = new DecoyVerifiers(store.DecoySecret);
         long version = store.DataVersion;
-        _current = Load();
+        _current = _store.ReadDirectory(_rules);
+        NoteSeen();
         _thread = new Thread(() => Follow(version)) { IsBackground = true, Name = "accounts" };
         _thread.Start();
     }
 
     public AccountDirectory Current => _current;
+
+    /// <summary>How addresses are read.</summary>
+    public AddressRules Rules => _rules;
 
     /// <summary>What SCRAM is told of names that are not here.</summary>
     public DecoyVerifiers Decoys { get; }
@@ -66,9 +73,9 @@ internal sealed class LiveAccounts : IDisposable
                 long now = _store.DataVersion;
                 if (StoreRenewals() | now != version)
                 {
-                    _current = Load();
+                    Follow();
                     version = now;
-                    _log.LogInformation("accounts read again: {Count}", _current.Count);
+                    _log.LogInformation("accounts changed: {Count} of them", _current.Count);
                     Changed?.Invoke();
                 }
             }
@@ -92,15 +99,25 @@ internal sealed class LiveAccounts : IDisposable
         return isAnyStored;
     }
 
-    private AccountDirectory Load()
+    /// <summary>Reads what has changed, or everything when that cannot be told.</summary>
+    private void Follow()
     {
-        (long generation, List<Account> accounts) = _store.Read();
-        var directory = new AccountDirectory(generation, accounts) { Allowances = _store.ReadAllowances() };
-        if (_store.SeenGeneration != generation)
+        AccountDirectory? next = null;
+        if (_store.ReadChanges(_current.Generation) is { } news)
         {
-            _store.SeenGeneration = generation;
+            next = _current.With(news);
         }
 
-        return directory;
+        _current = next ?? _store.ReadDirectory(_rules);
+        NoteSeen();
+    }
+
+    /// <summary>Tells the command line that its change is in force.</summary>
+    private void NoteSeen()
+    {
+        if (_store.SeenGeneration != _current.Generation)
+        {
+            _store.SeenGeneration = _current.Generation;
+        }
     }
 }

@@ -46,10 +46,10 @@ internal sealed class LoginGuard
     {
         double failures = Level(Key(Kind.Client, client, default));
         return failures == 0 // it has not failed lately: whatever others do, it is heard
-            || (failures < _limits.PerClient
-                && Level(Key(Kind.Pair, client, account)) < _limits.PerPair
-                && Level(Key(Kind.Account, null, account)) < _limits.PerAccount
-                && Drain(ref _all) < _limits.Total);
+            || (failures <= _limits.PerClient - 1 // there must be room for one whole failure more
+                && Level(Key(Kind.Pair, client, account)) <= _limits.PerPair - 1
+                && Level(Key(Kind.Account, null, account)) <= _limits.PerAccount - 1
+                && Drain(ref _all) <= _limits.Total - 1);
     }
 
     /// <summary>Notes a failure; returns how long its answer is to be held back.</summary>

@@ -57,6 +57,7 @@ internal sealed class PasswordChecker : IDisposable
     /// </summary>
     public bool TryBegin(PasswordCheck check, ReadOnlySpan<byte> loginName, ReadOnlySpan<byte> password)
     {
+        password = PasswordText.Prepare(password);
         Account? claimed = _accounts.Current.Find(loginName);
         UInt128 key = claimed is null ? 0 : CacheKey(claimed, password);
         if (claimed is not null && IsRemembered(key, claimed))

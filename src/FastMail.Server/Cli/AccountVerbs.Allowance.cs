@@ -45,7 +45,7 @@ internal sealed partial class AccountVerbs
         Account? account = store.Read().Accounts.Find(a => a.Address == address);
         if (account is null)
         {
-            return Fail(ExitCode.NoUser, $"there is no account {address}");
+            return AccountEdit.Fail(ExitCode.NoUser, $"there is no account {address}");
         }
 
         Allowance allowance = store.ReadAllowances().GetValueOrDefault(account.MailboxId) ?? Allowance.Unset;
@@ -54,7 +54,7 @@ internal sealed partial class AccountVerbs
             allowance = change(allowance);
             if (!store.TrySetAllowance(address, allowance))
             {
-                return Fail(ExitCode.NoUser, $"there is no account {address} any more");
+                return AccountEdit.Fail(ExitCode.NoUser, $"there is no account {address} any more");
             }
         }
 

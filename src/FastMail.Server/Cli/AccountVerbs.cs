@@ -11,15 +11,13 @@ namespace FastMail.Server.Cli;
 /// <summary><c>fastmail account add|list|passwd|remove</c>: edits the accounts, of a running server too.</summary>
 internal sealed partial class AccountVerbs
 {
-    private static readonly TimeSpan ServerNotice = TimeSpan.FromSeconds(2);
-
     private readonly Option<string> _data;
     private readonly Argument<string> _address = new("ADDRESS")
     {
         Description = "Mailbox, e.g. alice@example.org. Case does not matter.",
         CustomParser = result =>
         {
-            if (MailboxOf(result.Tokens[0].Value) is { } mailbox)
+            if (AccountEdit.MailboxOf(result.Tokens[0].Value) is { } mailbox)
             {
                 return mailbox;
             }
@@ -59,54 +57,42 @@ internal sealed partial class AccountVerbs
             _address,
         };
         remove.SetAction(parsed => Run(parsed, Remove));
+        var mayAll = new Argument<string[]>("SENDER")
+        {
+            Description = "Address, @domain, or * for any; none takes all permissions back.",
+            Arity = ArgumentArity.ZeroOrMore,
+        };
+        var senders = new Command("may-send-as", """
+            Says from which addresses an account may send beside its own, its aliases and their forms with a tag. What
+            is said replaces what was said before.
+            """)
+        {
+            _address,
+            mayAll,
+        };
+        senders.SetAction(parsed => Run(parsed, (p, store) => SetSenders(p, store, p.GetValue(mayAll) ?? [])));
         return new Command("account", "Adds, lists, changes and removes accounts.")
         {
-            add,
-            list,
-            passwd,
-            remove,
-            BuildQuota(),
+            add, list, passwd, remove, senders, BuildQuota(),
         };
     }
 
-    private int Run(ParseResult parsed, Func<ParseResult, AccountStore, int> verb, bool mayMake = false)
-    {
-        string directory = Path.GetFullPath(parsed.GetRequiredValue(_data));
-        if (!mayMake && !File.Exists(Path.Combine(directory, AccountStore.FileName)))
-        {
-            return Fail(ExitCode.NoInput, $"{directory} holds no accounts; --data names the data directory");
-        }
-
-        try
-        {
-            using AccountStore store = AccountStore.Open(directory);
-            long before = store.Generation;
-            int code = verb(parsed, store);
-            if (store.Generation != before)
-            {
-                AwaitServer(directory, store);
-            }
-
-            return code;
-        }
-        catch (Exception e) when (e is SqliteException or IOException or UnauthorizedAccessException)
-        {
-            return Fail(ExitCode.IoError, $"{directory}: {e.Message}");
-        }
-    }
+    private int Run(ParseResult parsed, Func<ParseResult, AccountStore, int> verb, bool mayMake = false) =>
+        AccountEdit.Run(parsed.GetRequiredValue(_data), store => verb(parsed, store), mayMake);
 
     private int Add(ParseResult parsed, AccountStore store)
     {
         string address = parsed.GetRequiredValue(_address);
-        if (!TryTakePassword(parsed, out string? password, out bool isRandom))
+        if (!TryTakePassword(parsed, out byte[] prepared, out string password, out bool isRandom))
         {
-            return Fail(ExitCode.DataError, "the password is empty");
+            return AccountEdit.Fail(ExitCode.DataError, "the password is empty, longer than 255 octets, or holds control characters");
         }
 
-        Credentials credentials = Credentials.Create(Encoding.UTF8.GetBytes(password));
+        Credentials credentials = Credentials.Create(prepared);
         if (!store.TryAdd(address, credentials.Password, TimeProvider.System.GetUtcNow(), credentials.Scram))
         {
-            return Fail(ExitCode.CannotCreate, $"there is an account {address} already");
+            string what = store.Find(address) is null ? "an alias" : "an account";
+            return AccountEdit.Fail(ExitCode.CannotCreate, $"there is {what} {address} already");
         }
 
         Console.Out.WriteLine(isRandom ? $"added {address} with the password {password}" : $"added {address}");
@@ -125,6 +111,13 @@ internal sealed partial class AccountVerbs
                 output.WriteStartObject();
                 output.WriteString("address", account.Address);
                 output.WriteNumber("mailboxId", account.MailboxId);
+                output.WriteStartArray("maySendAs");
+                foreach (string sender in account.MaySendAs ?? [])
+                {
+                    output.WriteStringValue(sender);
+                }
+
+                output.WriteEndArray();
                 output.WriteString("created", account.Created.ToString("O", CultureInfo.InvariantCulture));
                 output.WriteEndObject();
             }
@@ -144,18 +137,41 @@ internal sealed partial class AccountVerbs
         return ExitCode.Ok;
     }
 
+    private int SetSenders(ParseResult parsed, AccountStore store, string[] senders)
+    {
+        string address = parsed.GetRequiredValue(_address);
+        var keys = new List<string>();
+        foreach (string sender in senders)
+        {
+            if ((sender == "*" ? sender : AccountEdit.MailboxOf(sender) ?? AccountEdit.DomainOf(sender)) is not { } key)
+            {
+                return AccountEdit.Fail(ExitCode.Usage, $"'{sender}' is neither an address nor @domain nor *");
+            }
+
+            keys.Add(key);
+        }
+
+        if (!store.TrySetSenders(address, keys))
+        {
+            return AccountEdit.Fail(ExitCode.NoUser, $"there is no account {address}");
+        }
+
+        Console.Out.WriteLine($"{address} may send as {(keys.Count == 0 ? "itself only" : string.Join(", ", keys))}");
+        return ExitCode.Ok;
+    }
+
     private int SetPassword(ParseResult parsed, AccountStore store)
     {
         string address = parsed.GetRequiredValue(_address);
-        if (!TryTakePassword(parsed, out string? password, out bool isRandom))
+        if (!TryTakePassword(parsed, out byte[] prepared, out string password, out bool isRandom))
         {
-            return Fail(ExitCode.DataError, "the password is empty");
+            return AccountEdit.Fail(ExitCode.DataError, "the password is empty, longer than 255 octets, or holds control characters");
         }
 
-        Credentials credentials = Credentials.Create(Encoding.UTF8.GetBytes(password));
+        Credentials credentials = Credentials.Create(prepared);
         if (!store.TrySetPassword(address, credentials.Password, credentials.Scram))
         {
-            return Fail(ExitCode.NoUser, $"there is no account {address}");
+            return AccountEdit.Fail(ExitCode.NoUser, $"there is no account {address}");
         }
 
         Console.Out.WriteLine(isRandom ? $"{address} has the password {password}" : $"{address} has a new password");
@@ -167,14 +183,14 @@ internal sealed partial class AccountVerbs
         string address = parsed.GetRequiredValue(_address);
         if (!store.TryRemove(address))
         {
-            return Fail(ExitCode.NoUser, $"there is no account {address}");
+            return AccountEdit.Fail(ExitCode.NoUser, $"there is no account {address}");
         }
 
         Console.Out.WriteLine($"removed {address}");
         return ExitCode.Ok;
     }
 
-    private bool TryTakePassword(ParseResult parsed, out string password, out bool isRandom)
+    private bool TryTakePassword(ParseResult parsed, out byte[] prepared, out string password, out bool isRandom)
     {
         isRandom = false;
         if (parsed.GetValue(_passwordStdin))
@@ -191,41 +207,7 @@ internal sealed partial class AccountVerbs
             password = Passwords.Ask();
         }
 
-        return password.Length > 0;
-    }
-
-    /// <summary>A change counts from the moment the running server knows it; this waits for that moment.</summary>
-    private static void AwaitServer(string directory, AccountStore store)
-    {
-        TimeProvider clock = TimeProvider.System;
-        long start = clock.GetTimestamp();
-        long generation = store.Generation;
-        while (store.SeenGeneration < generation)
-        {
-            if (!ServerLock.IsHeld(directory))
-            {
-                return; // no server runs here
-            }
-
-            if (clock.GetElapsedTime(start) > ServerNotice)
-            {
-                Console.Error.WriteLine("fastmail: done, but the running server has not taken note of it yet");
-                return;
-            }
-
-            Thread.Sleep(20);
-        }
-    }
-
-    private static string? MailboxOf(string text)
-    {
-        string folded = text.ToLowerInvariant();
-        return Mailbox.IsValid(Encoding.UTF8.GetBytes(folded)) ? folded : null;
-    }
-
-    private static int Fail(int code, string message)
-    {
-        Console.Error.WriteLine($"fastmail: {message}");
-        return code;
+        prepared = PasswordText.Prepare(password) ?? [];
+        return prepared.Length > 0;
     }
 }

@@ -30,6 +30,8 @@ internal static class CommandTree
         };
         root.Add(serve.Build("serve"));
         root.Add(new AccountVerbs(data).Build());
+        root.Add(new AliasVerbs(data).Build());
+        root.Add(new DomainVerbs(data).Build());
         root.Add(new LogVerbs(data).Build());
         root.Add(new BackupVerb(data).Build());
         root.Add(new ConfigVerbs(data).Build());

@@ -14,6 +14,8 @@ namespace FastMail.Server.Receive;
 /// </summary>
 internal sealed class MailReceiver : IMailSink
 {
+    private const int MostMailboxes = 10_000; // of one message; keeps its record far below what a record may hold
+
     private readonly MailLog _log;
     private readonly LiveAccounts _accounts;
     private readonly Intake _intake;
@@ -28,6 +30,7 @@ internal sealed class MailReceiver : IMailSink
     private readonly byte[] _clientText = new byte[65]; // the longest text of an IPv6 address with its scope
     private readonly byte[] _reversePath = new byte[256]; // RFC 5321 4.5.3.1.3
     private readonly byte[] _onlyRecipient = new byte[256];
+    private readonly List<Account> _mailboxes = []; // of one address, for the time of a call
     private int _clientAddressLength;
     private int _clientTextLength;
     private int _reversePathLength;
@@ -75,6 +78,9 @@ internal sealed class MailReceiver : IMailSink
         _owner = owner;
     }
 
+    /// <summary>The address at which the client has called; null when that is none.</summary>
+    public Func<IPAddress>? LocalAddress { get; init; }
+
     /// <summary>A commit is under way.</summary>
     public bool IsCommitting { get; private set; }
 
@@ -118,6 +124,12 @@ internal sealed class MailReceiver : IMailSink
             return SmtpReply.Overloaded;
         }
 
+        if (!mail.AuthIdentity.IsEmpty && !mail.ReversePath.IsEmpty && _accounts.Rules.RequiresOwnSender
+            && !_accounts.Current.MaySendAs(mail.AuthIdentity, mail.ReversePath, _mailboxes))
+        {
+            return SmtpReply.SenderNotOwned; // RFC 6409 6.1
+        }
+
         _message = _log.RentMessage();
         _message.SetReversePath(mail.ReversePath);
         AddWishes(_message, mail);
@@ -130,7 +142,7 @@ internal sealed class MailReceiver : IMailSink
 
     public SmtpReply AddRecipient(in RcptArguments rcpt)
     {
-        switch (_accounts.Current.Find(rcpt.ForwardPath, rcpt.AtSign, out Account? account))
+        switch (_accounts.Current.Resolve(rcpt.ForwardPath, OwnLiteral(rcpt), _mailboxes))
         {
             case Residence.Mailbox:
                 break;
@@ -140,22 +152,37 @@ internal sealed class MailReceiver : IMailSink
                 return SmtpReply.RelayDenied;
         }
 
-        if (_quota.Covers(account!.MailboxId))
+        if (_message!.LocalRecipients + _mailboxes.Count > MostMailboxes)
         {
-            return SmtpReply.ForwardPathOk; // a mailbox named twice gets the message once
+            return SmtpReply.TooManyRecipients; // aliases multiply, and all of them are in one record
         }
 
-        QuotaVerdict verdict = _quota.Add(account.MailboxId);
-        if (verdict is not QuotaVerdict.Fits)
+        int known = _quota.Count;
+        foreach (Account account in _mailboxes)
         {
-            return RefusalOf(verdict);
+            QuotaVerdict verdict = _quota.Covers(account.MailboxId) ? QuotaVerdict.Fits : _quota.Add(account.MailboxId);
+            if (verdict is not QuotaVerdict.Fits)
+            {
+                _quota.Forget(known); // all of an alias or none: nobody would hear of the one who got nothing
+                return RefusalOf(verdict);
+            }
         }
 
-        _ = _message!.TryAddLocalRecipient(account.MailboxId, rcpt.ForwardPath);
-        AddWishes(_message, rcpt);
-        _recipients++;
-        _onlyRecipientLength = rcpt.ForwardPath.Length;
-        rcpt.ForwardPath.CopyTo(_onlyRecipient); // copied: the receive buffer is reused after this call
+        foreach (Account account in _mailboxes)
+        {
+            if (_message.TryAddLocalRecipient(account.MailboxId, rcpt.ForwardPath)) // one named twice gets it once
+            {
+                AddWishes(_message, rcpt);
+            }
+        }
+
+        if (_quota.Count > known)
+        {
+            _recipients++;
+            _onlyRecipientLength = rcpt.ForwardPath.Length;
+            rcpt.ForwardPath.CopyTo(_onlyRecipient); // copied: the receive buffer is reused after this call
+        }
+
         return SmtpReply.ForwardPathOk;
     }
 
@@ -261,6 +288,19 @@ internal sealed class MailReceiver : IMailSink
     }
 
     public int WriteTransactionId(Span<byte> destination) => Intake.WriteId(_transactionId, destination);
+
+    /// <summary>The literal that means this host, asked for only when the recipient has one.</summary>
+    private string OwnLiteral(in RcptArguments rcpt)
+    {
+        if (rcpt.AtSign < 0 || rcpt.ForwardPath[rcpt.AtSign + 1] != '[' || LocalAddress is null)
+        {
+            return "";
+        }
+
+        IPAddress local = LocalAddress();
+        local = local.IsIPv4MappedToIPv6 ? local.MapToIPv4() : local;
+        return local.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? $"[{local}]" : $"[IPv6:{local}]";
+    }
 
     /// <summary>What the sender asked for beyond delivery: kept for reports and relay.</summary>
     private void AddWishes(PendingMessage message, in MailArguments mail)

@@ -28,7 +28,10 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
         _receiver = new MailReceiver(
             home.Log, home.Accounts, home.Intake, home.Quotas, home.Policy.Stress, home.Options.Hostname, home.Clock,
             home.Loop.Post, this,
-            () => home.Loop.Post(this));
+            () => home.Loop.Post(this))
+        {
+            LocalAddress = () => _connection!.LocalEndPoint.Address,
+        };
         _login = new Login(home.Logins, LoggedIn);
         _session = new SmtpSession(home.Options, _receiver, _login);
         _pacing = new SessionPacing(home.Policy, _session.EndPause);

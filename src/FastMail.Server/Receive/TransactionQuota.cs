@@ -15,6 +15,20 @@ internal sealed class TransactionQuota
     public void Begin(long declaredOctets, int traceOctets) =>
         _octets = declaredOctets == 0 ? 0 : declaredOctets + traceOctets;
 
+    /// <summary>Mailboxes that have room reserved.</summary>
+    public int Count => _mailboxes.Count;
+
+    /// <summary>Gives back what was reserved after there were so many.</summary>
+    public void Forget(int count)
+    {
+        for (int i = count; i < _mailboxes.Count; i++)
+        {
+            _quotas.Release(_mailboxes[i], _octets);
+        }
+
+        _mailboxes.RemoveRange(count, _mailboxes.Count - count);
+    }
+
     /// <summary>That mailbox is a recipient already.</summary>
     public bool Covers(ulong mailboxId) => _mailboxes.Contains(mailboxId);
 

@@ -41,6 +41,25 @@ public sealed class PasswordCheckerTests : IDisposable
         Assert.Equal(isProven, proven is not null);
     }
 
+    [Theory]
+    [InlineData("p\u00e4ss w\u00f6rd", "pa\u0308ss\u3000wo\u0308rd", true)]
+    [InlineData("p\u00e4ss", "P\u00c4SS", false)]
+    public void A_password_of_other_scripts_is_the_same_however_it_is_typed(string set, string typed, bool isSame)
+    {
+        byte[] hashed = PasswordText.Prepare(set)!;
+        byte[] compared = PasswordText.Prepare(System.Text.Encoding.UTF8.GetBytes(typed)).ToArray();
+        Assert.Equal(isSame, hashed.AsSpan().SequenceEqual(compared));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("a\tb")]
+    [InlineData("a\u0085b")]
+    public void A_password_with_control_characters_is_none(string password)
+    {
+        Assert.Null(PasswordText.Prepare(password));
+    }
+
     [Fact]
     public void A_remembered_success_dies_with_the_password()
     {

@@ -1,0 +1,218 @@
+"""SASL as clients speak it: smtplib, a SCRAM client of our own, swaks and msmtp; and what guessing gets."""
+
+import base64
+import hashlib
+import hmac
+import os
+import poplib
+import shutil
+import smtplib
+import subprocess
+import time
+
+from server import PASSWORD, USER, Server, add_account, run
+
+
+class ScramClient:
+    """The client's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding."""
+
+    def __init__(self, user, password):
+        self.password = password.encode()
+        self.bare = f"n={user.replace('=', '=3D').replace(',', '=2C')},r={base64.b64encode(os.urandom(18)).decode()}"
+
+    def first(self):
+        return "n,," + self.bare
+
+    def final(self, challenge):
+        fields = dict(part.split("=", 1) for part in challenge.split(","))
+        salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(fields["s"]), int(fields["i"]))
+        without_proof = f"c=biws,r={fields['r']}"
+        message = ",".join([self.bare, challenge, without_proof]).encode()
+        client_key = hmac.digest(salted, b"Client Key", "sha256")
+        signature = hmac.digest(hashlib.sha256(client_key).digest(), message, "sha256")
+        proof = bytes(a ^ b for a, b in zip(client_key, signature))
+        self.signature = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), message, "sha256")
+        return f"{without_proof},p={base64.b64encode(proof).decode()}"
+
+    def is_server(self, last):
+        return last == "v=" + base64.b64encode(self.signature).decode()
+
+    def over_smtp(self, smtp):
+        """Goes through AUTH; returns the last code. smtplib's own loop ends before the server has proved itself."""
+        code, reply = smtp.docmd("AUTH", "SCRAM-SHA-256 " + encode(self.first()))
+        assert code == 334, (code, reply)
+        code, reply = smtp.docmd(encode(self.final(decode(reply))))
+        if code == 334:
+            self.said = decode(reply)
+            code, _ = smtp.docmd("")
+        return code
+
+    def over_pop(self, pop):
+        challenge = pop._shortcmd("AUTH SCRAM-SHA-256 " + encode(self.first()))
+        final = pop._shortcmd(encode(self.final(decode(challenge[2:]))))
+        assert self.is_server(decode(final[2:])), final
+        return pop._shortcmd("")
+
+
+def encode(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+def decode(octets):
+    return base64.b64decode(octets).decode()
+
+
+def submission(server):
+    smtp = smtplib.SMTP("127.0.0.1", server.ports["submission"], timeout=60)
+    smtp.ehlo("client.test")
+    return smtp
+
+
+def test_scram_logs_in_over_smtp_and_pop3(folder):
+    with Server(folder + "/data") as server:
+        with submission(server) as smtp:
+            assert "SCRAM-SHA-256" in smtp.esmtp_features["auth"].split()
+            client = ScramClient(USER, PASSWORD)
+            assert client.over_smtp(smtp) == 235
+            assert client.is_server(client.said)
+            smtp.sendmail(USER, [USER], "Subject: scram\r\n\r\nx\r\n")
+        pop = poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=60)
+        assert pop.capa()["SASL"] == ["PLAIN", "LOGIN", "SCRAM-SHA-256"], pop.capa()
+        assert ScramClient(USER, PASSWORD).over_pop(pop).startswith(b"+OK")
+        assert pop.stat()[0] == 1
+        pop.quit()
+
+
+def test_scram_tells_an_unknown_user_and_a_wrong_password_the_same(folder):
+    with Server(folder + "/data") as server:
+        heard = []
+        for user, password in ((USER, "wrong"), ("nobody@local.test", PASSWORD)):
+            with submission(server) as smtp:
+                client = ScramClient(user, password)
+                assert client.over_smtp(smtp) == 535
+                heard.append(client.said)
+                salts = []
+                for _ in range(2):  # the salt of a name is the same each time
+                    _, reply = smtp.docmd("AUTH", "SCRAM-SHA-256 " + encode(f"n,,n={user},r=abcdef"))
+                    salts.append(decode(reply).split(",")[1:])
+                    assert smtp.docmd("*")[0] == 501
+                assert salts[0] == salts[1], salts
+        assert heard == ["e=invalid-proof"] * 2, heard
+
+
+def test_a_new_password_counts_for_scram_at_once(folder):
+    with Server(folder + "/data") as server:
+        changed = run("account", "passwd", USER, "--password-stdin", "--data", server.data, stdin="other\n")
+        assert changed.returncode == 0, changed.stderr
+        with submission(server) as smtp:
+            assert ScramClient(USER, PASSWORD).over_smtp(smtp) == 535
+            assert ScramClient(USER, "other").over_smtp(smtp) == 235
+
+
+def test_guessing_is_slowed_down_and_the_owner_elsewhere_is_not(folder):
+    with Server(folder + "/data", "--set", "auth.failure_delay=300ms", "--set", "auth.pair_failures=3",
+                exempt="127.0.0.2") as server:
+        with submission(server) as smtp:
+            for n in range(1, 4):
+                began = time.monotonic()
+                assert smtp.docmd("AUTH", "PLAIN " + encode(f"\0{USER}\0wrong"))[0] == 535
+                assert time.monotonic() - began >= 0.3 * n  # a timer never fires early
+            assert smtp.docmd("AUTH", "PLAIN " + encode(f"\0{USER}\0{PASSWORD}"))[0] == 454
+        owner = smtplib.SMTP("127.0.0.1", server.ports["submission"], timeout=60, source_address=("127.0.0.3", 0))
+        owner.ehlo()
+        assert owner.docmd("AUTH", "PLAIN " + encode(f"\0{USER}\0{PASSWORD}"))[0] == 235
+        owner.quit()
+
+
+def test_swaks_and_msmtp_speak_scram(folder):
+    with Server(folder + "/data") as server:
+        port = str(server.ports["submission"])
+        msmtp = subprocess.run(
+            ["msmtp", "--host=127.0.0.1", f"--port={port}", "--auth=scram-sha-256", f"--user={USER}",
+             f"--passwordeval=echo '{PASSWORD}'", "--tls=off", f"--from={USER}", USER],
+            input="Subject: msmtp\n\nx\n", capture_output=True, text=True, timeout=60) if shutil.which("msmtp") else None
+        assert msmtp is None or msmtp.returncode == 0 or "not compiled in" in msmtp.stderr \
+            or "not supported" in msmtp.stderr, msmtp.stderr
+        if msmtp is not None and msmtp.returncode == 0:
+            pop = poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=60)
+            pop.user(USER)
+            pop.pass_(PASSWORD)
+            assert pop.stat()[0] == 1
+            pop.quit()
+        else:
+            print("   msmtp of this machine has no SCRAM:", msmtp and msmtp.stderr.strip())
+
+
+def test_thunderbird_logs_in_without_an_initial_response(folder):
+    with Server(folder + "/data") as server:
+        pop = poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=60)
+        assert pop._shortcmd("AUTH PLAIN") == b"+ "
+        assert pop._shortcmd(encode(f"\0{USER}\0{PASSWORD}")).startswith(b"+OK")
+        pop.quit()
+
+
+def test_aliases_catch_all_and_tags_deliver_and_senders_are_ones_own(folder):
+    other = "v@local.test"
+    with Server(folder + "/data", accounts=(USER, other)) as server:
+        def fastmail(*args, code=0):
+            result = run(*args, "--data", server.data)
+            assert result.returncode == code, (args, result)
+            return result.stdout + result.stderr
+
+        fastmail("alias", "add", "sales@Local.Test", USER, other)
+        fastmail("alias", "add", "@shop.test", "sales@local.test")
+        assert "is on another server" in fastmail("alias", "add", "out@local.test", "x@elsewhere.test", code=65)
+        assert "loop: sales@local.test -> a@local.test -> sales@local.test" in (
+            fastmail("alias", "add", "a@local.test", "sales@local.test")
+            + fastmail("alias", "add", "sales@local.test", "a@local.test", code=65))
+        assert "there is an alias" in fastmail("account", "add", "sales@local.test", code=73)
+        assert "is an account" in fastmail("alias", "add", USER, other, code=73)
+        fastmail("domain", "add", "Bücher.test")
+        assert fastmail("domain", "list").split() == ["local.test", "shop.test", "xn--bcher-kva.test"]
+
+        with smtplib.SMTP("127.0.0.1", server.ports["mx"], timeout=60) as smtp:
+            smtp.ehlo()
+            smtp.mail("s@example.com")
+            for recipient, code in ((f"u+tag@local.test", 250), ("anything@shop.test", 250), ('"u"@LOCAL.TEST', 250),
+                                    ("postmaster@xn--bcher-kva.test", 250), ("x@xn--bcher-kva.test", 550),
+                                    ("postmaster@[127.0.0.1]", 250), ("u@[127.0.0.1]", 550), ("nobody@local.test", 550),
+                                    ("<@elsewhere.test:v@local.test>", 250), ("u%local.test@elsewhere.test", 550)):
+                got = smtp.rcpt(recipient)
+                assert got[0] == code, (recipient, got)
+            assert smtp.data("Subject: to all\r\n\r\nx\r\n")[0] == 250
+        for user in (USER, other):
+            pop = poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=60)
+            pop.user(user)
+            pop.pass_(PASSWORD)
+            assert pop.stat()[0] == 1, user  # one message once, however often it names the mailbox
+            pop.quit()
+
+        with submission(server) as smtp:
+            smtp.login(USER, PASSWORD)
+            for sender, code in ((USER, 250), ("u+list@local.test", 250), ("sales@local.test", 250), ("", 250),
+                                 (other, 553), ("x@elsewhere.test", 553)):
+                got = smtp.mail(sender)
+                assert got[0] == code, (sender, got)
+                smtp.rset()
+            fastmail("account", "may-send-as", USER, "@elsewhere.test")
+            assert smtp.mail("x@elsewhere.test")[0] == 250
+
+
+def test_a_login_with_an_old_hash_makes_a_scram_verifier(folder):
+    import sqlite3
+    add_account(folder + "/data")
+    store = sqlite3.connect(folder + "/data/accounts.db")
+    store.execute("UPDATE accounts SET scram = NULL")
+    store.commit()
+    with Server(folder + "/data", accounts=()) as server:
+        with submission(server) as smtp:
+            assert ScramClient(USER, PASSWORD).over_smtp(smtp) == 535  # nothing to prove it against yet
+            smtp.login(USER, PASSWORD)
+        end = time.monotonic() + 30
+        while store.execute("SELECT scram FROM accounts").fetchone()[0] is None:
+            assert time.monotonic() < end, "no verifier was made"
+            time.sleep(0.05)
+        with submission(server) as smtp:
+            while ScramClient(USER, PASSWORD).over_smtp(smtp) != 235:  # the server reads it right after storing it
+                assert time.monotonic() < end
+    store.close()
