@@ -194,7 +194,11 @@ internal sealed class MailServer : IAsyncDisposable
         SaslMechanisms mechanisms = settings.Get(AuthKeys.Mechanisms)
             & ~(SaslMechanisms.OAuthBearer | SaslMechanisms.XOAuth2);
         byte[] hostname = Encoding.ASCII.GetBytes(settings.Get(ServeKeys.Hostname));
-        var intake = new Intake(clock, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 8);
+        var intake = new Intake(clock, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 8)
+        {
+            SlowAfter = settings.Get(StoreKeys.SlowAfter),
+        };
+        CommitWatch commits = WatchCommits(clock, settings.Get(StoreKeys.CommitDeadline));
         var locks = new MaildropLocks();
         var allowance = new Allowance(settings.Get(QuotaKeys.Messages), settings.Get(QuotaKeys.Octets), RetentionDays: 0);
         var quotas = new Quotas(mailLog, accounts, allowance);
@@ -249,6 +253,7 @@ internal sealed class MailServer : IAsyncDisposable
         {
             Loop = _loop,
             Log = mailLog,
+            Commits = commits,
             Logins = logins,
             Locks = locks,
             Policy = _policy,
@@ -272,6 +277,7 @@ internal sealed class MailServer : IAsyncDisposable
         {
             Loop = _loop,
             Log = mailLog,
+            Commits = commits,
             Accounts = accounts,
             Logins = logins,
             Intake = intake,
@@ -294,6 +300,12 @@ internal sealed class MailServer : IAsyncDisposable
                 Tls = _tls,
             },
         };
+    }
+
+    private CommitWatch WatchCommits(TimeProvider clock, TimeSpan deadline)
+    {
+        LoopTimer? timer = null;
+        return new CommitWatch(clock, deadline, (work, due) => _loop!.Arm(timer ??= new LoopTimer(work), due));
     }
 
     private void Listen<T>(string role, IPEndPoint endPoint, HandlerPool<T> handlers, ListenerTls tls)

@@ -90,7 +90,7 @@ internal sealed class LogParts : IDisposable
         Checkpointer? checkpoints = options.TakesCheckpoints
             ? new(maildrops, checkpointFiles, format.StoreId, foundCheckpoint.Checkpoint, options, clock, observer)
             : null;
-        Appender appender = new(writer, checkpoints, observer, options.GroupBytes);
+        Appender appender = new(writer, checkpoints, observer, options.GroupBytes, clock);
         ChunkPool chunks = new((int)(options.PooledContentBytes / ChunkPool.ChunkBytes));
         FormatUse use = new(place, format);
         SegmentHolds holds = new();

@@ -38,6 +38,9 @@ public sealed class MailLog : IDisposable
     /// <summary>Messages longer than this have a body file of their own.</summary>
     public long LargestRecordBytes { get; }
 
+    /// <summary>How long the group under way has been taking: the disk's slowness; zero when there is none.</summary>
+    public TimeSpan GroupAge => _parts.Appender.GroupAge;
+
     /// <summary>Bytes appended and not yet completed.</summary>
     public long PendingBytes => _parts.Appender.PendingBytes;
 
@@ -150,6 +153,17 @@ public sealed class MailLog : IDisposable
         }
 
         checkpoints.Take();
+    }
+
+    /// <summary>
+    /// The producer of an appended record will not wait any longer. What has not been taken into a group is never
+    /// written. A message in a group under way is taken out of its maildrops again by the group after it. A removal in
+    /// a group under way stands. The record comes back through <see cref="IMailLogObserver.GroupCompleted"/> as always.
+    /// </summary>
+    /// <returns>False, and nothing changed, when the outcome is settled and on its way to the observer.</returns>
+    public bool GiveUp(PendingAppend append)
+    {
+        return append.TryGiveUp();
     }
 
     /// <summary>The maildrop as it is now; empty for a mailbox that never had a message.</summary>

@@ -35,6 +35,8 @@ public sealed class SmtpReply
     public static readonly SmtpReply ForwardPathOk = new(250, "2.1.5 Recipient ok");
     public static readonly SmtpReply StartMailInput = new(354, "End data with <CR><LF>.<CR><LF>");
     public static readonly SmtpReply LocalError = new(451, "4.3.0 Local error, try again later");
+    public static readonly SmtpReply SystemSlow = new(451, "4.3.2 The system is too slow now, try again later");
+    public static readonly SmtpReply CommitTimedOut = new(451, "4.4.5 The system was too slow, try again later");
 
     /// <summary>Overload: no new transaction now. The session closes with it.</summary>
     public static readonly SmtpReply Overloaded = new(421, "4.3.2 Overloaded, try again later");

@@ -26,6 +26,17 @@ internal static class StoreKeys
         "store.checkpoint_interval", "60s", "time", "Time after which a changed index is saved.",
         Values.Duration(TimeSpan.FromSeconds(1), TimeSpan.FromDays(1)));
 
+    public static readonly Key<TimeSpan> SlowAfter = new(
+        "store.slow_after", "1s", "time", "While a flush has been taking longer, MAIL is answered 451 4.3.2.",
+        Values.Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(30)));
+
+    public static readonly Key<TimeSpan> CommitDeadline = new(
+        "store.commit_deadline", "60s", "time",
+        "A message that is not on the disk by then is answered 451 4.4.5 and taken back; clients wait for 10min.",
+        Values.Duration(TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(9)));
+
     public static IEnumerable<Key> All =>
-        [SegmentBytes, JumboBytes, JumbosInFlight, CheckpointBytes, CheckpointInterval];
+    [
+        SegmentBytes, JumboBytes, JumbosInFlight, CheckpointBytes, CheckpointInterval, SlowAfter, CommitDeadline,
+    ];
 }

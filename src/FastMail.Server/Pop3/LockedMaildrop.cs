@@ -18,6 +18,7 @@ internal sealed class LockedMaildrop : IMaildrop
     private readonly MaildropLocks.Token _lock;
     private readonly ILoopWork _owner;
     private readonly Action _partRead;
+    private bool _isClosing;
     private PendingExpunge? _expunge;
     private BodyReading? _reading; // of the message whose body is a file of its own
     private MessageFlags _readingFlags;
@@ -130,18 +131,30 @@ internal sealed class LockedMaildrop : IMaildrop
         _log.Append(_expunge);
     }
 
+    /// <summary>False when the outcome is on its way to the owner; it comes in any case.</summary>
+    public bool TryGiveUpRemoval() => _log.GiveUp(_expunge!);
+
     /// <summary>After the owner was posted: whether the messages are gone for good.</summary>
     public bool EndRemoval()
     {
         bool isDurable = _expunge!.Outcome == AppendOutcome.Durable;
         _expunge = null;
+        if (_isClosing)
+        {
+            _lock.Release();
+        }
+
         return isDurable;
     }
 
     public void Close()
     {
         CloseContent();
-        _lock.Release();
+        _isClosing = true;
+        if (!IsRemoving)
+        {
+            _lock.Release(); // else nobody may see the maildrop before it is known what is in it
+        }
     }
 
     private ContentStatus TryBeginReading(in StoredMessage message)

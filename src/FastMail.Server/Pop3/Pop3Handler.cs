@@ -17,6 +17,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
     private readonly Pop3Handlers _home;
     private readonly Pop3Session _session;
     private readonly Login _login;
+    private readonly WatchedCommit _removal;
     private readonly Action _post;
     private readonly SessionPacing _pacing;
     private readonly LockWaiter _waiter;
@@ -28,6 +29,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
     {
         _home = home;
         _login = new Login(home.Logins, LoggedIn);
+        _removal = new WatchedCommit(RemovalOverdue);
         _post = () => home.Loop.Post(this);
         _session = new Pop3Session(home.Options, _login);
         _pacing = new SessionPacing(home.Policy, _session.EndPause);
@@ -59,6 +61,11 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
         if (_session.IsAuthenticated)
         {
             _pacing.TookCommands(written, _home.Policy.Times.Pop3Idle);
+        }
+
+        if (_maildrop is { IsRemoving: true } && !_removal.IsWatched)
+        {
+            _home.Commits.Add(_removal);
         }
 
         if (_session.Pause > TimeSpan.Zero)
@@ -102,6 +109,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
         }
         else
         {
+            _home.Commits.Remove(_removal);
             bool isDurable = _maildrop.EndRemoval();
             if (_connection is not null)
             {
@@ -115,6 +123,19 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
         }
 
         GoOn();
+    }
+
+    /// <summary>
+    /// The deadline of a removal has passed: the client hears -ERR and is let go; the maildrop stays locked until the
+    /// removal is settled. It is withdrawn if it was not on its way to the disk yet; otherwise it may yet be done.
+    /// </summary>
+    private void RemovalOverdue()
+    {
+        if (_maildrop!.TryGiveUpRemoval() && _connection is not null)
+        {
+            _session.Removed(isDurable: false);
+            _connection.Resume();
+        }
     }
 
     private void LoggedIn(AuthVerdict verdict, Account? account)

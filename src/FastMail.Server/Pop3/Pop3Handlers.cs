@@ -13,6 +13,8 @@ internal sealed class Pop3Handlers : HandlerPool<Pop3Handler>
 
     public required MailLog Log { get; init; }
 
+    public required CommitWatch Commits { get; init; }
+
     public required Logins Logins { get; init; }
 
     public required MaildropLocks Locks { get; init; }

@@ -84,6 +84,9 @@ internal sealed class MailReceiver : IMailSink
     /// <summary>A commit is under way.</summary>
     public bool IsCommitting { get; private set; }
 
+    /// <summary>A commit was given up and is still in the log's hands.</summary>
+    public bool IsSettling { get; private set; }
+
     /// <summary>The log cannot take more content just now, and will call when it can.</summary>
     public bool IsHeld { get; private set; }
 
@@ -108,6 +111,11 @@ internal sealed class MailReceiver : IMailSink
         if (_log.HasFailed)
         {
             return SmtpReply.LocalError; // what came in now could never be acknowledged
+        }
+
+        if (IsSettling || _log.GroupAge > _intake.SlowAfter)
+        {
+            return SmtpReply.SystemSlow; // at once, and not after the content: the client tries another host
         }
 
         bool isStressed = _stress.Look();
@@ -259,6 +267,30 @@ internal sealed class MailReceiver : IMailSink
         });
         message.Owner = _owner;
         _log.Append(message);
+    }
+
+    /// <summary>
+    /// The commit has taken too long. True: say <see cref="SmtpReply.CommitTimedOut"/>; the message is being unwound,
+    /// and the owner is still posted when that is settled. False: its outcome is on its way to the owner.
+    /// </summary>
+    public bool TryGiveUp()
+    {
+        if (_refusal is not null || !_log.GiveUp(_message!))
+        {
+            return false;
+        }
+
+        IsCommitting = false;
+        IsSettling = true;
+        return true;
+    }
+
+    /// <summary>After the owner was posted for a commit that was given up.</summary>
+    public void EndSettling()
+    {
+        IsSettling = false;
+        _stress.CommitEnded();
+        Abandon();
     }
 
     /// <summary>After the owner was posted: what to say. The record goes back to the log's pool.</summary>

@@ -18,6 +18,7 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
     private readonly SmtpHandlers _home;
     private readonly MailReceiver _receiver;
     private readonly SmtpSession _session;
+    private readonly WatchedCommit _commit;
     private readonly Login _login;
     private readonly SessionPacing _pacing;
     private Connection? _connection;
@@ -32,12 +33,13 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
         {
             LocalAddress = () => _connection!.LocalEndPoint.Address,
         };
+        _commit = new WatchedCommit(CommitOverdue);
         _login = new Login(home.Logins, LoggedIn);
         _session = new SmtpSession(home.Options, _receiver, _login);
         _pacing = new SessionPacing(home.Policy, _session.EndPause);
     }
 
-    public bool IsBusy => _login.IsBusy || _receiver.IsCommitting || _receiver.IsHeld;
+    public bool IsBusy => _login.IsBusy || _receiver.IsCommitting || _receiver.IsSettling || _receiver.IsHeld;
 
     public void Opened(Connection connection)
     {
@@ -77,6 +79,11 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
             _pacing.TookCommands(written, _home.Policy.CommandTime);
         }
 
+        if (_receiver.IsCommitting && !_commit.IsWatched)
+        {
+            _home.Commits.Add(_commit);
+        }
+
         if (_session.Pause > TimeSpan.Zero)
         {
             _pacing.Pause(_session.Pause);
@@ -104,6 +111,17 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
     /// <summary>The commit that was out has ended, or content can be taken again.</summary>
     public void Run()
     {
+        if (_receiver.IsSettling)
+        {
+            _receiver.EndSettling(); // the client has its answer
+            if (_connection is null)
+            {
+                _home.Return(this);
+            }
+
+            return;
+        }
+
         if (_receiver.IsHeld)
         {
             _receiver.EndHold();
@@ -111,6 +129,7 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
         }
         else
         {
+            _home.Commits.Remove(_commit);
             SmtpReply reply = _receiver.EndCommit();
             if (_connection is not null)
             {
@@ -119,6 +138,16 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
         }
 
         GoOn();
+    }
+
+    /// <summary>The deadline of the commit has passed.</summary>
+    private void CommitOverdue()
+    {
+        if (_receiver.TryGiveUp() && _connection is not null)
+        {
+            _session.Committed(SmtpReply.CommitTimedOut);
+            _connection.Resume();
+        }
     }
 
     private void LoggedIn(AuthVerdict verdict, Account? account)

@@ -13,6 +13,8 @@ internal sealed class SmtpHandlers : HandlerPool<SmtpHandler>
 
     public required MailLog Log { get; init; }
 
+    public required CommitWatch Commits { get; init; }
+
     public required LiveAccounts Accounts { get; init; }
 
     public required Logins Logins { get; init; }

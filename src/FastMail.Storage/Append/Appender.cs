@@ -27,11 +27,15 @@ internal sealed class Appender : IDisposable
     private PendingAppend? _doneFirst;
     private PendingAppend? _doneLast;
     private int _lastGroupRecords;
+    private readonly TimeProvider _clock;
     private long _pendingBytes;
+    private long _busySince; // timestamp; 0: no group is under way
     private volatile bool _hasFailed;
 
-    public Appender(GroupWriter writer, Checkpointer? checkpoints, IMailLogObserver observer, int groupBytes)
+    public Appender(
+        GroupWriter writer, Checkpointer? checkpoints, IMailLogObserver observer, int groupBytes, TimeProvider clock)
     {
+        _clock = clock;
         _writer = writer;
         _checkpoints = checkpoints;
         _observer = observer;
@@ -44,6 +48,16 @@ internal sealed class Appender : IDisposable
 
     /// <summary>A write or flush failed: nothing will ever be acknowledged again.</summary>
     public bool HasFailed => _hasFailed;
+
+    /// <summary>How long the group under way has been taking; zero when there is none.</summary>
+    public TimeSpan GroupAge
+    {
+        get
+        {
+            long since = Volatile.Read(ref _busySince);
+            return since == 0 ? TimeSpan.Zero : _clock.GetElapsedTime(since);
+        }
+    }
 
     public void Start()
     {
@@ -111,6 +125,7 @@ internal sealed class Appender : IDisposable
         {
             LetOthersJoin();
             _queue.MoveTo(ref _first, ref _last);
+            Volatile.Write(ref _busySince, _clock.GetTimestamp());
             TakeGroup();
             if (_writer.HasRecords && !_hasFailed)
             {
@@ -120,6 +135,7 @@ internal sealed class Appender : IDisposable
                 }
             }
 
+            Volatile.Write(ref _busySince, 0);
             Complete();
         }
         while (_first is not null);
@@ -146,6 +162,11 @@ internal sealed class Appender : IDisposable
     {
         while (_first is { } record && !_hasFailed)
         {
+            if (record.IsWithdrawn && record.Outcome == AppendOutcome.Pending)
+            {
+                record.Outcome = AppendOutcome.Withdrawn;
+            }
+
             if (record.Outcome != AppendOutcome.Pending)
             {
                 MoveToDone(record); // refused on its way here; only its outcome is to be told
@@ -159,8 +180,11 @@ internal sealed class Appender : IDisposable
 
             if (_writer.HasRoomFor(record))
             {
-                MoveToDone(record);
-                Check(_writer.Add(record), "a removal, whose maildrop cannot be read,");
+                if (record.TryTake()) // else it was withdrawn this very moment: look again
+                {
+                    MoveToDone(record);
+                    Check(_writer.Add(record), "a removal, whose maildrop cannot be read,");
+                }
             }
             else if (_writer.HasRecords)
             {
@@ -170,6 +194,10 @@ internal sealed class Appender : IDisposable
             {
                 record.Outcome = AppendOutcome.NoSpace;
                 MoveToDone(record);
+                if (record is PendingExpunge { IsOwn: true })
+                {
+                    _observer.Noticed("no room to take a message out again that was answered 451: it may come twice");
+                }
             }
         }
     }
@@ -214,9 +242,14 @@ internal sealed class Appender : IDisposable
         {
             bytes += done.Bytes;
             _lastGroupRecords++;
+            bool isUnwanted = done.Settle();
             if (done.Outcome == AppendOutcome.Pending)
             {
                 done.Outcome = _hasFailed ? AppendOutcome.Failed : AppendOutcome.Durable;
+                if (isUnwanted && !_hasFailed && done is PendingMessage message)
+                {
+                    Unwind(message);
+                }
             }
         }
 
@@ -227,6 +260,22 @@ internal sealed class Appender : IDisposable
         if (first is not null)
         {
             _observer.GroupCompleted(first);
+        }
+    }
+
+    /// <summary>
+    /// Its client was told 451 and will send it again: an EXPUNGE in the very next group takes it out. If the process
+    /// ends before that is durable, the message stays, and the client's next attempt makes it two.
+    /// </summary>
+    private void Unwind(PendingMessage message)
+    {
+        message.Outcome = AppendOutcome.Withdrawn;
+        foreach (PendingExpunge removal in message.Unwinding())
+        {
+            _ = Interlocked.Add(ref _pendingBytes, removal.Bytes);
+            removal.Next = _first;
+            _first = removal;
+            _last ??= removal;
         }
     }
 

@@ -18,6 +18,11 @@ public enum AppendOutcome
     BodyFailed,
 
     /// <summary>
+    /// It was given up (<see cref="MailLog.GiveUp"/>): never written, or taken out again by an EXPUNGE that follows it.
+    /// </summary>
+    Withdrawn,
+
+    /// <summary>
     /// A write or flush failed, for this or before it. This log will never acknowledge anything again.
     /// </summary>
     Failed,
@@ -29,8 +34,20 @@ public enum AppendOutcome
 /// </summary>
 public abstract class PendingAppend
 {
+    private int _claim;
+
     private protected PendingAppend()
     {
+    }
+
+    /// <summary>Where it stands between its producer, who may give it up, and the appender, who writes it.</summary>
+    private enum Claim
+    {
+        Waiting,
+        InGroup,
+        Withdrawn,
+        Unwanted,
+        Settled,
     }
 
     /// <summary>
@@ -52,6 +69,38 @@ public abstract class PendingAppend
 
     /// <summary>Length of the whole record; a multiple of 32.</summary>
     public abstract long Bytes { get; }
+
+    /// <summary>Given up before the appender took it: it must not be written.</summary>
+    internal bool IsWithdrawn => Volatile.Read(ref _claim) == (int)Claim.Withdrawn;
+
+    /// <summary>Producer: false when its outcome has been settled already.</summary>
+    internal bool TryGiveUp()
+    {
+        return TryMove(Claim.Waiting, Claim.Withdrawn) || TryMove(Claim.InGroup, Claim.Unwanted);
+    }
+
+    /// <summary>Appender: false when it was withdrawn.</summary>
+    internal bool TryTake()
+    {
+        return TryMove(Claim.Waiting, Claim.InGroup);
+    }
+
+    /// <summary>Appender: from here on it cannot be given up. True when it was, while its group was under way.</summary>
+    internal bool Settle()
+    {
+        return Interlocked.Exchange(ref _claim, (int)Claim.Settled) == (int)Claim.Unwanted;
+    }
+
+    /// <summary>It is used anew.</summary>
+    private protected void ResetClaim()
+    {
+        Volatile.Write(ref _claim, (int)Claim.Waiting);
+    }
+
+    private bool TryMove(Claim from, Claim to)
+    {
+        return Interlocked.CompareExchange(ref _claim, (int)to, (int)from) == (int)from;
+    }
 
     /// <summary>It is built completely and not yet handed to a log.</summary>
     internal abstract bool IsReady { get; }

@@ -13,6 +13,11 @@ public enum ExpungeReason : ushort
 
     /// <summary>An operator.</summary>
     Operator = 3,
+
+    /// <summary>
+    /// The disk took too long, and the client was told to come again: the message may not be there twice.
+    /// </summary>
+    Unacknowledged = 4,
 }
 
 /// <summary>
@@ -29,11 +34,18 @@ public sealed class PendingExpunge : PendingAppend
 
     private readonly byte[] _record;
     private RecordHeader _header;
+    private readonly bool _isOwn;
     private bool _isAppended;
 
     /// <summary>Unique-ids in any order; copied. Those not in the maildrop (any more) do no harm.</summary>
     public PendingExpunge(ulong mailboxId, ReadOnlySpan<ulong> uids, ExpungeReason reason)
+        : this(mailboxId, uids, reason, isOwn: false)
     {
+    }
+
+    private PendingExpunge(ulong mailboxId, ReadOnlySpan<ulong> uids, ExpungeReason reason, bool isOwn)
+    {
+        _isOwn = isOwn;
         MailboxId = mailboxId;
         Reason = reason;
         UidRange[] ranges = UidRange.Collect(uids);
@@ -66,6 +78,14 @@ public sealed class PendingExpunge : PendingAppend
     internal override bool IsReady => !_isAppended;
 
     internal override bool MayUseReserve => true;
+
+    internal override bool IsOwn => _isOwn;
+
+    /// <summary>Made by the appender for a message that was given up while its group was under way.</summary>
+    internal static PendingExpunge Unwinding(ulong mailboxId, ulong uid)
+    {
+        return new PendingExpunge(mailboxId, [uid], ExpungeReason.Unacknowledged, isOwn: true) { _isAppended = true };
+    }
 
     /// <summary>Reads an EXPUNGE record's meta; false when it does not have its shape.</summary>
     internal static bool TryRead(ReadOnlySpan<byte> meta, out ulong mailboxId, List<UidRange> ranges)

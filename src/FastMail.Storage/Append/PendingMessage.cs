@@ -211,6 +211,15 @@ public sealed class PendingMessage : PendingAppend
         _state = State.Sealed;
     }
 
+    /// <summary>The removals that take the written message out of its maildrops again.</summary>
+    internal IEnumerable<PendingExpunge> Unwinding()
+    {
+        for (int i = 0; i < _localRecipients; i++)
+        {
+            yield return PendingExpunge.Unwinding(_mailboxes[i], _uids[i]);
+        }
+    }
+
     /// <summary>The body goes to its file; the appender gets the rest when that is durable.</summary>
     internal bool TryFinishBody()
     {
@@ -235,6 +244,7 @@ public sealed class PendingMessage : PendingAppend
         }
 
         _state = State.Envelope;
+        ResetClaim();
         Next = null;
         Owner = null;
         Outcome = AppendOutcome.Pending;

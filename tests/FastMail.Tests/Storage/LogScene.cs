@@ -329,6 +329,16 @@ internal sealed class SteppedClock : TimeProvider
 {
     public DateTimeOffset Now { get; set; } = new(2024, 1, 2, 3, 4, 5, TimeSpan.Zero);
 
+    /// <summary>Monotonic time; stands still too.</summary>
+    public TimeSpan Elapsed { get; set; } = TimeSpan.FromDays(1);
+
+    public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+    public override long GetTimestamp()
+    {
+        return Elapsed.Ticks;
+    }
+
     public override DateTimeOffset GetUtcNow()
     {
         return Now;
