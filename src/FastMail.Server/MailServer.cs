@@ -291,7 +291,7 @@ internal sealed class MailServer : IAsyncDisposable
                 Limits = limits,
                 MaxRecipients = settings.Get(LimitKeys.Recipients),
                 MaxMessageBytes = settings.Get(LimitKeys.MessageBytes),
-                Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy
+                Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy | SmtpExtensions.RequireTls
                     | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority : SmtpExtensions.None),
                 OffersAuth = offersAuth,
                 Mechanisms = mechanisms,

@@ -14,6 +14,9 @@ public enum SmtpExtensions
 
     /// <summary>MT-PRIORITY= (RFC 6710).</summary>
     MtPriority = 1 << 2,
+
+    /// <summary>REQUIRETLS (RFC 8689); only ever offered over TLS.</summary>
+    RequireTls = 1 << 3,
 }
 
 /// <summary>When the sender wants to hear of a recipient (RFC 3461 4.1).</summary>

@@ -81,6 +81,9 @@ public readonly ref struct MailArguments
 
     public DsnReturn Return { get; init; }
 
+    /// <summary>REQUIRETLS was given: it may leave this server over verified TLS only (RFC 8689).</summary>
+    public bool RequiresTls { get; init; }
+
     /// <summary>Null when BY= was not given.</summary>
     public DeliverBy? DeliverBy { get; init; }
 
@@ -125,6 +128,9 @@ public readonly ref struct TransactionFacts
 
     /// <summary>The transaction asked for SMTPUTF8.</summary>
     public bool IsSmtpUtf8 { get; init; }
+
+    /// <summary>Our own user submits: fields that are missing are added (RFC 6409 8).</summary>
+    public bool IsSubmission { get; init; }
 
     /// <summary>The session speaks LMTP.</summary>
     public bool IsLmtp { get; init; }

@@ -10,7 +10,8 @@ internal enum ParameterStatus
 
 /// <summary>
 /// The parameters of MAIL (RFC 5321 4.1.1.2): SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), AUTH (RFC 4954 5),
-/// RET and ENVID (RFC 3461 4), BY (RFC 2852), MT-PRIORITY (RFC 6710). Parsed without opinion on their values; views that
+/// RET and ENVID (RFC 3461 4), BY (RFC 2852), MT-PRIORITY (RFC 6710), REQUIRETLS
+/// (RFC 8689). Parsed without opinion on their values; views that
 /// die with the call.
 /// </summary>
 internal ref struct MailParameters
@@ -32,12 +33,15 @@ internal ref struct MailParameters
         EnvelopeId = 1 << 5,
         By = 1 << 6,
         Priority = 1 << 7,
+        RequireTls = 1 << 8,
     }
 
     /// <summary>Octets, saturated; 0 when it was not given.</summary>
     public long Size { get; private set; }
 
     public bool Is8BitMime { get; private set; }
+
+    public readonly bool RequiresTls => (_seen & Seen.RequireTls) != 0;
 
     public readonly bool IsSmtpUtf8 => (_seen & Seen.SmtpUtf8) != 0;
 
@@ -110,6 +114,10 @@ internal ref struct MailParameters
                     && Xtext.IsPrintable(parameter.Value);
                 return Judge(Seen.EnvelopeId, isRight);
             }
+        }
+        if ((extensions & SmtpExtensions.RequireTls) != 0 && parameter.Is("REQUIRETLS"u8))
+        {
+            return Judge(Seen.RequireTls, !parameter.HasValue);
         }
         if ((extensions & SmtpExtensions.DeliverBy) != 0 && parameter.Is("BY"u8))
         {

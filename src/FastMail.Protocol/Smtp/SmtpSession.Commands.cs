@@ -70,6 +70,10 @@ public sealed partial class SmtpSession
         {
             replies.Write("250-MT-PRIORITY MIXER\r\n"u8);
         }
+        if (Offers(SmtpExtensions.RequireTls))
+        {
+            replies.Write("250-REQUIRETLS\r\n"u8);
+        }
         replies.Write("250-LIMITS RCPTMAX="u8); // RFC 9422
         replies.WriteNumber(_options.MaxRecipients);
         replies.Write("\r\n250-HELP\r\n"u8);
@@ -86,7 +90,11 @@ public sealed partial class SmtpSession
         replies.Write("250 ENHANCEDSTATUSCODES\r\n"u8);
     }
 
-    private bool Offers(SmtpExtensions extension) => (_options.Extensions & extension) != 0;
+    private bool Offers(SmtpExtensions extension) => (Extensions & extension) != 0;
+
+    /// <summary>REQUIRETLS is for sessions over TLS only (RFC 8689 4.1).</summary>
+    private SmtpExtensions Extensions =>
+        _tls is null ? _options.Extensions & ~SmtpExtensions.RequireTls : _options.Extensions;
 
     private void Rset(ReadOnlySpan<byte> argument, ref ReplyWriter replies)
     {

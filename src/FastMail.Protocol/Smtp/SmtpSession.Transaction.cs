@@ -50,7 +50,7 @@ public sealed partial class SmtpSession
             return;
         }
         var parameters = default(MailParameters);
-        if (Judge(parameters.Parse(text[length..], _options.Extensions, OffersAuth), text[length..]) is { } refusal)
+        if (Judge(parameters.Parse(text[length..], Extensions, OffersAuth), text[length..]) is { } refusal)
         {
             Refuse(refusal, ref replies);
             return;
@@ -75,6 +75,7 @@ public sealed partial class SmtpSession
             AuthMailbox = parameters.AuthMailbox,
             EnvelopeId = parameters.EnvelopeId,
             Return = parameters.Return,
+            RequiresTls = parameters.RequiresTls,
             DeliverBy = parameters.DeliverBy,
             Priority = parameters.Priority,
         });
@@ -114,7 +115,7 @@ public sealed partial class SmtpSession
             return;
         }
         var parameters = default(RcptParameters);
-        if (Judge(parameters.Parse(text[length..], _options.Extensions, _isSmtpUtf8), text[length..]) is { } refusal)
+        if (Judge(parameters.Parse(text[length..], Extensions, _isSmtpUtf8), text[length..]) is { } refusal)
         {
             Refuse(refusal, ref replies);
             return;
@@ -225,6 +226,7 @@ public sealed partial class SmtpSession
             IsExtended = _isExtended,
             IsSmtpUtf8 = _isSmtpUtf8,
             IsLmtp = IsLmtp,
+            IsSubmission = _options.Role == SmtpRole.Submission,
         });
     }
 

@@ -53,6 +53,9 @@ public static class TraceFields
     /// <summary>Room that is always enough, octets.</summary>
     public const int MaxBytes = 2048;
 
+    /// <summary>Room that is always enough for <see cref="WriteMissing"/>, octets.</summary>
+    public const int MaxMissingBytes = 512;
+
     private static readonly SearchValues<byte> SafeInHelo = SearchValues.Create(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:[]"u8);
 
@@ -98,6 +101,40 @@ public static class TraceFields
         writer.Write(";\r\n\t"u8);
         WriteDate(arguments.ReceivedAt, ref writer);
         writer.WriteLineEnd();
+        return writer.Written;
+    }
+
+    /// <summary>
+    /// Writes the fields that a submitted message must have and has not (RFC 6409 8.1 and 8.2, RFC 5322 3.6).
+    /// </summary>
+    /// <param name="destination">At least <see cref="MaxMissingBytes"/> octets.</param>
+    /// <param name="content">Says which are missing.</param>
+    /// <param name="time">For Date.</param>
+    /// <param name="transactionId">With the host name behind it, for Message-ID.</param>
+    /// <param name="hostname">Our name.</param>
+    /// <returns>Octets written; 0 when nothing is missing.</returns>
+    public static int WriteMissing(
+        Span<byte> destination,
+        in ContentFacts content,
+        DateTimeOffset time,
+        ReadOnlySpan<byte> transactionId,
+        ReadOnlySpan<byte> hostname)
+    {
+        var writer = new ReplyWriter(destination);
+        if (content.LacksDate)
+        {
+            writer.Write("Date: "u8);
+            WriteDate(time, ref writer);
+            writer.WriteLineEnd();
+        }
+        if (content.LacksMessageId)
+        {
+            writer.Write("Message-ID: <"u8);
+            writer.Write(Shorten(transactionId));
+            writer.Write((byte)'@');
+            writer.Write(Shorten(hostname));
+            writer.Write(">\r\n"u8);
+        }
         return writer.Written;
     }
 

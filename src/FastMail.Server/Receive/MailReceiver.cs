@@ -37,6 +37,7 @@ internal sealed class MailReceiver : IMailSink
     private int _onlyRecipientLength;
     private int _recipients;
     private bool _isSmtpUtf8;
+    private bool _isSubmission;
     private long _transactionId;
     private long _heldBytes;
     private PendingMessage? _message;
@@ -233,7 +234,8 @@ internal sealed class MailReceiver : IMailSink
                 ReceivedAt = _clock.GetUtcNow(),
             },
             out int returnPathBytes);
-        message.SetTrace(trace[..length], returnPathBytes);
+        _isSubmission = facts.IsSubmission;
+        message.SetTrace(trace[..length], returnPathBytes, _isSubmission ? TraceFields.MaxMissingBytes : 0);
         return null;
     }
 
@@ -252,6 +254,11 @@ internal sealed class MailReceiver : IMailSink
         PendingMessage message = _message!;
         IsCommitting = true;
         _stress.CommitBegan();
+        if (_isSubmission)
+        {
+            AddMissing(message, content);
+        }
+
         if (_quota.End(message.TraceBytes + content.Octets) is var verdict and not QuotaVerdict.Fits)
         {
             _refusal = RefusalOf(verdict);
@@ -334,6 +341,15 @@ internal sealed class MailReceiver : IMailSink
         return local.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? $"[{local}]" : $"[IPv6:{local}]";
     }
 
+    private void AddMissing(PendingMessage message, in ContentFacts content)
+    {
+        Span<byte> id = stackalloc byte[32];
+        Span<byte> fields = stackalloc byte[TraceFields.MaxMissingBytes];
+        int length = TraceFields.WriteMissing(
+            fields, content, _clock.GetUtcNow(), id[..WriteTransactionId(id)], _hostname.Span);
+        message.ExtendTrace(fields[..length]);
+    }
+
     /// <summary>What the sender asked for beyond delivery: kept for reports and relay.</summary>
     private void AddWishes(PendingMessage message, in MailArguments mail)
     {
@@ -347,6 +363,11 @@ internal sealed class MailReceiver : IMailSink
         {
             value[0] = (byte)(mail.Return == DsnReturn.Full ? 1 : 2);
             message.AddMeta(MetaType.Return, value[..1]);
+        }
+
+        if (mail.RequiresTls)
+        {
+            message.AddMeta(MetaType.RequireTls, default);
         }
 
         if (mail.DeliverBy is { } by)

@@ -29,6 +29,7 @@ public sealed class PendingMessage : PendingAppend
 
     private const int UidOffset = sizeof(ulong); // inside a local recipient's value
     private const int KeptRecipients = 1024;
+    private const int MaxRoom = 1024;
     private const int EndBytes = 5; // CRLF.CRLF
 
     private readonly ChunkedBuffer _buffer;
@@ -44,6 +45,7 @@ public sealed class PendingMessage : PendingAppend
     private int _localRecipients;
     private uint _relayRecipients;
     private long _headerWirePosition;
+    private int _room; // octets of padding right in front of the trace
 
     internal PendingMessage(ChunkPool chunks, BodyWriter bodies, long inlineBytes)
     {
@@ -132,7 +134,8 @@ public sealed class PendingMessage : PendingAppend
     /// </summary>
     /// <param name="trace">The octets; copied.</param>
     /// <param name="returnPathBytes">Length of the Return-Path field, which relay leaves out (RFC 5321 4.4).</param>
-    public void SetTrace(ReadOnlySpan<byte> trace, int returnPathBytes)
+    /// <param name="room">Octets that <see cref="ExtendTrace"/> may add; they cost as much in any case.</param>
+    public void SetTrace(ReadOnlySpan<byte> trace, int returnPathBytes, int room = 0)
     {
         Require(State.Envelope);
         ArgumentOutOfRangeException.ThrowIfGreaterThan((uint)returnPathBytes, (uint)trace.Length);
@@ -142,10 +145,48 @@ public sealed class PendingMessage : PendingAppend
         value.Clear(); // filled in by Seal: only then the end of the header section is known
         WriteField(MetaType.HeaderWireBytes, value, default);
         _headerWirePosition = _buffer.Length - value.Length;
+        if (room > 0)
+        {
+            Span<byte> padding = stackalloc byte[MaxRoom];
+            padding.Clear();
+            WriteField(MetaType.Padding, padding[..room], default);
+        }
+
+        _room = room;
         _header.MetaBytes = (uint)(_buffer.Length - RecordHeader.Bytes);
         _header.TraceBytes = (uint)trace.Length;
         _buffer.Write(trace);
         _state = State.Body;
+    }
+
+    /// <summary>
+    /// Adds header fields behind the trace, in front of the body that has been written already: what turned out to be
+    /// missing when the header section had passed. They take the place of padding, so the body stays where it is.
+    /// </summary>
+    /// <param name="fields">Whole CRLF lines in wire form; no longer than the room that was asked for.</param>
+    public void ExtendTrace(ReadOnlySpan<byte> fields)
+    {
+        Require(State.Body);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(fields.Length, _room);
+        if (_body is not null)
+        {
+            _buffer.Write(fields); // the body is elsewhere: the trace is the last thing here
+        }
+        else
+        {
+            long traceStart = RecordHeader.Bytes + (long)_header.MetaBytes;
+            Span<byte> trace = stackalloc byte[checked((int)_header.TraceBytes)];
+            _buffer.Copy(traceStart, trace);
+            _buffer.Patch(traceStart - fields.Length, trace);
+            _buffer.Patch(traceStart - fields.Length + trace.Length, fields);
+            Span<byte> fieldHeader = stackalloc byte[MetaReader.FieldHeaderBytes];
+            MetaReader.WriteFieldHeader(fieldHeader, MetaType.Padding, _room - fields.Length);
+            _buffer.Patch(traceStart - _room - fieldHeader.Length, fieldHeader);
+            _header.MetaBytes -= (uint)fields.Length;
+            _room -= fields.Length;
+        }
+
+        _header.TraceBytes += (uint)fields.Length;
     }
 
     /// <summary>

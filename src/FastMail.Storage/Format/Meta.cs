@@ -67,6 +67,12 @@ public enum MetaType : ushort
 
     /// <summary>AUTH of MAIL as it was given, in xtext: a claim (RFC 4954 5).</summary>
     AuthMailbox = 26,
+
+    /// <summary>Nothing: room that header fields added at the end did not need.</summary>
+    Padding = 27,
+
+    /// <summary>REQUIRETLS was given (RFC 8689); no value.</summary>
+    RequireTls = 28,
 }
 
 /// <summary>

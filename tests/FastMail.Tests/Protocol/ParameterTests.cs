@@ -8,7 +8,7 @@ namespace FastMail.Tests.Protocol;
 public sealed class ParameterTests
 {
     private const SmtpExtensions Extensions =
-        SmtpExtensions.Dsn | SmtpExtensions.DeliverBy | SmtpExtensions.MtPriority;
+        SmtpExtensions.Dsn | SmtpExtensions.DeliverBy | SmtpExtensions.MtPriority | SmtpExtensions.RequireTls;
 
     [Theory]
     [InlineData("RET=FULL", "Ok")]
@@ -46,7 +46,9 @@ public sealed class ParameterTests
     [InlineData("AUTH=<> AUTH=<>", "Malformed")]
     [InlineData("BODY=BINARYMIME", "Malformed")]
     [InlineData("HOLDFOR=60", "Unknown")]
-    [InlineData("REQUIRETLS", "Unknown")]
+    [InlineData("REQUIRETLS", "Ok")]
+    [InlineData("REQUIRETLS=1", "Malformed")]
+    [InlineData("REQUIRETLS REQUIRETLS", "Malformed")]
     public void A_parameter_of_MAIL_is_taken_exactly_as_its_RFC_writes_it(string text, string expected)
     {
         var parameters = default(MailParameters);
@@ -59,6 +61,7 @@ public sealed class ParameterTests
     [InlineData("ENVID=a")]
     [InlineData("BY=1;N")]
     [InlineData("MT-PRIORITY=1")]
+    [InlineData("REQUIRETLS")]
     public void What_is_not_offered_is_unknown(string text)
     {
         var parameters = default(MailParameters);

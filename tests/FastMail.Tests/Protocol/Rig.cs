@@ -113,7 +113,7 @@ internal sealed class SmtpRig : Rig
             Role = role,
             MaxMessageBytes = maxMessageBytes,
             MaxRecipients = maxRecipients,
-            Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy
+            Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy | SmtpExtensions.RequireTls
                 | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority : SmtpExtensions.None),
             Limits = limits ?? SessionLimits.Default,
             OffersAuth = role == SmtpRole.Submission && tls is null,
