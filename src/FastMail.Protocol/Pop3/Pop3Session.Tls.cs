@@ -1,3 +1,5 @@
+using FastMail.Protocol.Sasl;
+
 namespace FastMail.Protocol.Pop3;
 
 /// <summary>STLS (RFC 2595 4), and what TLS changes for the rest of the session.</summary>
@@ -24,7 +26,9 @@ public sealed partial class Pop3Session
             _sasl.Reset();
             _state = Pop3State.Authorization;
         }
-        ChannelBindings = tls.HasBindings ? tls : null;
+        // Where PLUS is not offered, a client that says so is right: it must not be taken for one that was deceived.
+        var offersPlus = (_options.Mechanisms & SaslMechanisms.ScramSha256Plus) != 0;
+        ChannelBindings = offersPlus && tls.HasBindings ? tls : null;
     }
 
     private void Stls(ref ReplyWriter replies)

@@ -1,3 +1,5 @@
+using FastMail.Protocol.Sasl;
+
 namespace FastMail.Protocol.Smtp;
 
 /// <summary>STARTTLS (RFC 3207), and what TLS changes for the rest of the session.</summary>
@@ -29,7 +31,9 @@ public sealed partial class SmtpSession
             ResetAuth();
             _state = SmtpState.Greeted;
         }
-        ChannelBindings = tls.HasBindings ? tls : null;
+        // Where PLUS is not offered, a client that says so is right: it must not be taken for one that was deceived.
+        var offersPlus = (_options.Mechanisms & SaslMechanisms.ScramSha256Plus) != 0;
+        ChannelBindings = offersPlus && tls.HasBindings ? tls : null;
     }
 
     private void StartTls(ReadOnlySpan<byte> argument, ref ReplyWriter replies)

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Text;
 using FastMail.Server;
@@ -61,6 +62,35 @@ internal sealed class ServerFixture : IAsyncDisposable
         return socket;
     }
 
+    /// <summary>A client behind the handshake and the greeting.</summary>
+    /// <param name="role">Whose listener.</param>
+    /// <param name="command">Asks for TLS behind the greeting in the clear; null where TLS comes first.</param>
+    /// <param name="wrap">Puts something between the socket and TLS.</param>
+    public async Task<SslStream> ConnectTlsAsync(string role, string? command = null, Func<NetworkStream, Stream>? wrap = null)
+    {
+        byte[] buffer = new byte[4096];
+        Socket socket = Connect(role);
+        if (command is not null)
+        {
+            Dialog.Say(socket, default, "\r\n"u8, buffer);
+            Dialog.Say(socket, Encoding.ASCII.GetBytes(command), "\r\n"u8, buffer);
+        }
+
+        var transport = new NetworkStream(socket, ownsSocket: true);
+        var tls = new SslStream(wrap is null ? transport : wrap(transport));
+        await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
+        {
+            TargetHost = "mx.local.test",
+            RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate is not null, // self-signed
+        });
+        if (command is null)
+        {
+            Dialog.Say(tls, default, "\r\n"u8, buffer);
+        }
+
+        return tls;
+    }
+
     public async ValueTask DisposeAsync()
     {
         await Server.StopAsync();
@@ -72,6 +102,29 @@ internal sealed class ServerFixture : IAsyncDisposable
 /// <summary>Blocking dialogs over a socket without allocation once warm.</summary>
 internal static class Dialog
 {
+    /// <inheritdoc cref="Say(Socket, ReadOnlySpan{byte}, ReadOnlySpan{byte}, byte[])"/>
+    public static int Say(Stream stream, ReadOnlySpan<byte> sent, ReadOnlySpan<byte> end, byte[] buffer)
+    {
+        if (!sent.IsEmpty)
+        {
+            stream.Write(sent);
+        }
+
+        int length = 0;
+        while (!buffer.AsSpan(0, length).EndsWith(end))
+        {
+            int received = stream.Read(buffer.AsSpan(length));
+            if (received == 0)
+            {
+                throw new IOException("closed after: " + Encoding.ASCII.GetString(buffer, 0, length));
+            }
+
+            length += received;
+        }
+
+        return length;
+    }
+
     /// <summary>Sends all, then reads until what came ends with <paramref name="end"/>; returns the octets read.</summary>
     public static int Say(Socket socket, ReadOnlySpan<byte> sent, ReadOnlySpan<byte> end, byte[] buffer)
     {

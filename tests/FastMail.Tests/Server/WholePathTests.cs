@@ -1,3 +1,4 @@
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Text;
 using FastMail.Net;
@@ -57,6 +58,39 @@ public sealed class WholePathTests
                 Send(smtp, envelope, content);
             }
         });
+
+        Assert.Equal(0, least);
+    }
+
+    [ReleaseFact]
+    public async Task Receiving_and_collecting_over_TLS_allocates_nothing_per_message_on_the_loop()
+    {
+        await using ServerFixture fixture = await ServerFixture.StartAsync();
+        await using SslStream smtp = await fixture.ConnectTlsAsync("mx", "STARTTLS\r\n");
+        await using SslStream pop3 = await fixture.ConnectTlsAsync("pop3s");
+        Dialog.Say(smtp, "EHLO c.test\r\n"u8, "250 ENHANCEDSTATUSCODES\r\n"u8, _buffer);
+        byte[] envelope = "MAIL FROM:<a@b.test>\r\nRCPT TO:<u@local.test>\r\nDATA\r\n"u8.ToArray();
+        byte[] content = Encoding.ASCII.GetBytes("Subject: x\r\n\r\n" + new string('x', 900) + "\r\n.\r\n");
+        void Send()
+        {
+            Dialog.Say(smtp, envelope, "<CR><LF>.<CR><LF>\r\n"u8, _buffer);
+            Dialog.Say(smtp, content, "\r\n"u8, _buffer);
+        }
+
+        Send();
+        Dialog.Say(pop3, "USER u@local.test\r\n"u8, "+OK\r\n"u8, _buffer);
+        Dialog.Say(pop3, "PASS secret\r\n"u8, " octets)\r\n"u8, _buffer);
+        void SendAndCollect(int times)
+        {
+            for (int i = 0; i < times; i++)
+            {
+                Send();
+                Dialog.Say(pop3, "RETR 1\r\n"u8, "\r\n.\r\n"u8, _buffer);
+            }
+        }
+
+        SendAndCollect(5000); // past tiering; the index array of 8192 entries is there then
+        long least = Allocations.Least(5, () => LoopBytes(fixture), () => SendAndCollect(500));
 
         Assert.Equal(0, least);
     }

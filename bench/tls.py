@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""What TLS costs: handshakes, bulk, messages and idle connections, each beside the same in the clear, on a real server.
+
+  dotnet build -c Release FastMail.sln && bench/tls.py [SECONDS]
+
+SECONDS (default 3) is the time of each measurement. Clients and server share the machine, so the server's own CPU time
+(of /proc/PID/stat) says more than the rate; both are printed.
+"""
+
+import multiprocessing
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/clients"))
+from server import PASSWORD, USER, Server  # noqa: E402
+
+SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
+CONNECTIONS = 20
+PROCESSES = 2
+TICK = os.sysconf("SC_CLK_TCK")
+KILOBYTE = b"Subject: x\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 13 + b".\r\n"
+ENVELOPE = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<u@local.test>\r\nDATA\r\n"
+
+
+def cpu(server):
+    with open(f"/proc/{server.process.pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def resident(server):
+    with open(f"/proc/{server.process.pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) * 1024
+
+
+def make_certificate(folder, name, *options):
+    pem, key = f"{folder}/{name}.pem", f"{folder}/{name}.key"
+    subprocess.run(["openssl", "req", "-x509", *options, "-nodes", "-keyout", key, "-out", pem, "-days", "9", "-subj",
+                    "/CN=" + name, "-addext", "subjectAltName=DNS:" + name], check=True, capture_output=True)
+    return pem, key
+
+
+def context(version=None):
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE  # certificates of this run
+    if version:
+        made.minimum_version = made.maximum_version = version
+    return made
+
+
+def read_to(s, end):
+    received = b""
+    while not received.endswith(end):
+        chunk = s.recv(1 << 20)
+        assert chunk, received
+        received += chunk
+    return received
+
+
+def connect(port, tls=None, name=None, session=None):
+    s = socket.create_connection(("127.0.0.1", port), 60)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return s if tls is None else tls.wrap_socket(s, server_hostname=name, session=session)
+
+
+def smtp(server, tls):
+    """A session behind EHLO, over STARTTLS or in the clear."""
+    s = connect(server.ports["mx"])
+    read_to(s, b"\r\n")
+    s.sendall(b"EHLO c.test\r\n")
+    read_to(s, b"250 ENHANCEDSTATUSCODES\r\n")
+    if tls:
+        s.sendall(b"STARTTLS\r\n")
+        read_to(s, b"\r\n")
+        s = tls.wrap_socket(s, server_hostname="p256.test")
+        s.sendall(b"EHLO c.test\r\n")
+        read_to(s, b"250 ENHANCEDSTATUSCODES\r\n")
+    return s
+
+
+def handshakes(server, name, version, resumed):
+    tls = context(version)
+    session = None
+    if resumed:
+        with connect(server.ports["submissions"], tls, name) as s:
+            s.recv(100)  # TLS 1.3 sends its tickets behind the handshake
+            session = s.session
+    count, hits, began, used = 0, 0, time.monotonic(), cpu(server)
+    while time.monotonic() - began < SECONDS:
+        with connect(server.ports["submissions"], tls, name, session) as s:
+            s.recv(100)
+            hits += s.session_reused
+            count += 1
+    assert hits == (count if resumed else 0), (hits, count)
+    print(f"handshake {name} {version.name} {'resumed' if resumed else 'full':8}"
+          f"{count / (time.monotonic() - began):8.0f}/s {(cpu(server) - used) / count * 1e6:8.0f} us of server CPU")
+
+
+def messages_of(server, tls, seconds, connections, counted):
+    sessions = [smtp(server, tls) for _ in range(connections)]
+    began, count = time.monotonic(), 0
+    while time.monotonic() - began < seconds:
+        for octets, end in ((ENVELOPE, b"<CR><LF>.<CR><LF>\r\n"), (KILOBYTE, b"\r\n")):
+            for s in sessions:
+                s.sendall(octets)
+            for s in sessions:
+                read_to(s, end)
+        count += connections
+    counted.put(count)
+
+
+def messages(server, tls):
+    counted = multiprocessing.Queue()
+    workers = [multiprocessing.Process(target=messages_of, args=(server, tls, SECONDS, CONNECTIONS // PROCESSES, counted))
+               for _ in range(PROCESSES)]
+    used = cpu(server)
+    for worker in workers:
+        worker.start()
+    count = sum(counted.get() for _ in workers)
+    for worker in workers:
+        worker.join()
+    return count / SECONDS, (cpu(server) - used) / count * 1e6
+
+
+def upload(server, tls):
+    s = smtp(server, tls)
+    content = (b"z" * 76 + b"\r\n") * (16 << 20 >> 6)
+    content = content[:len(content) // 78 * 78 // 2 // 78 * 78]
+    sent, began, used = 0, time.monotonic(), cpu(server)
+    while time.monotonic() - began < SECONDS:
+        s.sendall(ENVELOPE)
+        read_to(s, b"<CR><LF>.<CR><LF>\r\n")
+        s.sendall(content)
+        s.sendall(b".\r\n")
+        assert read_to(s, b"\r\n").startswith(b"250"), "refused"
+        sent += len(content)
+    return sent / (time.monotonic() - began) / 1e6, (cpu(server) - used) / sent * 1e12
+
+
+def download(server, tls, number, octets):
+    s = connect(server.ports["pop3s" if tls else "pop3"], tls, "p256.test" if tls else None)
+    for said in (b"", b"USER " + USER.encode() + b"\r\n", b"PASS " + PASSWORD.encode() + b"\r\n"):
+        s.sendall(said)
+        read_to(s, b"\r\n")
+    got, began, used = 0, time.monotonic(), cpu(server)
+    buffer = bytearray(1 << 20)
+    while time.monotonic() - began < SECONDS:
+        s.sendall(b"RETR %d\r\n" % number)
+        left = octets
+        tail = b""
+        while left > 0 or not tail.endswith(b"\r\n.\r\n"):
+            n = s.recv_into(buffer)
+            assert n, "closed"
+            left -= n
+            got += n
+            tail = (tail + bytes(buffer[max(0, n - 5):n]))[-5:]
+    seconds, used = time.monotonic() - began, cpu(server) - used
+    s.close()
+    return got / seconds / 1e6, used / got * 1e12
+
+
+def idle(server, tls, count=400):
+    before = resident(server)
+    sessions = [connect(server.ports["pop3s" if tls else "pop3"], tls, "p256.test" if tls else None) for _ in range(count)]
+    for s in sessions:
+        read_to(s, b"\r\n")
+    time.sleep(1)
+    octets = (resident(server) - before) / count
+    for s in sessions:
+        s.close()
+    time.sleep(1)
+    return octets
+
+
+def main():
+    folder = tempfile.mkdtemp(prefix="fastmail-tls-", dir="/var/tmp")
+    p256 = make_certificate(folder, "p256.test", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+    rsa = make_certificate(folder, "rsa2048.test", "-newkey", "rsa:2048")
+    pairs = [word for pem, key in (p256, rsa) for word in ("--tls-cert", pem, "--tls-key", key)]
+    tls = context()
+    with Server(folder + "/data", *pairs) as server:
+        for _ in range(2):  # the first one warms the server up
+            print("idle connection, octets resident: " + ", ".join(
+                f"{kind} {idle(server, channel):.0f}" for kind, channel in (("plain", None), ("TLS", tls))))
+        for name in ("rsa2048.test", "p256.test"):
+            for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
+                for resumed in (False, True):
+                    handshakes(server, name, version, resumed)
+        for turn in range(3):
+            for kind, channel in (("plain", None), ("TLS", tls)):
+                rate, used = messages(server, channel)
+                print(f"1 KB messages, {CONNECTIONS} connections, {kind:5} {rate:8.0f}/s {used:8.1f} us of server CPU", flush=True)
+    with Server(folder + "/large", *pairs) as server:
+        for turn in range(3):
+            for kind, channel in (("plain", None), ("TLS", tls)):
+                rate, used = upload(server, channel)
+                print(f"DATA {kind:5} {rate:8.0f} MB/s {used:8.0f} us of server CPU a MB", flush=True)
+        for turn in range(3):
+            for kind, channel in (("plain", None), ("TLS", tls)):
+                rate, used = download(server, channel, 1, 5_000_000)
+                print(f"RETR {kind:5} {rate:8.0f} MB/s {used:8.0f} us of server CPU a MB", flush=True)
+    subprocess.run(["rm", "-rf", folder], check=True)
+
+
+if __name__ == "__main__":
+    main()
