@@ -1,0 +1,119 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using FastMail.Storage;
+
+namespace FastMail.Bench.Storage;
+
+/// <summary>
+/// A log in a directory of its own that is filled with many small messages, a thousand in flight. Owned by one
+/// benchmark; <see cref="Fill"/> and <see cref="Open"/> on its thread.
+/// </summary>
+internal sealed class FilledLog : IMailLogObserver, IDisposable
+{
+    private const int InFlight = 1000;
+
+    private readonly SemaphoreSlim _free = new(InFlight);
+    private readonly byte[] _body;
+    private readonly MailLogOptions _options;
+
+    public FilledLog(string name, int bodyBytes, bool takesCheckpoints)
+    {
+        string root = Environment.GetEnvironmentVariable("FASTMAIL_BENCH_DIR") ?? Path.GetTempPath();
+        Directory = Path.Join(root, "fastmail-bench-" + name);
+        if (System.IO.Directory.Exists(Directory))
+        {
+            System.IO.Directory.Delete(Directory, recursive: true);
+        }
+
+        _body = new byte[bodyBytes];
+        _body.AsSpan().Fill((byte)'x');
+        "\r\n.\r\n"u8.CopyTo(_body.AsSpan(bodyBytes - 5));
+        _options = new MailLogOptions
+        {
+            TakesCheckpoints = takesCheckpoints,
+            CheckpointBytes = 1L << 40,
+            CheckpointInterval = Timeout.InfiniteTimeSpan,
+        };
+        Open();
+    }
+
+    public string Directory { get; }
+
+    public MailLog Log { get; private set; } = null!;
+
+    /// <summary>Octets of the log below its end.</summary>
+    public ulong Bytes => Log.Statistics.DurableLsn;
+
+    public void Open()
+    {
+        Log = MailLog.Open(
+            Directory, _options, LinuxDisk.Instance, TimeProvider.System,
+            new Random(RandomNumberGenerator.GetInt32(int.MaxValue)), this);
+    }
+
+    public void Close()
+    {
+        Log.Dispose();
+    }
+
+    /// <summary>Appends that many messages, in turn to so many mailboxes; durable when it returns.</summary>
+    public void Fill(int messages, int mailboxes)
+    {
+        for (int i = 0; i < messages; i++)
+        {
+            _free.Wait();
+            PendingMessage message = Log.RentMessage();
+            message.SetReversePath("sender@example.org"u8);
+            _ = message.TryAddLocalRecipient((ulong)(i % mailboxes) + 1, "recipient@example.net"u8);
+            message.AddMeta(MetaType.TransactionId, "0123456789ab"u8);
+            message.SetTrace("Return-Path: <sender@example.org>\r\nReceived: by bench.example.net\r\n"u8, 35);
+            message.AppendBody(_body);
+            message.Seal(new BodyFacts { Octets = _body.Length - 3, HeaderWireBytes = 0, Flags = MessageFlags.None });
+            Log.Append(message);
+        }
+
+        for (int i = 0; i < InFlight; i++)
+        {
+            _free.Wait();
+        }
+
+        _ = _free.Release(InFlight);
+    }
+
+    public void GroupCompleted(PendingAppend first)
+    {
+        for (PendingAppend? append = first; append is not null;)
+        {
+            PendingAppend? next = append.Next;
+            if (append.Outcome != AppendOutcome.Durable)
+            {
+                throw new IOException(string.Create(CultureInfo.InvariantCulture, $"an append ended as {append.Outcome}"));
+            }
+
+            Log.Return((PendingMessage)append);
+            _ = _free.Release();
+            append = next;
+        }
+    }
+
+    public void Failed(int errno, string what)
+    {
+        throw new IOException(what);
+    }
+
+    public void SpaceChanged(bool isLow)
+    {
+    }
+
+    public void Noticed(string what)
+    {
+        Console.WriteLine(what);
+    }
+
+    public void Dispose()
+    {
+        Log.Dispose();
+        _free.Dispose();
+        System.IO.Directory.Delete(Directory, recursive: true);
+    }
+}
