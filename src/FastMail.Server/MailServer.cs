@@ -7,6 +7,7 @@ using FastMail.Protocol.Pop3;
 using FastMail.Protocol.Sasl;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
+using FastMail.Server.Accounts.Tokens;
 using FastMail.Server.Configuration;
 using FastMail.Server.Control;
 using FastMail.Server.Defence;
@@ -182,8 +183,11 @@ internal sealed class MailServer : IAsyncDisposable
             _log.LogWarning("the runtime does not run socket completions inline: the loop has its own thread and is slower");
         }
 
+        TokenRules tokenRules = AuthKeys.Tokens(settings);
+        TokenValidator? tokens = tokenRules.IsAny ? Own(new TokenValidator(tokenRules, clock, _log)) : null;
         var logins = new Logins
         {
+            Tokens = tokens,
             Loop = _loop,
             Accounts = accounts,
             Passwords = passwords,
@@ -192,7 +196,7 @@ internal sealed class MailServer : IAsyncDisposable
         };
         // Without a token validator nobody's token could be judged.
         SaslMechanisms mechanisms = settings.Get(AuthKeys.Mechanisms)
-            & ~(SaslMechanisms.OAuthBearer | SaslMechanisms.XOAuth2);
+            & (tokens is null ? ~(SaslMechanisms.OAuthBearer | SaslMechanisms.XOAuth2) : ~SaslMechanisms.None);
         byte[] hostname = Encoding.ASCII.GetBytes(settings.Get(ServeKeys.Hostname));
         var intake = new Intake(clock, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 8)
         {

@@ -216,3 +216,41 @@ def test_a_login_with_an_old_hash_makes_a_scram_verifier(folder):
             while ScramClient(USER, PASSWORD).over_smtp(smtp) != 235:  # the server reads it right after storing it
                 assert time.monotonic() < end
     store.close()
+
+
+def test_a_bearer_token_logs_in_at_an_introspection_endpoint(folder):
+    import http.server
+    import json
+    import threading
+    import urllib.parse
+
+    class Endpoint(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            answer = json.dumps({"active": form["token"] == ["good"], "email": USER}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args):
+            pass
+
+    endpoint = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    threading.Thread(target=endpoint.serve_forever, daemon=True).start()
+    try:
+        with Server(folder + "/data", "--set",
+                    f"auth.introspection=http://127.0.0.1:{endpoint.server_port}/introspect") as server:
+            with submission(server) as smtp:
+                assert smtp.docmd("AUTH", "OAUTHBEARER " + encode("n,,\1auth=Bearer bad\1\1"))[0] == 334
+                assert smtp.docmd("AQ==")[0] == 535
+                other = encode(f"n,a=v@local.test,\1auth=Bearer good\1\1")  # somebody else's good token
+                assert smtp.docmd("AUTH", "OAUTHBEARER " + other)[0] == 334
+                assert smtp.docmd("AQ==")[0] == 535
+                assert smtp.docmd("AUTH", "OAUTHBEARER " + encode("n,,\1auth=Bearer good\1\1"))[0] == 235
+                assert smtp.mail(USER)[0] == 250
+            pop = poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=60)
+            assert pop._shortcmd("AUTH XOAUTH2 " + encode(f"user={USER}\1auth=Bearer good\1\1")).startswith(b"+OK")
+            pop.quit()
+    finally:
+        endpoint.shutdown()

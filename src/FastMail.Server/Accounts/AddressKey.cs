@@ -40,10 +40,13 @@ internal static class AddressKey
     }
 
     /// <summary>The key of an address or of a domain with an at sign in front; null when there can be none.</summary>
-    public static string? Of(string address)
+    public static string? Of(string address) => Of(Encoding.UTF8.GetBytes(address));
+
+    /// <summary>The same for UTF-8.</summary>
+    public static string? Of(ReadOnlySpan<byte> address)
     {
         Span<char> key = stackalloc char[MaxLength];
-        int length = Write(Encoding.UTF8.GetBytes(address), key);
+        int length = Write(address, key);
         return length < 0 ? null : key[..length].ToString();
     }
 

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Text;
 using FastMail.Net;
 using FastMail.Protocol;
 using FastMail.Protocol.Sasl;
@@ -90,6 +91,30 @@ internal sealed class Login : IAuthenticator, ILoopWork
         return true;
     }
 
+    public bool TryBeginToken(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> token)
+    {
+        if (!IsAdmitted(identity))
+        {
+            HoldBack(_shared.Guard.Delay(_client!), AuthVerdict.Unavailable);
+            return true;
+        }
+
+        string? claimed = identity.IsEmpty ? null : AddressKey.Of(identity);
+        bool mustMatch = !identity.IsEmpty;
+        IsBusy = _shared.Tokens is { } tokens && tokens.TryBegin(token, (verdict, address) =>
+        {
+            // Who has a good token is known to the issuer; whether there is an account is known here only.
+            string? named = address is null ? null : AddressKey.Of(address);
+            Account? account = named is null || (mustMatch && claimed != named)
+                ? null
+                : _shared.Accounts.Current.Find(Encoding.UTF8.GetBytes(named));
+            _account = account;
+            _verdict = verdict == AuthVerdict.Accepted && account is null ? AuthVerdict.Rejected : verdict;
+            _shared.Loop.Post(this);
+        });
+        return IsBusy;
+    }
+
     /// <summary>The check has ended.</summary>
     public void Run()
     {
@@ -110,7 +135,11 @@ internal sealed class Login : IAuthenticator, ILoopWork
         }
         else
         {
-            _shared.Guard.Succeeded(_client, Name);
+            if (_verdict == AuthVerdict.Accepted)
+            {
+                _shared.Guard.Succeeded(_client, Name);
+            }
+
             _ended(_verdict, _account);
         }
     }

@@ -1,4 +1,5 @@
 using FastMail.Net;
+using FastMail.Server.Accounts.Tokens;
 using FastMail.Server.Defence;
 
 namespace FastMail.Server.Accounts;
@@ -11,6 +12,9 @@ internal sealed class Logins
     public required LiveAccounts Accounts { get; init; }
 
     public required PasswordChecker Passwords { get; init; }
+
+    /// <summary>Null when no tokens are taken.</summary>
+    public TokenValidator? Tokens { get; init; }
 
     public required LoginGuard Guard { get; init; }
 

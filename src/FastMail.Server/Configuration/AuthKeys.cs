@@ -1,5 +1,6 @@
 using FastMail.Protocol.Sasl;
 using FastMail.Server.Accounts;
+using FastMail.Server.Accounts.Tokens;
 
 namespace FastMail.Server.Configuration;
 
@@ -56,10 +57,44 @@ internal static class AuthKeys
         "auth.tracked", "65536", "entries", "Clients, accounts and pairs whose failures are remembered.",
         Values.Count(8, 16_777_216));
 
+    public static readonly Key<string> TokenKeys = new(
+        "auth.jwks", "", "FILE, URL", "Keys of the signed tokens taken by OAUTHBEARER and XOAUTH2 (RS256, PS256, ES256).",
+        text => text.Contains("://", StringComparison.Ordinal) ? Endpoint(text).ToString() : text);
+
+    public static readonly Key<string> TokenIssuer = new(
+        "auth.token_issuer", "", "text", "The iss that a token must have.", text => text);
+
+    public static readonly Key<string> TokenAudience = new(
+        "auth.token_audience", "", "text", "The aud that a token must have.", text => text);
+
+    public static readonly Key<string> TokenClaim = new(
+        "auth.token_claim", "email", "name", "The claim that holds the address of the account.", text => text);
+
+    public static readonly Key<TimeSpan> TokenKeysRefresh = new(
+        "auth.jwks_refresh", "1h", "time", "The keys are read again after so long, or when a token names an unknown one.",
+        Values.Duration(TimeSpan.FromSeconds(10), TimeSpan.FromDays(1)));
+
+    public static readonly Key<string> Introspection = new(
+        "auth.introspection", "", "URL", "Endpoint that judges tokens instead of a key set (RFC 7662).",
+        text => text.Length == 0 ? text : Endpoint(text).ToString());
+
+    public static readonly Key<string> IntrospectionClient = new(
+        "auth.introspection_client", "", "name", "Our name at that endpoint; it needs auth.introspection_secret_file.",
+        text => text);
+
+    public static readonly Key<string> IntrospectionSecretFile = new(
+        "auth.introspection_secret_file", "", "FILE", "Holds our secret at that endpoint; read at each question.",
+        text => text);
+
+    public static readonly Key<TimeSpan> TokenTimeout = new(
+        "auth.token_timeout", "5s", "time", "A key server or endpoint has so long to answer.",
+        Values.Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(30)));
+
     public static IEnumerable<Key> All =>
     [
         Mechanisms, HashIterations, CacheTime, SessionFailures, FailureDelay, FailureWindow, ClientFailures,
-        AccountFailures, PairFailures, TotalFailures, Tracked,
+        AccountFailures, PairFailures, TotalFailures, Tracked, TokenKeys, TokenKeysRefresh, TokenIssuer,
+        TokenAudience, TokenClaim, TokenTimeout, Introspection, IntrospectionClient, IntrospectionSecretFile,
     ];
 
     private static Func<string, int> Count => Values.Count(1, 1_000_000);
@@ -74,6 +109,48 @@ internal static class AuthKeys
         Delay = settings.Get(FailureDelay),
         Tracked = settings.Get(Tracked),
     };
+
+    /// <exception cref="SettingException">Keys that belong together are not there together.</exception>
+    public static TokenRules Tokens(Settings settings)
+    {
+        string keys = settings.Get(TokenKeys);
+        string introspection = settings.Get(Introspection);
+        string client = settings.Get(IntrospectionClient);
+        string secret = settings.Get(IntrospectionSecretFile);
+        if (keys.Length > 0 && introspection.Length > 0)
+        {
+            throw new SettingException("auth.jwks and auth.introspection: choose one");
+        }
+
+        if (keys.Length > 0 && (settings.Get(TokenIssuer).Length == 0 || settings.Get(TokenAudience).Length == 0))
+        {
+            throw new SettingException("auth.jwks needs auth.token_issuer and auth.token_audience, or any token would do");
+        }
+
+        if (client.Length == 0 != (secret.Length == 0))
+        {
+            throw new SettingException("auth.introspection_client and auth.introspection_secret_file belong together");
+        }
+
+        return new TokenRules
+        {
+            Keys = keys.Length > 0 ? keys : null,
+            Issuer = settings.Get(TokenIssuer),
+            Audience = settings.Get(TokenAudience),
+            Claim = settings.Get(TokenClaim),
+            Refresh = settings.Get(TokenKeysRefresh),
+            Introspection = introspection.Length > 0 ? new Uri(introspection) : null,
+            IntrospectionClient = client.Length > 0 ? (client, secret) : null,
+            Timeout = settings.Get(TokenTimeout),
+        };
+    }
+
+    /// <summary>Tokens and keys in the clear never leave this machine.</summary>
+    private static Uri Endpoint(string text) =>
+        Uri.TryCreate(text, UriKind.Absolute, out Uri? url)
+        && (url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && url.IsLoopback))
+            ? url
+            : throw new FormatException($"'{text}' is not https://..., nor http:// to this machine.");
 
     private static SaslMechanisms ReadMechanisms(string text)
     {
