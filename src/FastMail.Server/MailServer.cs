@@ -38,7 +38,7 @@ internal sealed class MailServer : IAsyncDisposable
     private readonly Stack<IDisposable> _parts = new();
     private readonly string _directory;
     private EventLoop? _loop;
-    private MailLog? _mailLog;
+    private OpenStore? _openStore;
     private ControlChannel? _control;
     private ServerTls? _tls;
     private Stress? _stress;
@@ -99,13 +99,28 @@ internal sealed class MailServer : IAsyncDisposable
     {
         try
         {
-            _control = await ControlChannel.OpenAsync(_directory, new OpenStore(_mailLog!), _log);
+            _control = await ControlChannel.OpenAsync(_directory, _openStore!, _log);
         }
         catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException or UnauthorizedAccessException)
         {
             _log.LogError("the control channel cannot be opened, the verbs will not reach this server: {Reason}", e.Message);
         }
     }
+
+    /// <summary>How the settings say that the log lies on the disk.</summary>
+    public static MailLogOptions OptionsOf(Settings settings) => new()
+    {
+        SegmentBytes = settings.Get(StoreKeys.SegmentBytes),
+        FirstSegmentBytes = Math.Min(settings.Get(StoreKeys.SegmentBytes), FirstSegmentBytes),
+        LargestRecordBytes = settings.Get(StoreKeys.JumboBytes),
+        MaxBodiesInFlight = settings.Get(StoreKeys.JumbosInFlight),
+        CheckpointBytes = settings.Get(StoreKeys.CheckpointBytes),
+        CheckpointInterval = settings.Get(StoreKeys.CheckpointInterval),
+    };
+
+    /// <summary>What an account may hold that has no allowance of its own.</summary>
+    public static Allowance AllowanceOf(Settings settings) =>
+        new(settings.Get(QuotaKeys.Messages), settings.Get(QuotaKeys.Octets), RetentionDays: 0);
 
     /// <summary>
     /// Graceful stop: no new connections, commits under way are answered, everybody else hears that the server goes
@@ -136,21 +151,12 @@ internal sealed class MailServer : IAsyncDisposable
 
     private void Start(Settings settings, TimeProvider clock)
     {
-        long segmentBytes = settings.Get(StoreKeys.SegmentBytes);
         AccountStore.MakeDirectory(_directory);
         // The seed is secret: the salts that the log draws from it keep stale bytes from passing for records.
         var random = new Random(RandomNumberGenerator.GetInt32(int.MaxValue));
-        MailLog mailLog = _mailLog = Own(MailLog.Open(
+        MailLog mailLog = Own(MailLog.Open(
             _directory,
-            new MailLogOptions
-            {
-                SegmentBytes = segmentBytes,
-                FirstSegmentBytes = Math.Min(segmentBytes, FirstSegmentBytes),
-                LargestRecordBytes = settings.Get(StoreKeys.JumboBytes),
-                MaxBodiesInFlight = settings.Get(StoreKeys.JumbosInFlight),
-                CheckpointBytes = settings.Get(StoreKeys.CheckpointBytes),
-                CheckpointInterval = settings.Get(StoreKeys.CheckpointInterval),
-            },
+            OptionsOf(settings),
             LinuxDisk.Instance,
             clock,
             random,
@@ -204,7 +210,7 @@ internal sealed class MailServer : IAsyncDisposable
         };
         CommitWatch commits = WatchCommits(clock, settings.Get(StoreKeys.CommitDeadline));
         var locks = new MaildropLocks();
-        var allowance = new Allowance(settings.Get(QuotaKeys.Messages), settings.Get(QuotaKeys.Octets), RetentionDays: 0);
+        Allowance allowance = AllowanceOf(settings);
         var quotas = new Quotas(mailLog, accounts, allowance);
         _stress = new Stress(
             LimitKeys.Stress(settings),
@@ -222,6 +228,7 @@ internal sealed class MailServer : IAsyncDisposable
         };
         SessionLimits limits = LimitKeys.Session(settings);
         var delays = new LoginDelays(settings.Get(Pop3Keys.LoginDelay), clock);
+        _openStore = Own(new OpenStore(mailLog, () => accounts.Current, allowance));
 
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Mx))
         {

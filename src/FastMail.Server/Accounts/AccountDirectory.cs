@@ -41,6 +41,9 @@ internal sealed class AccountDirectory
     /// <summary>Accounts.</summary>
     public int Count { get; }
 
+    /// <summary>Every account, in no order.</summary>
+    public IEnumerable<Account> All => _book.Values.OfType<Account>();
+
     /// <param name="generation">See <see cref="Generation"/>.</param>
     /// <param name="accounts">Every account, oldest first.</param>
     /// <param name="aliases">Targets of each alias; the alias <c>@domain</c> catches all of a domain.</param>

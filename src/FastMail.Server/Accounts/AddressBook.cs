@@ -30,6 +30,9 @@ internal sealed class AddressBook
         _shards = [.. shards.Select(shard => shard.GetAlternateLookup<ReadOnlySpan<char>>())];
     }
 
+    /// <summary>All that is named, in no order.</summary>
+    public IEnumerable<object> Values => _shards.SelectMany(shard => shard.Dictionary.Values);
+
     public object? Find(ReadOnlySpan<char> key) =>
         _shards[ShardOf(key)].TryGetValue(key, out object? value) ? value : null;
 

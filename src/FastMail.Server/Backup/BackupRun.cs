@@ -88,6 +88,7 @@ internal sealed class BackupRun
         RemoveParts();
         CopyIfThere("FORMAT");
         CopyIfThere(Configuration.Settings.FileName);
+        CopyIfThere(Tls.SelfSigned.FileName);
         List<string> shelved = [.. Shelves.SelectMany(PlaceShelf)];
         foreach (string name in _log.Names)
         {

@@ -33,6 +33,7 @@ internal static class CommandTree
         root.Add(new AliasVerbs(data).Build());
         root.Add(new DomainVerbs(data).Build());
         root.Add(new LogVerbs(data).Build());
+        root.Add(new MaildropVerbs(data).Build());
         root.Add(new BackupVerb(data).Build());
         root.Add(new ConfigVerbs(data).Build());
         serve.Equip(root);

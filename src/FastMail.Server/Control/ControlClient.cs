@@ -75,15 +75,30 @@ internal sealed class ControlClient : IDisposable
         return new RemoteHold(response, reader, new LogExtent(held.EndLsn, held.Segments));
     }
 
+    /// <summary>What the server streams; the caller disposes it.</summary>
+    public Stream Open(string path) => Send(new HttpRequestMessage(HttpMethod.Get, path)).Content.ReadAsStream();
+
+    public T Post<T>(string path, Stream body, JsonTypeInfo<T> type)
+    {
+        using HttpResponseMessage response =
+            Send(new HttpRequestMessage(HttpMethod.Post, path) { Content = new StreamContent(body) });
+        return Read(response, type);
+    }
+
+    public T Get<T>(string path, JsonTypeInfo<T> type)
+    {
+        using HttpResponseMessage response = Send(new HttpRequestMessage(HttpMethod.Get, path));
+        return Read(response, type);
+    }
+
     public void Dispose()
     {
         _http.Dispose();
         _socket.Dispose();
     }
 
-    private T Get<T>(string path, JsonTypeInfo<T> type)
+    private static T Read<T>(HttpResponseMessage response, JsonTypeInfo<T> type)
     {
-        using HttpResponseMessage response = Send(new HttpRequestMessage(HttpMethod.Get, path));
         using Stream body = response.Content.ReadAsStream();
         return JsonSerializer.Deserialize(body, type) ?? throw new ControlException("the server answered nothing");
     }

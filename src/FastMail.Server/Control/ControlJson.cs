@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using FastMail.Server.Maildrops;
 
 namespace FastMail.Server.Control;
 
@@ -30,4 +31,8 @@ internal sealed record ControlError(string Error);
 [JsonSerializable(typeof(ServerStatus))]
 [JsonSerializable(typeof(HeldLog))]
 [JsonSerializable(typeof(ControlError))]
+[JsonSerializable(typeof(MaildropSummary[]))]
+[JsonSerializable(typeof(ExportedMessage))]
+[JsonSerializable(typeof(ImportedMessage))]
+[JsonSerializable(typeof(ImportResult[]))]
 internal sealed partial class ControlJson : JsonSerializerContext;

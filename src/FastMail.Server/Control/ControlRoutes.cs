@@ -1,8 +1,10 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using FastMail.Server.Maildrops;
 using FastMail.Storage;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Hosting;
 
 namespace FastMail.Server.Control;
@@ -27,6 +29,9 @@ internal sealed class ControlRoutes
         var routes = new ControlRoutes(store, app.Lifetime.ApplicationStopping);
         app.MapGet("/v1/status", (RequestDelegate)routes.Status);
         app.MapGet("/v1/log/hold", (RequestDelegate)routes.Hold);
+        app.MapGet("/v1/maildrops", (RequestDelegate)routes.ListMaildrops);
+        app.MapGet("/v1/maildrop/messages", (RequestDelegate)routes.Export);
+        app.MapPost("/v1/maildrop/messages", (RequestDelegate)routes.Import);
     }
 
     private Task Status(HttpContext http) => Answer(http, _store.Status(), ControlJson.Default.ServerStatus);
@@ -50,6 +55,67 @@ internal sealed class ControlRoutes
             // The client has what it wanted, or the server stops.
         }
     }
+
+    private Task ListMaildrops(HttpContext http) =>
+        Answer(http, _store.ListMaildrops(), ControlJson.Default.MaildropSummaryArray);
+
+    /// <summary>The messages of <c>?address=</c>, framed; ends early when the client goes away.</summary>
+    private async Task Export(HttpContext http)
+    {
+        if (_store.MailboxOf(AddressOf(http)) is not { } mailboxId)
+        {
+            await Refuse(http, StatusCodes.Status404NotFound, $"there is no account {AddressOf(http)}");
+            return;
+        }
+
+        http.Response.ContentType = "application/octet-stream";
+        try
+        {
+            await _store.ExportAsync(mailboxId, http.Response.BodyWriter, http.RequestAborted);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException)
+        {
+            http.Abort(); // the client sees that it did not get all
+        }
+    }
+
+    /// <summary>Adds the framed messages of the body to the maildrop of <c>?address=</c>.</summary>
+    private async Task Import(HttpContext http)
+    {
+        string address = AddressOf(http);
+        if (_store.MailboxOf(address) is not { } mailboxId)
+        {
+            await Refuse(http, StatusCodes.Status404NotFound, $"there is no account {address}");
+            return;
+        }
+
+        // One message may be larger than a body otherwise may be; the frames have a limit of their own.
+        http.Features.Get<IHttpMaxRequestBodySizeFeature>()!.MaxRequestBodySize = Frames.LongestText + (1 << 20);
+        try
+        {
+            ImportResult[] results = await _store.ImportAsync(
+                mailboxId,
+                address,
+                http.Request.BodyReader,
+                http.Request.Query["first"] == "1",
+                http.Request.Query["skip"] == "1",
+                http.RequestAborted);
+            await Answer(http, results, ControlJson.Default.ImportResultArray);
+        }
+        catch (InvalidDataException e)
+        {
+            await Refuse(http, StatusCodes.Status400BadRequest, e.Message);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException)
+        {
+            http.Abort();
+        }
+    }
+
+    private static string AddressOf(HttpContext http) => http.Request.Query["address"].ToString();
+
+    private static Task Refuse(HttpContext http, int status, string why) =>
+        Answer(http, new ControlError(why), ControlJson.Default.ControlError, status);
 
     private static Task Answer<T>(HttpContext http, T answer, JsonTypeInfo<T> type, int status = StatusCodes.Status200OK)
     {

@@ -1,16 +1,36 @@
+using System.Buffers;
+using System.Globalization;
+using System.IO.Pipelines;
+using System.Security.Cryptography;
+using System.Text;
+using FastMail.Net;
+using FastMail.Server.Accounts;
+using FastMail.Server.Maildrops;
 using FastMail.Storage;
 
 namespace FastMail.Server.Control;
 
 /// <summary>
-/// An open mail log as the administrative verbs see it: the running server's, or one that a verb has opened itself.
-/// Belongs to whoever opened the log; any thread.
+/// An open mail log with its accounts as the administrative verbs see them: the running server's, or one that a verb
+/// has opened itself. Belongs to whoever opened the log; any thread.
 /// </summary>
-internal sealed class OpenStore
+internal sealed class OpenStore : IDisposable
 {
     private readonly MailLog _log;
+    private readonly Func<AccountDirectory> _accounts;
+    private readonly Allowance _defaults;
+    private readonly SemaphoreSlim _importing = new(1);
+    private UniqueIds? _uniqueIds; // of the maildrop imported into last
 
-    public OpenStore(MailLog log) => _log = log;
+    /// <param name="log">The messages.</param>
+    /// <param name="accounts">The accounts as they are now.</param>
+    /// <param name="defaults">Quota and retention of accounts without their own.</param>
+    public OpenStore(MailLog log, Func<AccountDirectory> accounts, Allowance defaults)
+    {
+        _log = log;
+        _accounts = accounts;
+        _defaults = defaults;
+    }
 
     public ServerStatus Status()
     {
@@ -28,4 +48,224 @@ internal sealed class OpenStore
     }
 
     public LogHold Hold() => _log.Hold();
+
+    public MaildropSummary[] ListMaildrops()
+    {
+        AccountDirectory accounts = _accounts();
+        return [.. accounts.All.OrderBy(a => a.Address, StringComparer.Ordinal).Select(account =>
+        {
+            MaildropSize size = _log.Measure(account.MailboxId);
+            Allowance allowance = (accounts.AllowanceOf(account.MailboxId) ?? Allowance.Unset).Or(_defaults);
+            return new MaildropSummary(
+                account.Address,
+                account.MailboxId,
+                size.Messages,
+                size.Octets,
+                allowance.Messages ?? 0,
+                allowance.Octets ?? 0,
+                allowance.RetentionDays ?? 0,
+                _log.UidValidity);
+        })];
+    }
+
+    /// <summary>The mailbox of an address; null when there is no such account.</summary>
+    public ulong? MailboxOf(string address) => _accounts().Find(Encoding.UTF8.GetBytes(address))?.MailboxId;
+
+    /// <summary>Writes the messages of a maildrop as <see cref="Frames"/>, verified one by one.</summary>
+    /// <exception cref="IOException">The disk cannot give a message just now.</exception>
+    public async Task ExportAsync(ulong mailboxId, PipeWriter output, CancellationToken token)
+    {
+        MaildropSnapshot snapshot = _log.Snapshot(mailboxId);
+        for (int i = 0; i < snapshot.Count; i++)
+        {
+            token.ThrowIfCancellationRequested();
+            await MessageExport.WriteAsync(_log, snapshot, i, output, token);
+        }
+
+        await output.FlushAsync(token);
+    }
+
+    /// <summary>
+    /// Appends messages to a maildrop in their order and answers when they are durable. One import at a time.
+    /// </summary>
+    /// <param name="mailboxId">Whose maildrop.</param>
+    /// <param name="address">Whose maildrop, for the records.</param>
+    /// <param name="input"><see cref="Frames"/>; a few at a time, each batch is one flush.</param>
+    /// <param name="isFirst">Of the batches of one import.</param>
+    /// <param name="skipsPresent">
+    /// A message whose unique-id is there already is not added. One without any gets one made from its content, so that
+    /// importing it again finds it.
+    /// </param>
+    /// <param name="token">Ends the reading of the input; what was appended stays.</param>
+    public async Task<ImportResult[]> ImportAsync(
+        ulong mailboxId, string address, PipeReader input, bool isFirst, bool skipsPresent, CancellationToken token)
+    {
+        await _importing.WaitAsync(token);
+        List<Arriving> arriving = [];
+        try
+        {
+            if (isFirst || _uniqueIds?.MailboxId != mailboxId)
+            {
+                _uniqueIds = UniqueIds.Read(_log, mailboxId);
+            }
+
+            while (true)
+            {
+                (ImportedMessage? head, int textBytes) =
+                    await Frames.ReadHeadAsync(input, ControlJson.Default.ImportedMessage, token);
+                if (head is null)
+                {
+                    break;
+                }
+
+                arriving.Add(await ReceiveAsync(mailboxId, address, head, textBytes, input, skipsPresent, token));
+            }
+
+            return [.. await Task.WhenAll(arriving.Select(a => a.EndAsync()))];
+        }
+        catch
+        {
+            _uniqueIds = null; // some may have been appended; the next batch looks again
+            await Task.WhenAll(arriving.Select(a => a.EndAsync()));
+            throw;
+        }
+        finally
+        {
+            _importing.Release();
+        }
+    }
+
+    public void Dispose() => _importing.Dispose();
+
+    private async Task<Arriving> ReceiveAsync(
+        ulong mailboxId, string address, ImportedMessage head, int textBytes, PipeReader input, bool skipsPresent,
+        CancellationToken token)
+    {
+        PendingMessage message = _log.RentMessage();
+        try
+        {
+            using var content = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            message.SetReversePath(Encoding.UTF8.GetBytes(head.ReversePath));
+            _ = message.TryAddLocalRecipient(mailboxId, Encoding.UTF8.GetBytes(address));
+            (string? id, ImportOutcome outcome) = (head.UniqueId, ImportOutcome.Added);
+            bool isKnown = id is not null && _uniqueIds!.Contains(id);
+            if (id is null && skipsPresent)
+            {
+                id = UniqueId.Reserved; // its place is kept in the record until the content has been seen
+            }
+            else if (id is not null && (isKnown || !UniqueId.IsValid(id)))
+            {
+                (id, outcome) = (null, isKnown && skipsPresent ? ImportOutcome.Present : ImportOutcome.Renamed);
+            }
+
+            message.SetImport(
+                id is null ? default : Encoding.ASCII.GetBytes(id),
+                head.ArrivalSeconds * 1_000_000 ?? 0,
+                id is null ? 0 : UniqueId.NumberIn(id, _log.UidValidity),
+                _uniqueIds!.NextUid);
+            message.SetTrace(default, 0);
+            var writer = new WireWriter(message);
+            await Frames.ReadTextAsync(
+                input,
+                textBytes,
+                async run =>
+                {
+                    foreach (ReadOnlyMemory<byte> part in run)
+                    {
+                        writer.Write(part.Span);
+                        content.AppendData(part.Span);
+                    }
+
+                    var drained = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+                    if (message.MustWait(drained.SetResult))
+                    {
+                        await drained.Task; // a long body goes to its file no faster than the disk takes it
+                    }
+                },
+                token);
+            message.Seal(writer.End());
+            if (ReferenceEquals(id, UniqueId.Reserved))
+            {
+                id = UniqueId.Of(content.GetHashAndReset());
+                message.PatchUniqueId(Encoding.ASCII.GetBytes(id));
+                outcome = _uniqueIds!.Contains(id) ? ImportOutcome.Present : outcome;
+            }
+
+            outcome = writer.HasNul ? ImportOutcome.Damaged : outcome;
+            if (outcome is ImportOutcome.Present or ImportOutcome.Damaged)
+            {
+                _log.Return(message);
+                return new Arriving(outcome, outcome == ImportOutcome.Present ? head.UniqueId ?? id : null);
+            }
+
+            if (id is not null)
+            {
+                _uniqueIds!.Add(id);
+            }
+
+            var appended = new Arriving(_log, message, outcome, id);
+            _log.Append(message);
+            return appended;
+        }
+        catch
+        {
+            if (message.Owner is null)
+            {
+                _log.Return(message);
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// A message between its append and its answer. Posted to the loop, or run by the appender, when it is durable.
+    /// </summary>
+    private sealed class Arriving : ILoopWork
+    {
+        private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly MailLog? _log;
+        private readonly PendingMessage? _message;
+        private readonly ImportOutcome _outcome;
+        private readonly string? _uniqueId;
+
+        public Arriving(ImportOutcome outcome, string? uniqueId)
+        {
+            _outcome = outcome;
+            _uniqueId = uniqueId;
+            _ended.SetResult();
+        }
+
+        public Arriving(MailLog log, PendingMessage message, ImportOutcome outcome, string? uniqueId)
+        {
+            _log = log;
+            _message = message;
+            _outcome = outcome;
+            _uniqueId = uniqueId;
+            message.Owner = this;
+        }
+
+        public void Run() => _ended.SetResult();
+
+        public async Task<ImportResult> EndAsync()
+        {
+            await _ended.Task;
+            if (_message is null)
+            {
+                return new ImportResult(_outcome, _uniqueId);
+            }
+
+            AppendOutcome appended = _message.Outcome;
+            bool isLost = _uniqueId is null || _message.HasLostUniqueId;
+            string own = string.Create(CultureInfo.InvariantCulture, $"{_log!.UidValidity:x}.{_message.FirstUid}");
+            _log.Return(_message);
+            return appended switch
+            {
+                AppendOutcome.Durable when isLost && _uniqueId is not null => new ImportResult(ImportOutcome.Renamed, own),
+                AppendOutcome.Durable => new ImportResult(_outcome, _uniqueId ?? own),
+                AppendOutcome.NoSpace => new ImportResult(ImportOutcome.NoSpace, null),
+                _ => new ImportResult(ImportOutcome.Failed, null),
+            };
+        }
+    }
 }

@@ -1,4 +1,3 @@
-using System.Buffers.Text;
 using System.Numerics;
 using FastMail.Net;
 using FastMail.Protocol.Pop3;
@@ -65,14 +64,7 @@ internal sealed class LockedMaildrop : IMaildrop
 
     public int Octets(int index) => (int)_snapshot[index].Octets + (LacksEndOfHeader(_snapshot[index].Flags) ? 2 : 0);
 
-    public int WriteUniqueId(int index, Span<byte> destination)
-    {
-        // uidvalidity.uid: another store, or one that lost its counter, never repeats an id for other bytes.
-        Utf8Formatter.TryFormat(_snapshot.UidValidity, destination, out int length, 'x');
-        destination[length++] = (byte)'.';
-        Utf8Formatter.TryFormat(_snapshot[index].Uid, destination[length..], out int uidLength);
-        return length + uidLength;
-    }
+    public int WriteUniqueId(int index, Span<byte> destination) => _log.WriteUniqueId(_snapshot, index, destination);
 
     public ContentStatus TryOpen(int index, out MessageContent content)
     {

@@ -46,6 +46,10 @@ public sealed class PendingMessage : PendingAppend
     private uint _relayRecipients;
     private long _headerWirePosition;
     private int _room; // octets of padding right in front of the trace
+    private bool _isImported;
+    private ulong _leastUid;
+    private ulong _freeUid;
+    private long _uniqueIdPosition;
 
     internal PendingMessage(ChunkPool chunks, BodyWriter bodies, long inlineBytes)
     {
@@ -120,6 +124,53 @@ public sealed class PendingMessage : PendingAppend
         WriteField(MetaType.RelayRecipient, index, address);
         _relayRecipients++;
     }
+
+    /// <summary>
+    /// What an imported message brings along. The first recipient gets a unique-id of at least <paramref name="number"/>.
+    /// </summary>
+    /// <param name="uniqueId">Unique-id, ASCII; empty when there is none.</param>
+    /// <param name="arrivalMicros">When it arrived, microseconds since 1970 UTC; 0 when it is not known.</param>
+    /// <param name="number">The number in a unique-id of this store's own form; 0 for any other.</param>
+    /// <param name="nextUid">
+    /// All numbers from here on were free when the unique-id was found to be free. If such a number was given away
+    /// since then, the message has no unique-id of its own: <see cref="HasLostUniqueId"/>.
+    /// </param>
+    public void SetImport(ReadOnlySpan<byte> uniqueId, long arrivalMicros, ulong number, ulong nextUid)
+    {
+        Require(State.Envelope);
+        _isImported = true;
+        _leastUid = number;
+        _freeUid = nextUid;
+        if (!uniqueId.IsEmpty)
+        {
+            WriteField(MetaType.UniqueId, uniqueId, default);
+            _uniqueIdPosition = _buffer.Length - uniqueId.Length;
+        }
+
+        if (arrivalMicros != 0)
+        {
+            Span<byte> value = stackalloc byte[sizeof(long)];
+            BinaryPrimitives.WriteInt64LittleEndian(value, arrivalMicros);
+            WriteField(MetaType.Arrival, value, default);
+        }
+    }
+
+    /// <summary>Replaces the unique-id by one of the same length; before the message is appended.</summary>
+    public void PatchUniqueId(ReadOnlySpan<byte> uniqueId)
+    {
+        if (_state is State.Appended || _uniqueIdPosition == 0)
+        {
+            throw new InvalidOperationException("the message has no unique-id that could still be changed");
+        }
+
+        _buffer.Patch(_uniqueIdPosition, uniqueId);
+    }
+
+    /// <summary>Unique-id in the first recipient's maildrop, once it is appended.</summary>
+    public ulong FirstUid => _uids[0];
+
+    /// <summary>After the append: the unique-id that it brought along is that of another message by now.</summary>
+    public bool HasLostUniqueId { get; private set; }
 
     /// <summary>Any other field of the envelope; at most 65,535 octets.</summary>
     public void AddMeta(MetaType type, ReadOnlySpan<byte> value)
@@ -243,7 +294,10 @@ public sealed class PendingMessage : PendingAppend
         BinaryPrimitives.WriteUInt32LittleEndian(value, checked((uint)(_header.TraceBytes + facts.HeaderWireBytes)));
         _buffer.Patch(_headerWirePosition, value);
         _header.Octets = checked((uint)(_header.TraceBytes + facts.Octets));
-        _header.Flags = (byte)(facts.Flags | (_body is null ? MessageFlags.None : MessageFlags.ExternalBody));
+        _header.Flags = (byte)(
+            facts.Flags
+            | (_body is null ? MessageFlags.None : MessageFlags.ExternalBody)
+            | (_isImported ? MessageFlags.Imported : MessageFlags.None));
         PatchBodyFile();
         _header.TotalBytes = (uint)Bytes;
         Span<byte> padding = stackalloc byte[RecordHeader.Alignment];
@@ -277,6 +331,11 @@ public sealed class PendingMessage : PendingAppend
         _header = new RecordHeader { Type = RecordType.Message };
         _localRecipients = 0;
         _relayRecipients = 0;
+        _isImported = false;
+        _leastUid = 0;
+        _freeUid = 0;
+        _uniqueIdPosition = 0;
+        HasLostUniqueId = false;
         if (_mailboxes.Length > KeptRecipients)
         {
             _mailboxes = new ulong[8];
@@ -317,8 +376,15 @@ public sealed class PendingMessage : PendingAppend
     {
         for (int i = 0; i < _localRecipients; i++)
         {
-            _uids[i] = maildrops.NextUid(_mailboxes[i]);
+            _uids[i] = maildrops.NextUid(_mailboxes[i], i == 0 ? _leastUid : 0);
             _buffer.Patch(_uidPositions[i], _uids[i]);
+        }
+
+        // The number was free when the import looked, and somebody else's mail has taken it since.
+        if (_leastUid >= _freeUid && _leastUid > 0 && _uids[0] != _leastUid && _uniqueIdPosition > 0)
+        {
+            HasLostUniqueId = true;
+            _buffer.Patch(_uniqueIdPosition, "\0"u8);
         }
 
         Lsn = stamp.Lsn;

@@ -4,7 +4,7 @@ namespace FastMail.Storage;
 
 /// <summary>
 /// Types of the meta fields of a record. The numbers are on disk and never change. Reserved: 21 message-id,
-/// 22 idempotency key, 23 unique-id override. What is said of one recipient follows that recipient's field.
+/// 22 idempotency key. What is said of one recipient follows that recipient's field.
 /// </summary>
 public enum MetaType : ushort
 {
@@ -73,6 +73,14 @@ public enum MetaType : ushort
 
     /// <summary>REQUIRETLS was given (RFC 8689); no value.</summary>
     RequireTls = 28,
+
+    /// <summary>
+    /// The unique-id that an imported message brought along, ASCII; one that begins with NUL does not count.
+    /// </summary>
+    UniqueId = 23,
+
+    /// <summary>When an imported message first arrived somewhere, microseconds since 1970 UTC i64.</summary>
+    Arrival = 29,
 }
 
 /// <summary>

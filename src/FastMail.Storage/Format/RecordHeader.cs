@@ -60,6 +60,9 @@ public enum MessageFlags : byte
 
     /// <summary>The body is not in the record but in a file of its own, which the meta names.</summary>
     ExternalBody = 32,
+
+    /// <summary>It came by import: the meta may hold a unique-id of its own and an earlier time of arrival.</summary>
+    Imported = 64,
 }
 
 /// <summary>

@@ -37,6 +37,7 @@ internal sealed class MaildropIndex
     private MaildropState _captured;
     private ulong _capturedEpoch;
     private bool _isCapturedChanged;
+    private ulong _lastGivenUid;
     private ulong _givenUids; // by the appender, their records not yet applied
     private int _preparedRemovals;
     private bool _hasRemoved; // since the epoch began: what was captured is not the beginning of what there is
@@ -55,9 +56,12 @@ internal sealed class MaildropIndex
     public bool IsInUse => _givenUids > 0 || _preparedRemovals > 0;
 
     /// <summary>The next number, used up even if the group fails: then the log ends with it.</summary>
-    public ulong GiveUid(ulong uidFloor)
+    public ulong GiveUid(ulong uidFloor, ulong least)
     {
-        return State.NextUidAt(uidFloor) + _givenUids++;
+        ulong next = Math.Max(State.NextUidAt(uidFloor), _lastGivenUid + 1);
+        _lastGivenUid = Math.Max(next, least);
+        _givenUids++;
+        return _lastGivenUid;
     }
 
     public void Add(in MaildropEntry entry, ulong uidFloor, ulong epoch)

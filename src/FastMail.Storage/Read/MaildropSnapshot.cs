@@ -3,7 +3,8 @@ namespace FastMail.Storage;
 /// <summary>How much a maildrop holds. A value.</summary>
 /// <param name="Messages">How many messages.</param>
 /// <param name="Octets">Sum of their sizes as POP3 tells them.</param>
-public readonly record struct MaildropSize(int Messages, long Octets);
+/// <param name="NextUid">No number from here on has been applied; the next append may change that.</param>
+public readonly record struct MaildropSize(int Messages, long Octets, ulong NextUid);
 
 /// <summary>
 /// A maildrop as it was at one moment: immune to everything that happens later, checkpoints included. Owned by whoever

@@ -84,11 +84,15 @@ internal sealed class MaildropTable(uint uidValidity)
         return new MaildropSnapshot(stored, state.Recent, state.Octets, uidValidity);
     }
 
+    public uint UidValidity => uidValidity;
+
     public MaildropSize Measure(ulong mailboxId)
     {
         lock (Gate)
         {
-            return TryFind(mailboxId, out MaildropState state) ? new MaildropSize(state.Count, state.Octets) : default;
+            return TryFind(mailboxId, out MaildropState state)
+                ? new MaildropSize(state.Count, state.Octets, state.NextUidAt(_uidFloor))
+                : new MaildropSize(0, 0, _uidFloor);
         }
     }
 
@@ -96,11 +100,13 @@ internal sealed class MaildropTable(uint uidValidity)
     /// Gives away the next number of a mailbox. Appender only: the number is used up even if the group fails, because
     /// then the log ends with it.
     /// </summary>
-    public ulong NextUid(ulong mailboxId)
+    /// <param name="mailboxId">Whose.</param>
+    /// <param name="least">Go on at least there.</param>
+    public ulong NextUid(ulong mailboxId, ulong least = 0)
     {
         lock (Gate)
         {
-            return Get(mailboxId).GiveUid(_uidFloor);
+            return Get(mailboxId).GiveUid(_uidFloor, least);
         }
     }
 

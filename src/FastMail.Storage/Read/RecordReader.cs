@@ -52,6 +52,49 @@ internal static class RecordReader
         return header.HasExternalBody ? ReadStatus.External : ReadStatus.Ok;
     }
 
+    /// <summary>
+    /// Copies one field of a message's meta; the body is not touched. False when the record cannot be read, the field
+    /// is missing, empty or too long, or begins with NUL.
+    /// </summary>
+    public static bool TryReadMeta(
+        SegmentList segments, ulong lsn, MetaType type, Span<byte> destination, out int length)
+    {
+        length = 0;
+        if (segments.Find(lsn) is not { } segment)
+        {
+            return false;
+        }
+
+        long offset = (long)(lsn - segment.BaseLsn);
+        long room = segment.ReadableEnd - offset;
+        if (room < RecordHeader.Bytes || segment.Populate(offset, Math.Min(FirstLook, room)) != 0
+            || !RecordHeader.TryRead(
+                segment.Span(offset, RecordHeader.Bytes), segment.Header.Salt, lsn, room, out RecordHeader header)
+            || header.Type != RecordType.Message)
+        {
+            return false;
+        }
+
+        int checkedBytes = RecordHeader.Bytes + (int)(header.MetaBytes + header.TraceBytes);
+        if ((checkedBytes > FirstLook && segment.Populate(offset, checkedBytes) != 0)
+            || !HasIntactMeta(header, segment.Span(offset, checkedBytes)))
+        {
+            return false;
+        }
+
+        MetaReader reader = new(segment.Span(offset + RecordHeader.Bytes, (int)header.MetaBytes));
+        while (reader.Read())
+        {
+            if (reader.Type == type && !reader.Value.IsEmpty && reader.Value[0] != 0 && reader.Value.TryCopyTo(destination))
+            {
+                length = reader.Value.Length;
+                return true;
+            }
+        }
+
+        return false;
+    }
+
     public static bool HasIntactMeta(in RecordHeader header, ReadOnlySpan<byte> record)
     {
         int length = (int)(header.MetaBytes + header.TraceBytes);

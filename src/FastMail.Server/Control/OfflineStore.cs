@@ -1,0 +1,71 @@
+using System.Security.Cryptography;
+using FastMail.Net;
+using FastMail.Server.Accounts;
+using FastMail.Server.Configuration;
+using FastMail.Storage;
+
+namespace FastMail.Server.Control;
+
+/// <summary>
+/// A data directory that no server has open, opened by a verb as a server would: locked, recovered, closed in order.
+/// Owned by the verb.
+/// </summary>
+internal sealed class OfflineStore : IMailLogObserver, IDisposable
+{
+    private readonly MailLog _log;
+
+    private OfflineStore(string directory, AccountStore store)
+    {
+        string file = Path.Join(directory, Settings.FileName);
+        Settings settings = Settings.Load(File.Exists(file) ? file : null, []);
+        AccountDirectory accounts = store.ReadDirectory(AddressKeys.Rules(settings));
+        var random = new Random(RandomNumberGenerator.GetInt32(int.MaxValue));
+        _log = MailLog.Open(
+            directory, MailServer.OptionsOf(settings), LinuxDisk.Instance, TimeProvider.System, random, this);
+        Store = new OpenStore(_log, () => accounts, MailServer.AllowanceOf(settings));
+    }
+
+    public OpenStore Store { get; }
+
+    /// <summary>Throws what <see cref="MailLog.Open"/> and the accounts throw.</summary>
+    /// <exception cref="FileNotFoundException">There is no mail log or there are no accounts.</exception>
+    public static OfflineStore Open(string directory)
+    {
+        foreach (string name in (ReadOnlySpan<string>)["FORMAT", AccountStore.FileName])
+        {
+            string path = Path.Join(directory, name);
+            if (!File.Exists(path))
+            {
+                throw new FileNotFoundException($"{directory} holds no mail; --data names the data directory", path);
+            }
+        }
+
+        using AccountStore store = AccountStore.Open(directory);
+        return new OfflineStore(Path.GetFullPath(directory), store);
+    }
+
+    public void GroupCompleted(PendingAppend first)
+    {
+        for (PendingAppend? append = first; append is not null;)
+        {
+            PendingAppend? next = append.Next; // read first: its owner may reuse it as soon as it runs
+            ((ILoopWork)append.Owner!).Run();
+            append = next;
+        }
+    }
+
+    public void Failed(int errno, string what) => Console.Error.WriteLine($"fastmail: mail log: {what}");
+
+    public void SpaceChanged(bool isLow)
+    {
+        // An import that meets the full disk says so itself.
+    }
+
+    public void Noticed(string what) => Console.Error.WriteLine($"fastmail: mail log: {what}");
+
+    public void Dispose()
+    {
+        Store.Dispose();
+        _log.Dispose();
+    }
+}
