@@ -117,6 +117,7 @@ public sealed partial class Connection
             args.SetBuffer(MemoryMarshal.AsMemory(records));
             if (_socket!.SendAsync(args))
             {
+                BoundSend(args.Count);
                 return 0;
             }
 
@@ -248,7 +249,7 @@ public sealed partial class Connection
     /// <summary>As Flush: the output of the turn, record by record. Long output makes way for others in between.</summary>
     private bool FlushRecords()
     {
-        for (int left = EventLoopOptions.AsyncSendBytes; _outgoing is { IsEmpty: false } outgoing; left -= _recordBytes)
+        for (int left = EventLoopOptions.EncryptedPerTurn; _outgoing is { IsEmpty: false } outgoing; left -= _recordBytes)
         {
             if (left <= 0)
             {

@@ -28,6 +28,9 @@ public sealed class EventLoopOptions
     /// <summary>The most one TLS record carries (RFC 8446 5.1).</summary>
     internal const int RecordBytes = 16 * 1024;
 
+    /// <summary>After so many octets in one go, some 200 us of encryption, the others get their turn.</summary>
+    internal const int EncryptedPerTurn = 256 * 1024;
+
     /// <summary>After the last reply this much input is thrown away while the peer reads it.</summary>
     internal const int LingerBytes = 64 * 1024;
 

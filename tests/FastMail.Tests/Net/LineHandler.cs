@@ -26,6 +26,7 @@ internal sealed class LineHandler(LineHandlers factory) : IConnectionHandler, IL
         _isWaiting = false;
         _isOver = false;
         _left = 0;
+        connection.SetSendRate(factory.SendRate);
         if (factory.Deadline is { } deadline)
         {
             connection.SetDeadline(deadline);
@@ -173,6 +174,8 @@ internal sealed class LineHandlers : IHandlerFactory
     public ReadOnlyMemory<byte> Body { get; init; }
 
     public TimeSpan? Deadline { get; init; }
+
+    public MinimumRate SendRate { get; init; }
 
     public bool ThrowsInClosed { get; init; }
 

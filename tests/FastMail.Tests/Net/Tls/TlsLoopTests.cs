@@ -128,6 +128,27 @@ public sealed class TlsLoopTests
     }
 
     [Fact]
+    public void A_reader_that_takes_nothing_is_closed_at_the_least_rate()
+    {
+        StandingClock clock = new();
+        using TlsServer server = TestCertificates.Server();
+        LineHandlers handlers = new() { Body = Large, SendRate = new MinimumRate(1000, TimeSpan.FromSeconds(5)) };
+        using LoopFixture fixture = new(handlers, clock, tls: new ListenerTls(server, IsImplicit: true));
+        using TlsClient client = TlsClient.Connect(fixture.Listener.LocalEndPoint);
+        Assert.Equal("hello", client.ReadLine());
+        client.Send("body\r\nbody\r\nbody\r\n"); // more than the socket takes
+        Assert.Equal("body follows", client.ReadLine());
+        Assert.True(SpinWait.SpinUntil(
+            () =>
+            {
+                clock.Advance(TimeSpan.FromSeconds(1));
+                return fixture.Loop.ConnectionCount == 0;
+            },
+            LoopFixture.Patience));
+        AssertAllIsReturned(fixture, server);
+    }
+
+    [Fact]
     public void A_peer_that_vanishes_in_a_large_body_leaves_nothing_behind()
     {
         using TlsServer server = TestCertificates.Server();
