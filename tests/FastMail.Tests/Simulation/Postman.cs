@@ -92,7 +92,7 @@ internal sealed class Postman(SimulatedServer server, Ledger ledger, Random rand
     {
         string[] recipients = [.. SimulatedAccounts.Addresses.Where(_ => random.Next(3) == 0)];
         recipients = recipients.Length > 0 ? recipients : [SimulatedAccounts.Addresses[0]];
-        int length = random.Next(40) == 0 ? 150_000 : random.Next(longestText);
+        int length = random.Next(15) == 0 ? 150_000 : random.Next(longestText);
         SentMessage message = ledger.Write(Text(length), recipients);
         SmtpClient client = new(server, random);
         _ = client.Say("EHLO client.sim.test\r\n");

@@ -42,12 +42,14 @@ internal sealed class SimulationRun
         InAppender,
         WhileNaming,
         InSpareMaker,
+        InBodies,
         InOpening,
         InClosing,
         Quiet,
         Orderly,
         AfterAppenderError,
         AfterSpareError,
+        AfterBodyError,
         AfterOpeningError,
         InCheckpoint,
         AfterCheckpointError,
@@ -190,6 +192,12 @@ internal sealed class SimulationRun
                 break;
             case End.InSpareMaker:
                 plan.EndProcessAfter(DiskLane.Spare, _random.Next(6));
+                break;
+            case End.InBodies:
+                plan.EndProcessAfter(DiskLane.Bodies, _random.Next(10));
+                break;
+            case End.AfterBodyError:
+                FailAfter(plan, DiskLane.Bodies, 10);
                 break;
             case End.AfterAppenderError:
                 FailAfter(plan, DiskLane.Appender, 8);
