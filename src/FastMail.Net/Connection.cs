@@ -23,6 +23,7 @@ public sealed partial class Connection : ICompletion
     private int _descriptor;
     private IHandlerFactory? _factory;
     private IPAddress? _client; // counted by the loop's admission until the socket is closed
+    private IPEndPoint? _declared; // in place of the socket's peer
     private IConnectionHandler? _handler;
 
     private Phase _phase;
@@ -62,14 +63,37 @@ public sealed partial class Connection : ICompletion
 
     public bool IsOpen => _phase == Phase.Open && !_isAborted;
 
+    /// <summary>The client: who <see cref="TryDeclareClient"/> says it is, else the socket's peer.</summary>
     /// <exception cref="InvalidOperationException">The connection is closed.</exception>
-    public IPEndPoint RemoteEndPoint => (IPEndPoint)OpenSocket.RemoteEndPoint!;
+    public IPEndPoint RemoteEndPoint => _declared ?? (IPEndPoint)OpenSocket.RemoteEndPoint!;
 
     /// <exception cref="InvalidOperationException">The connection is closed.</exception>
     public IPEndPoint LocalEndPoint => (IPEndPoint)OpenSocket.LocalEndPoint!;
 
     /// <summary>The peer has sent octets that no turn has seen yet, or has ended.</summary>
     public bool HasInput => _start < _end || OpenSocket.Available > 0;
+
+    /// <summary>
+    /// The peer is a trusted go-between and speaks for this client: from now on everything that is counted by client
+    /// counts this one. False when the loop's admission does not let it in; it is then nobody's, and to be closed.
+    /// </summary>
+    public bool TryDeclareClient(IPEndPoint client)
+    {
+        _loop.DemandLoopThread();
+        _declared = client;
+        if (_loop.Options.Admission is not { } admission)
+        {
+            return true;
+        }
+
+        if (_client is not null)
+        {
+            admission.Leave(_client);
+        }
+
+        _client = admission.TryEnter(client.Address) ? client.Address : null;
+        return _client is not null;
+    }
 
     internal bool HasNoDelay => OpenSocket.GetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.NoDelay) is 1;
 
@@ -123,6 +147,7 @@ public sealed partial class Connection : ICompletion
         _descriptor = (int)socket.SafeHandle.DangerousGetHandle();
         _factory = factory;
         _client = client;
+        _declared = null;
         _listenerTls = tls;
         _phase = Phase.Open;
         _turn = Turn.Continue;

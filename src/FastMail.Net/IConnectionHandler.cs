@@ -89,4 +89,9 @@ public interface IHandlerFactory
 
     /// <summary>Said to a client that <see cref="IAdmission"/> does not let in, before it is closed.</summary>
     ReadOnlyMemory<byte> ClientRefusal => Refusal;
+
+    /// <summary>
+    /// The handlers call <see cref="Connection.TryDeclareClient"/>: until then the connection counts for no client.
+    /// </summary>
+    bool DeclaresClients => false;
 }

@@ -162,7 +162,7 @@ public sealed class Listener : ICompletion, ILoopWork
             return;
         }
 
-        if (_loop.Options.Admission is not { } admission)
+        if (_loop.Options.Admission is not { } admission || _handlers.DeclaresClients)
         {
             _loop.Begin(socket, _handlers, _tls, client: null);
             return;

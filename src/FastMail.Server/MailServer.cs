@@ -12,6 +12,7 @@ using FastMail.Server.Configuration;
 using FastMail.Server.Control;
 using FastMail.Server.Defence;
 using FastMail.Server.Pop3;
+using FastMail.Server.Proxy;
 using FastMail.Server.Receive;
 using FastMail.Server.Tls;
 using FastMail.Storage;
@@ -37,6 +38,8 @@ internal sealed class MailServer : IAsyncDisposable
     private readonly List<(string Role, IPEndPoint EndPoint)> _listening = [];
     private readonly Stack<IDisposable> _parts = new();
     private readonly string _directory;
+    private Exemptions _proxies = new([]);
+    private IReadOnlyList<string> _proxied = [];
     private EventLoop? _loop;
     private OpenStore? _openStore;
     private ControlChannel? _control;
@@ -230,6 +233,9 @@ internal sealed class MailServer : IAsyncDisposable
         var delays = new LoginDelays(settings.Get(Pop3Keys.LoginDelay), clock);
         _openStore = Own(new OpenStore(mailLog, () => accounts.Current, allowance));
 
+        _proxies = new Exemptions(settings.Get(ProxyKeys.Peers));
+        _proxied = settings.Get(ProxyKeys.Listeners);
+
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Mx))
         {
             Listen("mx", endPoint, Smtp(SmtpRole.Mx, offersAuth: false), _tls.OnDemand);
@@ -237,7 +243,7 @@ internal sealed class MailServer : IAsyncDisposable
 
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Submission))
         {
-            Listen("submission", endPoint, Smtp(SmtpRole.Submission, offersAuth: IsPrivate(endPoint)), _tls.OnDemand);
+            Listen("submission", endPoint, Smtp(SmtpRole.Submission, offersAuth: IsPrivate("submission", endPoint)), _tls.OnDemand);
         }
 
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Submissions))
@@ -252,7 +258,7 @@ internal sealed class MailServer : IAsyncDisposable
 
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Pop3))
         {
-            Listen("pop3", endPoint, Pop3(allowsCleartext: IsPrivate(endPoint)), _tls.OnDemand);
+            Listen("pop3", endPoint, Pop3(allowsCleartext: IsPrivate("pop3", endPoint)), _tls.OnDemand);
         }
 
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Pop3s))
@@ -325,7 +331,8 @@ internal sealed class MailServer : IAsyncDisposable
         _stress!.Began += handlers.Hurry;
         try
         {
-            _listening.Add((role, _loop!.Listen(endPoint, handlers, tls).LocalEndPoint));
+            _listening.Add((role, _loop!.Listen(
+                endPoint, _proxied.Contains(role) ? new ProxiedHandlers(handlers, _proxies) : handlers, tls).LocalEndPoint));
         }
         catch (System.Net.Sockets.SocketException e)
         {
@@ -336,8 +343,12 @@ internal sealed class MailServer : IAsyncDisposable
     private string EndPointsOf(string role) =>
         string.Join(',', _listening.Where(l => l.Role == role).Select(l => l.EndPoint).DefaultIfEmpty<object>("none"));
 
-    /// <summary>Passwords in the clear never leave this machine: without TLS only a loopback listener takes them.</summary>
-    private static bool IsPrivate(IPEndPoint endPoint) => IPAddress.IsLoopback(endPoint.Address);
+    /// <summary>
+    /// Passwords in the clear never leave this machine: without TLS only a loopback listener takes them, and none that
+    /// a proxy brings clients to from elsewhere.
+    /// </summary>
+    private bool IsPrivate(string role, IPEndPoint endPoint) =>
+        IPAddress.IsLoopback(endPoint.Address) && !_proxied.Contains(role);
 
     private void OnFailure(Connection? connection, Exception exception) =>
         _log.LogError(exception, "a session failed and was closed; the others go on");

@@ -49,6 +49,17 @@ public class ContentScanBench
     }
 
     [Benchmark]
+    public long MasksAndHeaderFields()
+    {
+        var scanner = default(ContentScanner);
+        scanner.Start();
+        scanner.Scan(_content);
+        var fields = default(HeaderFields);
+        fields.Take(_content.AsSpan(0, (int)scanner.HeaderWireBytes));
+        return scanner.Octets + fields.Received;
+    }
+
+    [Benchmark]
     public long MasksInSegmentsOf1448()
     {
         var scanner = default(ContentScanner);
