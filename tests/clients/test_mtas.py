@@ -44,7 +44,7 @@ def collect(server, mta, count, wait=60):
         got = list(messages(server))
         if len(got) >= count:
             return got
-        assert time.monotonic() < deadline, (len(got), mta.log()[-3000:])
+        assert time.monotonic() < deadline, (len(got), mta.log()[:1500], mta.log()[-1500:])
         time.sleep(0.2)
 
 
@@ -69,11 +69,20 @@ def relays(folder, make, with_what, settings=""):
 
 
 def test_postfix_relays_to_us(folder):
-    relays(folder, mtas.postfix, b"with ESMTP id")
+    relays(folder, mtas.postfix, b"with ESMTP id", "smtp_tls_security_level = none")
+
+
+def test_postfix_relays_to_us_over_tls(folder):
+    relays(folder, mtas.postfix, b"with ESMTPS id", "smtp_tls_security_level = encrypt")
 
 
 def test_exim_relays_to_us_in_chunks(folder):
-    relays(folder, mtas.exim, b"with ESMTP id", "  hosts_try_chunking = *\n")
+    relays(folder, mtas.exim, b"with ESMTP id", "  hosts_try_chunking = *\n  hosts_avoid_tls = *\n")
+
+
+def test_exim_relays_to_us_in_chunks_over_tls(folder):
+    relays(folder, mtas.exim, b"with ESMTPS id",
+           "  hosts_try_chunking = *\n  hosts_require_tls = *\n  tls_try_verify_hosts = :\n")
 
 
 def call(*args):
@@ -103,7 +112,7 @@ def make_box(folder):
     return folder + "/box"
 
 
-def test_getmail_collects_everything_and_removes_it(folder):
+def getmail(folder, retriever, role):
     needs("getmail")
     with Server(folder + "/data") as server:
         sent, box = fill(server), make_box(folder)
@@ -113,9 +122,9 @@ def test_getmail_collects_everything_and_removes_it(folder):
                 shutil.chown(path, "nobody")
         with open(folder + "/getmailrc", "w", encoding="ascii") as f:
             f.write(f"""[retriever]
-type = SimplePOP3Retriever
+type = {retriever}
 server = 127.0.0.1
-port = {server.ports['pop3']}
+port = {server.ports[role]}
 username = {USER}
 password = {PASSWORD}
 [destination]
@@ -133,7 +142,15 @@ received = false
         assert not list(messages(server))
 
 
-def test_fetchmail_collects_everything_and_removes_it(folder):
+def test_getmail_collects_everything_and_removes_it(folder):
+    getmail(folder, "SimplePOP3Retriever", "pop3")
+
+
+def test_getmail_collects_over_tls(folder):
+    getmail(folder, "SimplePOP3SSLRetriever", "pop3s")
+
+
+def fetchmail(folder, role, tls):
     needs("fetchmail")
     with Server(folder + "/data") as server:
         sent, box = fill(server), make_box(folder)
@@ -141,11 +158,23 @@ def test_fetchmail_collects_everything_and_removes_it(folder):
             f.write(f"#!/bin/sh\nexec cat > {box}/new/$$\n")
         os.chmod(folder + "/deliver", 0o700)
         with open(folder + "/fetchmailrc", "w", encoding="ascii") as f:
-            f.write(f"""poll 127.0.0.1 service {server.ports['pop3']} protocol pop3 auth password
-user "{USER}" password "{PASSWORD}" sslproto "" mda "{folder}/deliver"
+            f.write(f"""poll 127.0.0.1 service {server.ports[role]} protocol pop3 auth password
+user "{USER}" password "{PASSWORD}" {tls} mda "{folder}/deliver"
 """)
         os.chmod(folder + "/fetchmailrc", 0o600)
         call("fetchmail", "-f", folder + "/fetchmailrc", "--pidfile", folder + "/fetchmail.pid", "--fetchall",
              "--nokeep", "--invisible", "--nosyslog")
         check(sent, collected(box))
         assert not list(messages(server))
+
+
+def test_fetchmail_collects_everything_and_removes_it(folder):
+    fetchmail(folder, "pop3", 'sslproto ""')
+
+
+def test_fetchmail_collects_after_stls(folder):
+    fetchmail(folder, "pop3", 'sslproto "tls1.2+" no sslcertck')
+
+
+def test_fetchmail_collects_over_tls(folder):
+    fetchmail(folder, "pop3s", 'ssl no sslcertck')
