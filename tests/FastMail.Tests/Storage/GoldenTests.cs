@@ -1,0 +1,77 @@
+using System.IO.Compression;
+using System.Security.Cryptography;
+using System.Text.Json;
+using FastMail.Storage;
+using Xunit;
+
+namespace FastMail.Tests.Storage;
+
+/// <summary>
+/// Stores that earlier programs wrote, kept as they were: every later program finds exactly the same messages. Beside
+/// each archive stands what is in it, by mailbox: unique-ids, sizes and the SHA-256 of the wire form.
+/// </summary>
+public sealed class GoldenTests
+{
+    private static readonly string Folder = Path.Join(AppContext.BaseDirectory, "Storage", "Golden");
+
+    public static TheoryData<string> Archives { get; } =
+        [.. Directory.EnumerateFiles(Folder, "*.zip").Select(path => Path.GetFileNameWithoutExtension(path))];
+
+    [Theory]
+    [MemberData(nameof(Archives))]
+    public void The_messages_of_an_earlier_store_are_all_there_and_no_others(string archive)
+    {
+        using LogScene scene = new();
+        ZipFile.ExtractToDirectory(Path.Join(Folder, archive + ".zip"), scene.Directory);
+        using (LogInspector inspector = LogInspector.Open(scene.Directory))
+        {
+            Assert.DoesNotContain(inspector.Read(), finding => finding is LogProblem);
+        }
+
+        MailLog log = scene.Open();
+        string json = File.ReadAllText(Path.Join(Folder, archive + ".json"));
+        Dictionary<ulong, Known[]> known = JsonSerializer.Deserialize<Dictionary<ulong, Known[]>>(json)!;
+        Assert.NotEmpty(known);
+        for (int opening = 0; opening < 2; opening++)
+        {
+            Assert.Equal(known.Count, log.Statistics.Maildrops);
+            foreach ((ulong mailbox, Known[] messages) in known)
+            {
+                MaildropSnapshot snapshot = log.Snapshot(mailbox);
+                IEnumerable<Known> found = Enumerable.Range(0, snapshot.Count).Select(i => Read(log, snapshot[i]));
+                Assert.Equal(messages, found);
+            }
+
+            log = scene.Reopen();
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Archives))]
+    public void A_store_of_a_later_format_is_refused_in_clear_words_and_left_alone(string archive)
+    {
+        using LogScene scene = new();
+        ZipFile.ExtractToDirectory(Path.Join(Folder, archive + ".zip"), scene.Directory);
+        StoreFormat format = StoreFormat.Read(scene.Disk, scene.Directory)!.Value;
+        (format with { Incompatible = format.Incompatible | (1UL << 40) }).Write(scene.Disk, scene.Directory);
+        SortedDictionary<string, byte[]> before = scene.Files();
+
+        IncompatibleFormatException refusal = Assert.Throws<IncompatibleFormatException>(() => scene.Open());
+
+        Assert.Contains("use a newer FastMail", refusal.Message, StringComparison.Ordinal);
+        Assert.Contains("FORMAT", refusal.Message, StringComparison.Ordinal);
+        Assert.Equal(before, scene.Files());
+    }
+
+    private static Known Read(MailLog log, MaildropEntry entry)
+    {
+        Assert.Equal(ReadStatus.Ok, log.TryRead(entry.Lsn, out StoredMessage message));
+        return new Known(entry.Uid, entry.Octets, Convert.ToHexStringLower(SHA256.HashData(message.Wire.Span)));
+    }
+
+    /// <summary>What is known of one message. A value.</summary>
+    public readonly record struct Known(
+        [property: System.Text.Json.Serialization.JsonPropertyName("uid")] ulong Uid,
+        [property: System.Text.Json.Serialization.JsonPropertyName("octets")] uint Octets,
+        [property: System.Text.Json.Serialization.JsonPropertyName("sha256")] string Hash);
+}
