@@ -14,6 +14,7 @@ using FastMail.Server.Defence;
 using FastMail.Server.Pop3;
 using FastMail.Server.Proxy;
 using FastMail.Server.Receive;
+using FastMail.Server.Retention;
 using FastMail.Server.Tls;
 using FastMail.Storage;
 using Microsoft.Extensions.Logging;
@@ -71,6 +72,9 @@ internal sealed class MailServer : IAsyncDisposable
 
     public EventLoop Loop => _loop!;
 
+    /// <summary>Removes what has been kept long enough.</summary>
+    public Expunger Expunger { get; private set; } = null!;
+
     /// <summary>Loop thread only.</summary>
     internal SessionPolicy Policy => _policy!;
 
@@ -123,7 +127,7 @@ internal sealed class MailServer : IAsyncDisposable
 
     /// <summary>What an account may hold that has no allowance of its own.</summary>
     public static Allowance AllowanceOf(Settings settings) =>
-        new(settings.Get(QuotaKeys.Messages), settings.Get(QuotaKeys.Octets), RetentionDays: 0);
+        new(settings.Get(QuotaKeys.Messages), settings.Get(QuotaKeys.Octets), settings.Get(RetentionKeys.Days));
 
     /// <summary>
     /// Graceful stop: no new connections, commits under way are answered, everybody else hears that the server goes
@@ -232,6 +236,7 @@ internal sealed class MailServer : IAsyncDisposable
         SessionLimits limits = LimitKeys.Session(settings);
         var delays = new LoginDelays(settings.Get(Pop3Keys.LoginDelay), clock);
         _openStore = Own(new OpenStore(mailLog, () => accounts.Current, allowance));
+        Expunger = Own(new Expunger(mailLog, accounts, allowance, locks, _loop, clock, _log));
 
         _proxies = new Exemptions(settings.Get(ProxyKeys.Peers));
         _proxied = settings.Get(ProxyKeys.Listeners);
@@ -286,6 +291,7 @@ internal sealed class MailServer : IAsyncDisposable
                 MaxLoginFailures = settings.Get(AuthKeys.SessionFailures),
                 IsStrictUtf8 = settings.Get(Pop3Keys.StrictUtf8),
                 LoginDelaySeconds = (int)Math.Ceiling(settings.Get(Pop3Keys.LoginDelay).TotalSeconds),
+                ExpireDays = settings.Get(RetentionKeys.Days) is > 0 and var days ? days : null,
                 Tls = _tls,
             },
         };

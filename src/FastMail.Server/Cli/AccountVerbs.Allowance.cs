@@ -4,10 +4,11 @@ using FastMail.Server.Accounts;
 
 namespace FastMail.Server.Cli;
 
-/// <summary><c>fastmail account quota</c>.</summary>
+/// <summary><c>fastmail account quota|retention</c>.</summary>
 internal sealed partial class AccountVerbs
 {
     private readonly Option<string?> _messages = Amount("--messages", "N|none|default", "Most messages.", Number);
+    private readonly Option<string?> _days = Amount("--days", "N|none|default", "Remove messages after so many days.", Days);
     private readonly Option<string?> _octets = Amount("--octets", "SIZE|none|default", "Most octets, e.g. 500MiB.", Size);
 
     private Command BuildQuota()
@@ -27,6 +28,21 @@ internal sealed partial class AccountVerbs
         return quota;
     }
 
+    private Command BuildRetention()
+    {
+        var retention = new Command("retention", """
+            Shows or sets after how many days the messages of a maildrop are removed.
+
+            none keeps them for ever, default takes what the configuration says (retention.days).
+            """)
+        {
+            _address,
+            _days,
+        };
+        retention.SetAction(parsed => Run(parsed, Retention));
+        return retention;
+    }
+
     private int Quota(ParseResult parsed, AccountStore store) => Change(
         parsed,
         store,
@@ -37,6 +53,13 @@ internal sealed partial class AccountVerbs
             Octets = parsed.GetValue(_octets) is { } octets ? Read(octets, Size) : allowance.Octets,
         },
         allowance => $"octets {Text(allowance.Octets)}, messages {Text(allowance.Messages)}");
+
+    private int Retention(ParseResult parsed, AccountStore store) => Change(
+        parsed,
+        store,
+        parsed.GetValue(_days) is not null,
+        allowance => allowance with { RetentionDays = (int?)Read(parsed.GetValue(_days)!, Days) },
+        allowance => $"days {Text(allowance.RetentionDays)}");
 
     private int Change(
         ParseResult parsed, AccountStore store, bool isChange, Func<Allowance, Allowance> change, Func<Allowance, string> show)
@@ -80,6 +103,8 @@ internal sealed partial class AccountVerbs
     private static long Number(string text) => Configuration.Values.Count(1, int.MaxValue)(text);
 
     private static long Size(string text) => Configuration.Values.Size(1, 1L << 50)(text);
+
+    private static long Days(string text) => Configuration.Values.Count(1, 36500)(text);
 
     private static Option<string?> Amount(string name, string helpName, string about, Func<string, long> parse) => new(name)
     {

@@ -74,6 +74,7 @@ internal sealed partial class AccountVerbs
         return new Command("account", "Adds, lists, changes and removes accounts.")
         {
             add, list, passwd, remove, senders, BuildQuota(),
+            BuildRetention(),
         };
     }
 

@@ -83,10 +83,7 @@ internal sealed class MboxWriter : IMessageWriter
 /// </summary>
 internal static class Mbox
 {
-    private static readonly string[] DateForms =
-    [
-        "ddd MMM d HH:mm:ss yyyy", "ddd MMM  d HH:mm:ss yyyy", "ddd MMM dd HH:mm:ss yyyy",
-    ];
+    private const string DateForm = "MMM d HH:mm:ss yyyy"; // behind the day of the week, which is sometimes wrong
 
     public static bool LooksLikeFrom(ReadOnlySpan<byte> line) => line.StartsWith("From "u8);
 
@@ -161,9 +158,9 @@ internal static class Mbox
     private static long? DateOf(string from)
     {
         string text = from.TrimEnd();
-        int start = text.IndexOf(' ', 5); // behind the sender
-        return start > 0 && DateTimeOffset.TryParseExact(
-            text.AsSpan(start).Trim(), DateForms, CultureInfo.InvariantCulture,
+        string[] words = text.Split(' ', 4, StringSplitOptions.RemoveEmptyEntries); // From, sender, day of the week, rest
+        return words.Length == 4 && DateTimeOffset.TryParseExact(
+            words[3], DateForm, CultureInfo.InvariantCulture,
             DateTimeStyles.AssumeUniversal | DateTimeStyles.AllowInnerWhite, out DateTimeOffset date)
             && date >= DateTimeOffset.UnixEpoch
             ? date.ToUnixTimeSeconds()

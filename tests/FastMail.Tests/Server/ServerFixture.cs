@@ -23,7 +23,9 @@ internal sealed class ServerFixture : IAsyncDisposable
     public MailServer Server { get; private set; } = null!;
 
     /// <param name="more">Settings as <c>key=value</c>; they win over the fixture's own.</param>
-    public static async Task<ServerFixture> StartAsync(params string[] more)
+    public static Task<ServerFixture> StartAsync(params string[] more) => StartAsync(TimeProvider.System, more);
+
+    public static async Task<ServerFixture> StartAsync(TimeProvider clock, params string[] more)
     {
         var fixture = new ServerFixture();
         using (AccountStore store = AccountStore.Open(fixture._directory))
@@ -50,7 +52,7 @@ internal sealed class ServerFixture : IAsyncDisposable
         fixture.Server = await MailServer.StartAsync(
             fixture._directory,
             Settings.Load(null, settings),
-            TimeProvider.System,
+            clock,
             NullLogger.Instance);
         return fixture;
     }

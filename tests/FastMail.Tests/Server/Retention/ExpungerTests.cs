@@ -1,0 +1,85 @@
+using System.Net.Sockets;
+using System.Text;
+using Xunit;
+
+namespace FastMail.Tests.Server.Retention;
+
+/// <summary>What is kept long enough goes, and nothing else, and not under anybody's eyes.</summary>
+public sealed class ExpungerTests
+{
+    private readonly byte[] _buffer = new byte[64 * 1024];
+
+    [Fact]
+    public async Task Messages_go_after_their_days_unless_a_session_has_the_maildrop_open()
+    {
+        var clock = new ShiftedClock();
+        await using ServerFixture fixture = await ServerFixture.StartAsync(clock, "retention.days=10");
+        Deliver(fixture, "u@local.test", 2);
+        Deliver(fixture, "v@local.test", 1);
+        clock.Shift = TimeSpan.FromDays(6);
+        Deliver(fixture, "u@local.test", 1);
+        Assert.Equal(0, fixture.Server.Expunger.Round());
+
+        clock.Shift = TimeSpan.FromDays(11);
+        using (Socket pop = LogIn(fixture, "u@local.test"))
+        {
+            Assert.Equal(1, fixture.Server.Expunger.Round()); // v's
+            Assert.Contains("+OK 3 ", Say(pop, "STAT\r\n"), StringComparison.Ordinal);
+            Say(pop, "QUIT\r\n");
+            Assert.Equal(0, pop.Receive(_buffer)); // closed, so the lock is given back
+        }
+
+        Assert.Equal(2, fixture.Server.Expunger.Round());
+        Assert.Equal(0, fixture.Server.Expunger.Round());
+        using Socket again = LogIn(fixture, "u@local.test");
+        Assert.Contains("+OK 1 ", Say(again, "STAT\r\n"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Without_a_rule_everything_stays()
+    {
+        var clock = new ShiftedClock();
+        await using ServerFixture fixture = await ServerFixture.StartAsync(clock);
+        Deliver(fixture, "u@local.test", 1);
+        clock.Shift = TimeSpan.FromDays(36500);
+
+        Assert.Equal(0, fixture.Server.Expunger.Round());
+    }
+
+    private void Deliver(ServerFixture fixture, string address, int count)
+    {
+        using Socket smtp = fixture.Connect("mx");
+        Say(smtp, "");
+        Say(smtp, "HELO client.test\r\n");
+        for (int i = 0; i < count; i++)
+        {
+            Say(smtp, "MAIL FROM:<a@example.com>\r\n");
+            Assert.StartsWith("250", Say(smtp, $"RCPT TO:<{address}>\r\n"), StringComparison.Ordinal);
+            Say(smtp, "DATA\r\n");
+            Assert.StartsWith("250", Say(smtp, "Subject: x\r\n\r\nx\r\n.\r\n"), StringComparison.Ordinal);
+        }
+    }
+
+    private Socket LogIn(ServerFixture fixture, string address)
+    {
+        Socket pop = fixture.Connect("pop3");
+        Say(pop, "");
+        Say(pop, $"USER {address}\r\n");
+        Assert.StartsWith("+OK", Say(pop, $"PASS {ServerFixture.Password}\r\n"), StringComparison.Ordinal);
+        return pop;
+    }
+
+    private string Say(Socket socket, string line)
+    {
+        int length = Dialog.Say(socket, Encoding.ASCII.GetBytes(line), "\r\n"u8, _buffer);
+        return Encoding.ASCII.GetString(_buffer, 0, length);
+    }
+
+    /// <summary>The system's clock with another date.</summary>
+    private sealed class ShiftedClock : TimeProvider
+    {
+        public TimeSpan Shift { get; set; }
+
+        public override DateTimeOffset GetUtcNow() => base.GetUtcNow() + Shift;
+    }
+}
