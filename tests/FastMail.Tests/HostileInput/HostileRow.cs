@@ -1,0 +1,113 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+
+namespace FastMail.Tests.HostileInput;
+
+/// <summary>
+/// One row of badinputs.tsv, and the row of choices.tsv that says what this server does where the first allows several
+/// things. Immutable.
+/// </summary>
+/// <param name="Id">Name of the case.</param>
+/// <param name="Protocol">smtp, pop3 or http.</param>
+/// <param name="State">Where the dialog is when the octets come.</param>
+/// <param name="Octets">What is sent, with escapes and tokens.</param>
+/// <param name="Allowed">What may come back.</param>
+/// <param name="Choice">What does; null when the row cannot be played yet.</param>
+internal sealed record HostileRow(
+    string Id, string Protocol, string State, string Octets, string Allowed, HostileChoice? Choice)
+{
+    private const RegexOptions Linear = RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture;
+
+    // A reply code with its enhanced code, a class of codes, or a status of POP3.
+    private static readonly Regex Code = new(@"[245]\d\d( \d\.\d\.\d{1,2})?|[245]xx|\+OK|-ERR( \[[A-Z/-]+\])?", Linear);
+
+    public static IReadOnlyList<HostileRow> All { get; } = Load();
+
+    /// <summary>The client speaks first: before the greeting, or to a listener behind a proxy.</summary>
+    public bool SpeaksFirst => State is "pre-banner" or "connect-proxy-listener";
+
+    /// <summary>Why it is not played, in the words of the report; null when it is.</summary>
+    public string? SkipReason => Id switch
+    {
+        "TLS-inject" or "TLS-inject-partial" => "what comes behind STARTTLS depends on segments; Protocol/StartTlsTests",
+        "AUTH-clear" or "POP-user-clear" => "on loopback credentials are taken in the clear; played by the tests of SASL",
+        _ => SkipReasonOfState,
+    };
+
+    private string? SkipReasonOfState => State switch
+    {
+        "relay-client" or "relay-out" or "relay-out-from-bdat" => "comes with the relay",
+        "admin" => "comes with the admin interface",
+        "ehlo-nocert" => "a certificate is made when there is none",
+        "pop-trans-log-cut" or "pop-trans-log-flip" => "played by Storage/DamageTests",
+        _ when Octets.StartsWith('@') => "scripted; the parts have tests of their own",
+        _ when Octets.Contains("<NOREAD>", StringComparison.Ordinal) => "played by Server/Defence/PacingTests",
+        _ when Octets.Contains("<WAIT", StringComparison.Ordinal) => "played by Server/Defence/PacingTests",
+        _ when Octets.Contains("<second session", StringComparison.Ordinal) => "scripted; played by the storage tests",
+        _ => null,
+    };
+
+    /// <summary>
+    /// The alternatives that the row allows for its replies, in order, as far as it says so in codes; empty where words
+    /// describe it.
+    /// </summary>
+    public IReadOnlyList<string[]> AllowedReplies()
+    {
+        List<string[]> replies = [];
+        foreach (string part in Allowed.Split(';'))
+        {
+            string codes = part.Trim();
+            if (!Regex.IsMatch(codes, @"^(one-of\()?([245]\d\d|\+OK|-ERR)") || codes.Contains("x ", StringComparison.Ordinal))
+            {
+                break;
+            }
+
+            replies.Add([.. Code.Matches(codes).Select(match => match.Value)]);
+        }
+
+        return replies;
+    }
+
+    public override string ToString() => Id;
+
+    private static List<HostileRow> Load()
+    {
+        Dictionary<string, HostileChoice> choices = Lines("choices.tsv")
+            .Select(HostileChoice.Parse)
+            .ToDictionary(choice => choice.Id, StringComparer.Ordinal);
+        return
+        [
+            .. Lines("badinputs.tsv").Skip(1).Select(cells => new HostileRow(
+                cells[0], cells[1], cells[2], cells[3], cells[4], choices.GetValueOrDefault(cells[0]))),
+        ];
+    }
+
+    private static IEnumerable<string[]> Lines(string file) =>
+        File.ReadLines(Path.Join(AppContext.BaseDirectory, "HostileInput", file))
+            .Where(line => line.Length > 0 && line[0] != '#')
+            .Select(line => line.Split('\t'));
+}
+
+/// <summary>What this server does with one case: written down once, in choices.tsv.</summary>
+/// <param name="Id">The case.</param>
+/// <param name="Replies">Beginnings of the replies, in order.</param>
+/// <param name="Closes">The server closes; otherwise the dialog goes on.</param>
+/// <param name="Stored">Messages that are in the maildrop of u afterwards and were not before.</param>
+/// <param name="Why">Why the answer is none of those the case allows, or how its words are read; null where it is.</param>
+internal sealed record HostileChoice(string Id, IReadOnlyList<string> Replies, bool Closes, int Stored, string? Why)
+{
+    public static HostileChoice Parse(string[] cells) => new(
+        cells[0],
+        [.. cells[1].Split(';', StringSplitOptions.RemoveEmptyEntries).SelectMany(Repeated)],
+        cells[2] == "close",
+        int.Parse(cells[3], CultureInfo.InvariantCulture),
+        cells.ElementAtOrDefault(4));
+
+    private static IEnumerable<string> Repeated(string reply)
+    {
+        Match match = Regex.Match(reply, @"^(\d+)\*(.*)$");
+        return match.Success
+            ? Enumerable.Repeat(match.Groups[2].Value, int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture))
+            : [reply];
+    }
+}
