@@ -40,7 +40,7 @@ def restored(folder, target, name="restored"):
 
 
 def test_a_backup_under_load_holds_everything_acknowledged_before_it_began(folder):
-    with Server(folder + "/data", "--segment-size", "1MiB") as server:
+    with Server(folder + "/data", "--segment-size", "1MiB", "--set", "store.checkpoint_interval=1s") as server:
         ledger = Ledger()
         senders = start_senders(server, ledger, 4, 1, 0, [500, 5000, 60_000])
         for number in range(3):
@@ -48,11 +48,15 @@ def test_a_backup_under_load_holds_everything_acknowledged_before_it_began(folde
             with ledger.lock:
                 before = set(ledger.acked)
             backup(server.data, f"{folder}/backup", *(["--incremental"] if number else []))
+            reached = json.load(open(folder + "/backup/backup.json"))["endLsn"]
+            for path in glob.glob(folder + "/backup/ckpt/*"):
+                assert int(os.path.basename(path), 16) <= reached, (path, reached)
             with restored(folder, folder + "/backup") as copy:
+                assert "checkpoint" not in copy.log(), copy.log()
                 seen = Ledger()
                 seen.sent, seen.acked = set(ledger.sent), before
                 assert seen.judge(copy, delete=False) >= len(before) > 0
-        assert server.process.poll() is None
+        assert server.process.poll() is None and glob.glob(folder + "/backup/ckpt/*/MANIFEST")
         server.kill()
         for sender in senders:
             sender.join()

@@ -19,6 +19,9 @@ internal sealed class BackupRun
     /// <summary>Directories of files that are written once: kept as they are, by name.</summary>
     private static readonly string[] Shelves = ["body", "quarantine"];
 
+    private const string CheckpointName = "ckpt";
+    private const string ManifestName = "MANIFEST";
+
     private readonly string _source;
     private readonly string _target;
     private readonly LogInspector _log;
@@ -95,13 +98,15 @@ internal sealed class BackupRun
             PlaceSegment(name, Path.Join(log, name));
         }
 
+        List<string> checkpoints = PlaceCheckpoints();
         CopyAccounts();
-        foreach (string path in shelved.Concat(_placed))
+        foreach (string path in shelved.Concat(_placed).Concat(checkpoints))
         {
             BackupFiles.Reveal(path);
         }
 
         RemoveDropped(log);
+        RemoveOldCheckpoints();
         RemoveDroppedBodies();
         List<string> complete = [.. _log.Names.Where(name => !IsGrowing(name))];
         var manifest = new BackupManifest(1, _now, _log.EndLsn, _log.Names, complete, _files.CopiedBytes);
@@ -157,6 +162,73 @@ internal sealed class BackupRun
 
         return placed;
     }
+
+    /// <summary>
+    /// The checkpoints that the log of this backup reaches: without one a restored server reads all of it, and would
+    /// not know the last unique-ids of maildrops whose segments are gone. They refer to files of older ones.
+    /// </summary>
+    private List<string> PlaceCheckpoints()
+    {
+        List<string> placed = [];
+        foreach (string source in Checkpoints(_source))
+        {
+            string target = Path.Join(_target, CheckpointName, Path.GetFileName(source));
+            try
+            {
+                if (_log.EndLsn is { } end && LsnOf(source) > end)
+                {
+                    continue;
+                }
+
+                AccountStore.MakeDirectory(target);
+                // The manifest last, which says that the rest is there.
+                foreach (string path in Directory.GetFiles(source).OrderBy(f => Path.GetFileName(f) == ManifestName))
+                {
+                    string copy = Path.Join(target, Path.GetFileName(path));
+                    if (!File.Exists(copy))
+                    {
+                        _files.Place(path, copy);
+                        placed.Add(copy);
+                    }
+                }
+            }
+            catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+            {
+                // The server has replaced it by a newer one; a checkpoint with holes is not used by anybody.
+                _ = placed.RemoveAll(path => path.StartsWith(target + "/", StringComparison.Ordinal));
+                Directory.Delete(target, recursive: true);
+            }
+        }
+
+        return placed;
+    }
+
+    private void RemoveOldCheckpoints()
+    {
+        HashSet<string> present = [.. Checkpoints(_source).Select(path => Path.GetFileName(path)!)];
+        foreach (string path in Checkpoints(_target).Where(path => !present.Contains(Path.GetFileName(path))))
+        {
+            if (present.Any(name => Directory.Exists(Path.Join(_target, CheckpointName, name))))
+            {
+                Directory.Delete(path, recursive: true);
+            }
+        }
+    }
+
+    private static IEnumerable<string> Checkpoints(string directory)
+    {
+        string path = Path.Join(directory, CheckpointName);
+        return Directory.Exists(path)
+            ? Directory.GetDirectories(path).Where(d => LsnOf(d) is not null).Order(StringComparer.Ordinal)
+            : [];
+    }
+
+    private static ulong? LsnOf(string directory) =>
+        ulong.TryParse(
+            Path.GetFileName(directory), System.Globalization.NumberStyles.AllowHexSpecifier,
+            System.Globalization.CultureInfo.InvariantCulture, out ulong lsn)
+            ? lsn
+            : null;
 
     private void CopyIfThere(string name)
     {
