@@ -39,7 +39,7 @@ public sealed partial class EventLoop : IDisposable
         Options = options;
         _clock = clock;
         _started = clock.GetTimestamp();
-        _connectionCap = (int)Math.Min(options.ConnectionCap, Native.OpenFilesLimit() / 5 * 4);
+        _connectionCap = (int)Math.Clamp(DescriptorsForConnections(), 1, options.ConnectionCap);
         Slabs = new SlabPool(options.SlabBytes, options.SlabsKept);
         Outgoings = new OutgoingPool(this, options.SlabBytes, options.SlabsKept);
         _ticked = new Ticked(this);
@@ -197,6 +197,17 @@ public sealed partial class EventLoop : IDisposable
         _connectionCount = _live.Count;
         _free.Push(connection);
         FinishStopWhenEmpty();
+    }
+
+    /// <summary>
+    /// Of the descriptors that the process may have, 80 %, and never those that are in use already or that files and
+    /// listeners will want: the cap must be reached before an accept, or worse a write of the log, fails for want of one.
+    /// </summary>
+    private static long DescriptorsForConnections()
+    {
+        long limit = Native.OpenFilesLimit();
+        long used = Directory.EnumerateFileSystemEntries("/proc/self/fd").LongCount();
+        return Math.Min(limit / 5 * 4, limit - used - EventLoopOptions.ReservedDescriptors);
     }
 
     private void Open(Listener listener)

@@ -39,6 +39,12 @@ public sealed class EventLoopOptions
 
     internal const int KeepAliveIntervalSeconds = 10;
 
+    /// <summary>
+    /// Descriptors that are left for files, listeners and the runtime's own (about 140 are open in an idle server, 60 of
+    /// them after the loop has started), whatever the limit is: without one, loading an assembly ends the process.
+    /// </summary>
+    internal const int ReservedDescriptors = 96;
+
     internal static readonly TimeSpan LingerTime = TimeSpan.FromSeconds(2);
 
     internal static readonly TimeSpan FirstAcceptPause = TimeSpan.FromMilliseconds(100);
@@ -60,7 +66,7 @@ public sealed class EventLoopOptions
     /// <summary>Free slabs of each kind that are kept for reuse; 1,024 of 16 KiB are 16 MiB.</summary>
     public int SlabsKept { get; init; } = 1024;
 
-    /// <summary>Connections open at a time; lowered to 80 % of the descriptors the process may have.</summary>
+    /// <summary>Connections open at a time; lowered to 80 % of the descriptors the process may have, or to those that are free.</summary>
     public int ConnectionCap { get; init; } = 20_000;
 
     public int Backlog { get; init; } = 4096;

@@ -1,0 +1,169 @@
+"""What floods, slow clients and a lack of descriptors do to the others: nothing."""
+
+import os
+import resource
+import select
+import socket
+import subprocess
+import threading
+import time
+
+from server import PASSWORD, USER, Server, dialog
+from test_load import generator
+
+SLOW = int(os.environ.get("SLOW_CONNECTIONS", "500"))
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss(pid):
+    with open(f"/proc/{pid}/statm", encoding="ascii") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def connect(port, timeout=30):
+    s = socket.create_connection(("127.0.0.1", port), timeout)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return s
+
+
+def deliver(port, text=b"Subject: x\r\n\r\nx\r\n"):
+    return dialog(port, b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<" + USER.encode() + b">\r\nDATA\r\n" + text
+                  + b".\r\nQUIT\r\n")
+
+
+def test_when_descriptors_run_out_the_cap_comes_first_and_storage_keeps_its_own(folder):
+    """A client over the cap is told so; those inside go on; a place that becomes free is given away within a second."""
+    with Server(folder + "/data") as server:
+        pid = server.process.pid
+        server.stop()
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        launch = subprocess.Popen
+        try:
+            subprocess.Popen = lambda *a, **k: launch(
+                *a, **k, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)))
+            server.start()
+        finally:
+            subprocess.Popen = launch
+        assert hard >= 2000, f"this test needs descriptors of its own, the limit is {hard}"
+        pid, port = server.process.pid, server.ports["mx"]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        inside, refused = [], 0
+        for _ in range(1500):
+            s = connect(port)
+            greeting = s.recv(200)
+            if greeting.startswith(b"220"):
+                inside.append(s)
+            else:
+                assert greeting.startswith(b"421 4.3.2"), greeting
+                refused += 1
+                s.close()
+        assert 30 <= len(inside) <= 120, len(inside)  # what 256 leave beside files and the runtime's own
+        assert refused == 1500 - len(inside)
+        began = cpu_seconds(pid)
+        time.sleep(2)  # idle at its cap, which must not spin
+        busy = (cpu_seconds(pid) - began) / 2
+        assert busy < 0.05, f"{busy:.0%} of a processor while full"
+        s = inside[0]
+        s.sendall(b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<" + USER.encode() + b">\r\nDATA\r\nx\r\n.\r\nQUIT\r\n")
+        said = b""
+        while chunk := s.recv(4096):
+            said += chunk
+        assert (b"250 2.0.0" in said) or (b"421 4.3.2" in said), said  # full is stress too: no new transaction
+        for other in inside:
+            other.close()
+        began = time.monotonic()
+        while not (reply := deliver(port)).startswith(b"220"):
+            assert time.monotonic() - began < 5, reply
+        took = time.monotonic() - began
+        assert b"250 2.0.0" in reply, reply
+        print(f"        {len(inside)} inside, {refused} refused, {busy:.1%} CPU while full, back after {took:.2f} s", flush=True)
+
+
+def test_slow_connections_leave_the_fast_ones_their_speed(folder):
+    """SLOW_CONNECTIONS clients send an octet every 10 s; the load generator does not notice (its rate is printed)."""
+    load = generator()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+
+    def rate(server):
+        sent = subprocess.run(
+            [load, "smtp", "--target", f"127.0.0.1:{server.ports['mx']}", "--connections", "20", "--messages", "20000",
+             "--size", "1000", "--to", USER, "--pipeline", "full", "--quiet"],
+            capture_output=True, text=True, timeout=300)
+        assert sent.returncode == 0, sent
+        return sent.stdout
+
+    with Server(folder + "/data") as server:
+        before = time.monotonic()
+        rate(server)
+        alone = time.monotonic() - before
+        slow = []
+        for _ in range(SLOW):
+            s = connect(server.ports["mx"])
+            slow.append(s)
+        idle = rss(server.process.pid)
+        stopping = threading.Event()
+
+        def drip():
+            while not stopping.wait(10):
+                for s in slow:
+                    s.send(b"N")
+
+        for s in slow:
+            assert s.recv(200).startswith(b"220")
+            s.send(b"N")
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        before = time.monotonic()
+        rate(server)
+        among = time.monotonic() - before
+        stopping.set()
+        thread.join()
+        held = len(slow) - len(select.select(slow, [], [], 0)[0]) if SLOW < 1000 else sum(not closed(s) for s in slow)
+        assert held == SLOW, f"{SLOW - held} slow connections were lost"
+        print(f"        {SLOW} slow: 20,000 messages in {alone:.2f} s alone, {among:.2f} s among them; "
+              f"RSS {idle >> 20} MiB with all of them", flush=True)
+        for s in slow:
+            s.close()
+
+
+def closed(s):
+    s.setblocking(False)
+    try:
+        return s.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
+def test_floods_that_are_not_read_hold_at_most_64_KiB_a_session(folder):
+    """Endless lines, endless replies and messages that nobody reads, 50 sessions each."""
+    with Server(folder + "/data") as server:
+        pid = server.process.pid
+        deliver(server.ports["mx"], b"Subject: big\r\n\r\n" + b"x" * 70 + (b"\r\n" + b"y" * 70) * 20000 + b"\r\n")
+        login = b"USER " + USER.encode() + b"\r\nPASS " + PASSWORD.encode() + b"\r\n"
+        for warm in range(2):
+            base = rss(pid)
+            sessions = []
+            for what, port, octets in (
+                    ("line", "mx", b"EHLO c.test\r\nNOOP " + b"a" * 2000), ("noop", "mx", b"NOOP\r\n" * 20000),
+                    ("retr", "pop3", login + b"RETR 1\r\n" * 20)):
+                for _ in range(50 if what != "retr" else 1):
+                    s = connect(server.ports[port])
+                    s.setblocking(False)
+                    try:
+                        s.send(octets)
+                    except BlockingIOError:
+                        pass
+                    sessions.append(s)
+            time.sleep(1)
+            grown = (rss(pid) - base) / len(sessions)
+            for s in sessions:
+                s.close()
+            time.sleep(0.5)
+        assert grown <= 64 * 1024, f"{grown / 1024:.0f} KiB a session"
+        print(f"        {len(sessions)} sessions grew RSS by {max(grown, 0) / 1024:.1f} KiB each", flush=True)
+        assert b"250 2.0.0" in deliver(server.ports["mx"])
