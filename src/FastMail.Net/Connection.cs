@@ -14,6 +14,8 @@ namespace FastMail.Net;
 [SuppressMessage("Design", "CA1001", Justification = "Pooled for the life of the loop; Over closes the socket.")]
 public sealed partial class Connection : ICompletion
 {
+    private static readonly IPEndPoint ThisMachine = new(IPAddress.Loopback, 0);
+
     private readonly EventLoop _loop;
     private readonly LoopArgs _receive;
     private readonly Again _again;
@@ -63,12 +65,19 @@ public sealed partial class Connection : ICompletion
 
     public bool IsOpen => _phase == Phase.Open && !_isAborted;
 
-    /// <summary>The client: who <see cref="TryDeclareClient"/> says it is, else the socket's peer.</summary>
-    /// <exception cref="InvalidOperationException">The connection is closed.</exception>
-    public IPEndPoint RemoteEndPoint => _declared ?? (IPEndPoint)OpenSocket.RemoteEndPoint!;
+    /// <summary>The client is a process of this machine that came through a unix socket.</summary>
+    public bool IsLocal => _declared is null && OpenSocket.AddressFamily == AddressFamily.Unix;
 
+    /// <summary>
+    /// The client: who <see cref="TryDeclareClient"/> says it is, else the socket's peer; 127.0.0.1 with port 0 when
+    /// that came through a unix socket.
+    /// </summary>
     /// <exception cref="InvalidOperationException">The connection is closed.</exception>
-    public IPEndPoint LocalEndPoint => (IPEndPoint)OpenSocket.LocalEndPoint!;
+    public IPEndPoint RemoteEndPoint => _declared ?? OpenSocket.RemoteEndPoint as IPEndPoint ?? ThisMachine;
+
+    /// <summary>Where the client has called; null for a unix socket.</summary>
+    /// <exception cref="InvalidOperationException">The connection is closed.</exception>
+    public IPEndPoint? LocalEndPoint => OpenSocket.LocalEndPoint as IPEndPoint;
 
     /// <summary>The peer has sent octets that no turn has seen yet, or has ended.</summary>
     public bool HasInput => _start < _end || OpenSocket.Available > 0;

@@ -128,9 +128,19 @@ public sealed partial class EventLoop : IDisposable
     public Listener Listen(IPEndPoint endPoint, IHandlerFactory handlers, ListenerTls? tls = null)
     {
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _isDisposed) != 0, this);
-        Listener listener = new(this, endPoint, handlers, tls);
-        Post(new Call(() => Open(listener)));
-        return listener;
+        return Begin(new Listener(this, endPoint, handlers, tls));
+    }
+
+    /// <summary>
+    /// The same at a path, for processes of this machine: owner and group may open it. A file that a killed process left
+    /// there is replaced, and the listener's own removed when the loop stops.
+    /// </summary>
+    /// <exception cref="SocketException">Somebody listens there, or the path is none of ours.</exception>
+    /// <exception cref="IOException">Something else than a socket is there.</exception>
+    public Listener ListenLocally(UnixDomainSocketEndPoint endPoint, IHandlerFactory handlers, ListenerTls? tls = null)
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _isDisposed) != 0, this);
+        return Begin(new Listener(this, endPoint, handlers, tls));
     }
 
     /// <summary>Runs the timer's work once after this long, never early; arming it again moves it.</summary>
@@ -176,6 +186,12 @@ public sealed partial class EventLoop : IDisposable
         {
             Report(connection: null, exception);
         }
+    }
+
+    private Listener Begin(Listener listener)
+    {
+        Post(new Call(() => Open(listener)));
+        return listener;
     }
 
     /// <summary>A new connection; <paramref name="client"/> is who entered, null when nobody counts them.</summary>

@@ -19,42 +19,54 @@ public sealed class Listener : ICompletion, ILoopWork
     private readonly LoopArgs _accept;
     private readonly LoopTimer _pauseOver;
     private TimeSpan _pause = EventLoopOptions.FirstAcceptPause;
+    private IPEndPoint? _localEndPoint;
     private bool _isAccepting;
     private bool _isClosed;
 
     /// <exception cref="SocketException">The address is in use or not ours.</exception>
     internal Listener(EventLoop loop, IPEndPoint endPoint, IHandlerFactory handlers, ListenerTls? tls)
+        : this(loop, new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp), handlers, tls)
+    {
+        Open(() =>
+        {
+            // Linux hands these down to accepted sockets: no system call each.
+            _socket.NoDelay = true;
+            NoticeDeath(_socket, loop.Options.PeerTimeout);
+            _socket.Bind(endPoint);
+        });
+    }
+
+    /// <exception cref="SocketException">Somebody listens there, or the path is none of ours.</exception>
+    /// <exception cref="IOException">Something else than a socket is there.</exception>
+    internal Listener(EventLoop loop, UnixDomainSocketEndPoint endPoint, IHandlerFactory handlers, ListenerTls? tls)
+        : this(loop, new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified), handlers, tls)
+    {
+        IsLocal = true;
+        Open(() => UnixSocketFile.Bind(_socket, endPoint));
+    }
+
+    private Listener(EventLoop loop, Socket socket, IHandlerFactory handlers, ListenerTls? tls)
     {
         _loop = loop;
         _handlers = handlers;
         _tls = tls;
         _accept = new LoopArgs(loop) { Owner = this };
         _pauseOver = new LoopTimer(this);
-        _socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
-        try
-        {
-            // Linux hands these down to accepted sockets: no system call each.
-            _socket.NoDelay = true;
-            NoticeDeath(_socket, loop.Options.PeerTimeout);
-            _socket.Bind(endPoint);
-            _socket.Listen(loop.Options.Backlog);
-            LocalEndPoint = (IPEndPoint)_socket.LocalEndPoint!;
-        }
-        catch
-        {
-            _socket.Dispose();
-            throw;
-        }
+        _socket = socket;
     }
 
     /// <summary>Where it listens; tells the port when 0 was asked for.</summary>
-    public IPEndPoint LocalEndPoint { get; }
+    /// <exception cref="InvalidOperationException">It listens on a unix socket.</exception>
+    public IPEndPoint LocalEndPoint => _localEndPoint ?? throw new InvalidOperationException("A unix socket has no port.");
 
     /// <summary>Accepts that the system refused so far. Any thread; may lag.</summary>
     public long FailedAccepts { get; private set; }
 
     /// <summary>Connections that were over the cap or not admitted so far. Any thread; may lag.</summary>
     public long Refused { get; private set; }
+
+    /// <summary>Its peers are processes of this machine that may open its file; they have no address to be counted by.</summary>
+    private bool IsLocal { get; }
 
     internal bool IsOver => _isClosed && !_isAccepting;
 
@@ -83,7 +95,22 @@ public sealed class Listener : ICompletion, ILoopWork
         {
             _isClosed = true;
             _loop.Disarm(_pauseOver);
+            _socket.Dispose(); // which removes the file of a unix socket
+        }
+    }
+
+    private void Open(Action bind)
+    {
+        try
+        {
+            bind();
+            _socket.Listen(_loop.Options.Backlog);
+            _localEndPoint = _socket.LocalEndPoint as IPEndPoint;
+        }
+        catch
+        {
             _socket.Dispose();
+            throw;
         }
     }
 
@@ -162,7 +189,7 @@ public sealed class Listener : ICompletion, ILoopWork
             return;
         }
 
-        if (_loop.Options.Admission is not { } admission || _handlers.DeclaresClients)
+        if (IsLocal || _loop.Options.Admission is not { } admission || _handlers.DeclaresClients)
         {
             _loop.Begin(socket, _handlers, _tls, client: null);
             return;

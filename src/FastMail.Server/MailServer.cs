@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using FastMail.Net;
@@ -36,7 +37,7 @@ internal sealed class MailServer : IAsyncDisposable
     private readonly ILogger _log;
     private readonly LogEvents _events;
     private readonly TaskCompletionSource _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly List<(string Role, IPEndPoint EndPoint)> _listening = [];
+    private readonly List<(string Role, EndPoint EndPoint)> _listening = [];
     private readonly Stack<IDisposable> _parts = new();
     private readonly string _directory;
     private Exemptions _proxies = new([]);
@@ -62,10 +63,11 @@ internal sealed class MailServer : IAsyncDisposable
     /// <summary>One line that tells scripts where to connect, e.g. <c>ready mx=127.0.0.1:2525 submission=none ...</c>.</summary>
     public string ReadyLine =>
         "ready " + string.Join(' ', Roles.Select(role => $"{role}={EndPointsOf(role)}"))
-        + (EndPointOf("lmtp") is null ? "" : $" lmtp={EndPointsOf("lmtp")}");
+        + (_listening.Exists(l => l.Role == "lmtp") ? $" lmtp={EndPointsOf("lmtp")}" : "");
 
-    /// <summary>The first listener of a role, or null when it is off.</summary>
-    public IPEndPoint? EndPointOf(string role) => _listening.FirstOrDefault(l => l.Role == role).EndPoint;
+    /// <summary>The first TCP listener of a role, or null when it has none.</summary>
+    public IPEndPoint? EndPointOf(string role) =>
+        _listening.Where(l => l.Role == role).Select(l => l.EndPoint).OfType<IPEndPoint>().FirstOrDefault();
 
     /// <summary>The account that the very first start made, with its password; null at every other start.</summary>
     public (string Address, string Password)? FirstAccount { get; private set; }
@@ -108,7 +110,7 @@ internal sealed class MailServer : IAsyncDisposable
         {
             _control = await ControlChannel.OpenAsync(_directory, _openStore!, _log);
         }
-        catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or SocketException or UnauthorizedAccessException)
         {
             _log.LogError("the control channel cannot be opened, the verbs will not reach this server: {Reason}", e.Message);
         }
@@ -256,7 +258,7 @@ internal sealed class MailServer : IAsyncDisposable
             Listen("submissions", endPoint, Smtp(SmtpRole.Submission, offersAuth: false), _tls.Implicit);
         }
 
-        foreach (IPEndPoint endPoint in settings.Get(LmtpKeys.Listen))
+        foreach (EndPoint endPoint in settings.Get(LmtpKeys.Listen))
         {
             Listen("lmtp", endPoint, Smtp(SmtpRole.Lmtp, offersAuth: false), _tls.OnDemand);
         }
@@ -331,30 +333,40 @@ internal sealed class MailServer : IAsyncDisposable
         return new CommitWatch(clock, deadline, (work, due) => _loop!.Arm(timer ??= new LoopTimer(work), due));
     }
 
-    private void Listen<T>(string role, IPEndPoint endPoint, HandlerPool<T> handlers, ListenerTls tls)
+    private void Listen<T>(string role, EndPoint endPoint, HandlerPool<T> pool, ListenerTls tls)
         where T : class, IPooledHandler
     {
-        _stress!.Began += handlers.Hurry;
+        _stress!.Began += pool.Hurry;
+        IHandlerFactory handlers = IsProxied(role) ? new ProxiedHandlers(pool, _proxies) : pool;
         try
         {
-            _listening.Add((role, _loop!.Listen(
-                endPoint, _proxied.Contains(role) ? new ProxiedHandlers(handlers, _proxies) : handlers, tls).LocalEndPoint));
+            if (endPoint is UnixDomainSocketEndPoint path)
+            {
+                _loop!.ListenLocally(path, handlers, tls);
+                _listening.Add((role, path));
+            }
+            else
+            {
+                _listening.Add((role, _loop!.Listen((IPEndPoint)endPoint, handlers, tls).LocalEndPoint));
+            }
         }
-        catch (System.Net.Sockets.SocketException e)
+        catch (Exception e) when (e is SocketException or IOException or UnauthorizedAccessException)
         {
-            throw new ListenException($"cannot listen on {endPoint} for {role}: {e.Message}", e);
+            throw new ListenException($"cannot listen on {Cli.Arguments.TextOf(endPoint)} for {role}: {e.Message}", e);
         }
     }
 
     private string EndPointsOf(string role) =>
-        string.Join(',', _listening.Where(l => l.Role == role).Select(l => l.EndPoint).DefaultIfEmpty<object>("none"));
+        string.Join(',', _listening.Where(l => l.Role == role).Select(l => Cli.Arguments.TextOf(l.EndPoint)).DefaultIfEmpty("none"));
 
     /// <summary>
     /// Passwords in the clear never leave this machine: without TLS only a loopback listener takes them, and none that
     /// a proxy brings clients to from elsewhere.
     /// </summary>
     private bool IsPrivate(string role, IPEndPoint endPoint) =>
-        IPAddress.IsLoopback(endPoint.Address) && !_proxied.Contains(role);
+        IPAddress.IsLoopback(endPoint.Address) && !IsProxied(role);
+
+    private bool IsProxied(string role) => _proxied.Contains(role, StringComparer.Ordinal);
 
     private void OnFailure(Connection? connection, Exception exception) =>
         _log.LogError(exception, "a session failed and was closed; the others go on");

@@ -1,9 +1,11 @@
 """LMTP as Python's own client speaks it, and the header fields that a submission gets."""
 
+import os
 import smtplib
+import stat
 
 from maildrop import content_of, open_maildrop, retrieve
-from server import PASSWORD, USER, Server
+from server import PASSWORD, USER, Server, run
 
 OTHER = "v@local.test"
 
@@ -26,8 +28,56 @@ def test_smtplib_delivers_over_LMTP_and_hears_of_each_recipient(folder):
         pop.quit()
 
 
+def test_LMTP_over_a_unix_socket(folder):
+    path = folder + "/lmtp.sock"
+    content = b"Subject: lmtp\r\n\r\nx\r\n"
+    with Server(folder + "/data", "--lmtp", "unix:" + path, "--set", "limits.connections_per_address=1",
+                exempt="192.0.2.1") as server:
+        assert f" lmtp=unix:{path}" in server.ready_line, server.ready_line
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
+        with smtplib.LMTP(path) as lmtp, smtplib.LMTP(path) as other:  # no client address, so nothing is counted by it
+            assert lmtp.sendmail("a@example.com", [USER], content) == {}
+            assert other.sendmail("a@example.com", [USER], content) == {}
+            lmtp.mail("a@example.com")
+            assert lmtp.rcpt("postmaster@[127.0.0.1]")[0] == 550  # it has not called at an address
+        pop = open_maildrop(server)
+        message = retrieve(pop, 1)[0]
+        assert content_of(message) == content
+        assert b" (local)\r\n\tby mx.local.test with LMTP id " in message, message
+        pop.quit()
+
+        assert_refused(folder + "/other", path, "Address already in use")  # somebody listens there
+        server.kill()
+        assert os.path.exists(path)
+        server.start()  # what a killed server left behind is replaced
+        with smtplib.LMTP(path) as lmtp:
+            assert lmtp.noop()[0] == 250
+        assert server.stop() == 0
+        assert not os.path.exists(path)
+
+
+def test_a_unix_socket_takes_no_other_file_away(folder):
+    path = folder + "/file"
+    with open(path, "w", encoding="ascii") as file:
+        file.write("precious")
+    assert_refused(folder + "/data", path, "no socket")
+    with open(path, encoding="ascii") as file:
+        assert file.read() == "precious"
+    os.mkfifo(folder + "/pipe")
+    assert_refused(folder + "/data", folder + "/pipe", "no socket")
+    assert_refused(folder + "/data", folder + "/absent/lmtp.sock", "unix:" + folder)
+    for wrong in (folder + "/" + 100 * "x", "", folder + "/"):
+        result = run("serve", "--data", folder + "/data", "--lmtp", "unix:" + wrong)
+        assert result.returncode == 64 and "unix" in result.stderr, (result.returncode, result.stderr)
+
+
+def assert_refused(data, path, reason):
+    result = run("serve", "--data", data, "--mx", "none", "--submission", "none", "--pop3", "none",
+                 "--submissions", "none", "--pop3s", "none", "--lmtp", "unix:" + path)
+    assert result.returncode == 78 and reason in result.stderr, (result.returncode, result.stderr)
+
+
 def test_LMTP_is_not_spoken_on_port_25(folder):
-    from server import run
     result = run("serve", "--data", folder + "/data", "--lmtp", "127.0.0.1:25")
     assert result.returncode == 64 and "port 25" in result.stderr, (result.returncode, result.stderr)
 

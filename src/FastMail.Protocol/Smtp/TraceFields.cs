@@ -11,7 +11,9 @@ public readonly ref struct TraceArguments
     /// <summary>The argument of EHLO or HELO, not to be trusted in any way.</summary>
     public ReadOnlySpan<byte> Helo { get; init; }
 
-    /// <summary>The client's address as the socket says, 4 or 16 octets in network order.</summary>
+    /// <summary>
+    /// The client's address as the socket says, 4 or 16 octets in network order; empty for a process of this machine.
+    /// </summary>
     public ReadOnlySpan<byte> ClientAddress { get; init; }
 
     /// <summary>Our name.</summary>
@@ -79,7 +81,14 @@ public static class TraceFields
         writer.Write("Received: from "u8);
         WriteHelo(arguments.Helo, ref writer);
         writer.Write(" ("u8);
-        writer.Advance(AddressLiteral.Write(arguments.ClientAddress, writer.Rest));
+        if (arguments.ClientAddress.IsEmpty)
+        {
+            writer.Write("local"u8);
+        }
+        else
+        {
+            writer.Advance(AddressLiteral.Write(arguments.ClientAddress, writer.Rest));
+        }
         writer.Write(")\r\n\tby "u8);
         writer.Write(Shorten(arguments.Hostname));
         writer.Write(" with "u8);

@@ -1,11 +1,14 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Sockets;
 
 namespace FastMail.Server.Cli;
 
 /// <summary>Parsers of option values. Each throws <see cref="FormatException"/> with a text for the user.</summary>
 internal static class Arguments
 {
+    private const string UnixPrefix = "unix:";
+    private const int LongestUnixPath = 107; // sockaddr_un without its final NUL
     private const long LargestSegment = 1L << 30;
     private const long SmallestSegment = 1L << 20;
     private const long LargestMessage = (1L << 31) - (1 << 20); // clients count octets in 31 bits
@@ -28,7 +31,7 @@ internal static class Arguments
         bool isBracketed = host.StartsWith('[') && host.EndsWith(']');
         string bare = isBracketed ? host[1..^1] : host;
         if (!IPAddress.TryParse(bare, out IPAddress? address)
-            || isBracketed != (address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6)
+            || isBracketed != (address.AddressFamily == AddressFamily.InterNetworkV6)
             || (!isBracketed && address.ToString() != bare)) // 127.1 and 0177.0.0.1 are slips, not addresses
         {
             throw new FormatException($"'{host}' is not an IP address; write 127.0.0.1, [::1] or localhost.");
@@ -38,14 +41,41 @@ internal static class Arguments
     }
 
     /// <summary>Zero or more end points; <c>none</c> stands alone and turns the role off.</summary>
-    public static IReadOnlyList<IPEndPoint> EndPoints(IReadOnlyList<string> texts)
+    public static IReadOnlyList<IPEndPoint> EndPoints(IReadOnlyList<string> texts) => EndPoints(texts, EndPoint);
+
+    /// <summary>The same, and unix sockets as <c>unix:PATH</c>.</summary>
+    public static IReadOnlyList<EndPoint> EndPointsOrPaths(IReadOnlyList<string> texts) => EndPoints<EndPoint>(
+        texts, text => text.StartsWith(UnixPrefix, StringComparison.Ordinal) ? UnixSocket(text) : EndPoint(text));
+
+    /// <summary>As it is written in settings.</summary>
+    public static string TextOf(EndPoint endPoint) =>
+        endPoint is UnixDomainSocketEndPoint ? UnixPrefix + endPoint : endPoint.ToString()!;
+
+    private static IReadOnlyList<T> EndPoints<T>(IReadOnlyList<string> texts, Func<string, T> read)
     {
         if (texts.Contains("none", StringComparer.Ordinal))
         {
             return texts.Count == 1 ? [] : throw new FormatException("'none' turns the listener off and stands alone.");
         }
 
-        return [.. texts.Select(EndPoint)];
+        return [.. texts.Select(read)];
+    }
+
+    /// <summary><c>unix:PATH</c>; a relative path is meant from the working directory.</summary>
+    private static UnixDomainSocketEndPoint UnixSocket(string text)
+    {
+        string path = text[UnixPrefix.Length..];
+        if (path.Length == 0 || path.EndsWith('/') || path.Contains('\0', StringComparison.Ordinal))
+        {
+            throw new FormatException($"'{text}' names no file, e.g. unix:/run/fastmail/lmtp.sock.");
+        }
+
+        path = Path.GetFullPath(path);
+        int octets = System.Text.Encoding.UTF8.GetByteCount(path);
+        return octets <= LongestUnixPath
+            ? new UnixDomainSocketEndPoint(path)
+            : throw new FormatException(
+                $"'{path}' has {octets} octets; the path of a unix socket may have {LongestUnixPath}.");
     }
 
     /// <summary>The size of a segment, 1 MiB to 1 GiB, whole pages of 4 KiB.</summary>

@@ -26,7 +26,8 @@ internal sealed class ServeVerb
             .Short("--mx", "ADDR:PORT|none", ServeKeys.Mx,
                 "Receive mail for hosted recipients here; repeatable; port 0 takes a free one.")
             .Short("--submission", "ADDR:PORT|none", ServeKeys.Submission, "Take mail from authenticated users here; repeatable.")
-            .Short("--lmtp", "ADDR:PORT|none", LmtpKeys.Listen, "Take mail for hosted recipients over LMTP here; repeatable.")
+            .Short("--lmtp", "ADDR:PORT|unix:PATH|none", LmtpKeys.Listen,
+                "Take mail for hosted recipients over LMTP here; repeatable.")
             .Short("--pop3", "ADDR:PORT|none", ServeKeys.Pop3, "Serve POP3 here; repeatable.")
             .Short("--submissions", "ADDR:PORT|none", ServeKeys.Submissions, "As --submission, over TLS from the first octet.")
             .Short("--pop3s", "ADDR:PORT|none", ServeKeys.Pop3s, "As --pop3, over TLS from the first octet.")

@@ -17,6 +17,9 @@ internal static class Values
     /// <summary>Listener addresses; <c>none</c> alone turns the role off.</summary>
     public static IReadOnlyList<IPEndPoint> EndPoints(string text) => Arguments.EndPoints(List(text));
 
+    /// <summary>The same, and unix sockets as <c>unix:PATH</c>.</summary>
+    public static IReadOnlyList<EndPoint> EndPointsOrPaths(string text) => Arguments.EndPointsOrPaths(List(text));
+
     /// <summary>Client networks: <c>10.0.0.0/8, ::1/128, 192.0.2.7</c>.</summary>
     public static IReadOnlyList<IPNetwork> Networks(string text) => [.. List(text).Select(Network)];
 

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Net;
+using System.Text;
 using FastMail.Net;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
@@ -80,7 +81,7 @@ internal sealed class MailReceiver : IMailSink
     }
 
     /// <summary>The address at which the client has called; null when that is none.</summary>
-    public Func<IPAddress>? LocalAddress { get; init; }
+    public Func<IPAddress?>? LocalAddress { get; init; }
 
     /// <summary>A commit is under way.</summary>
     public bool IsCommitting { get; private set; }
@@ -97,8 +98,16 @@ internal sealed class MailReceiver : IMailSink
     public void EndHold() => IsHeld = false;
 
     /// <summary>A new connection: notes whose mail this will be.</summary>
-    public void Connect(IPAddress client)
+    /// <param name="client">Its address; null for a process of this machine that came through a unix socket.</param>
+    public void Connect(IPAddress? client)
     {
+        if (client is null)
+        {
+            _clientAddressLength = 0;
+            _clientTextLength = Encoding.ASCII.GetBytes("local", _clientText);
+            return;
+        }
+
         IPAddress plain = client.IsIPv4MappedToIPv6 ? client.MapToIPv4() : client;
         if (!plain.TryWriteBytes(_clientAddress, out _clientAddressLength)
             || !plain.TryFormat(_clientText, out _clientTextLength))
@@ -331,12 +340,11 @@ internal sealed class MailReceiver : IMailSink
     /// <summary>The literal that means this host, asked for only when the recipient has one.</summary>
     private string OwnLiteral(in RcptArguments rcpt)
     {
-        if (rcpt.AtSign < 0 || rcpt.ForwardPath[rcpt.AtSign + 1] != '[' || LocalAddress is null)
+        if (rcpt.AtSign < 0 || rcpt.ForwardPath[rcpt.AtSign + 1] != '[' || LocalAddress?.Invoke() is not { } local)
         {
             return "";
         }
 
-        IPAddress local = LocalAddress();
         local = local.IsIPv4MappedToIPv6 ? local.MapToIPv4() : local;
         return local.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? $"[{local}]" : $"[IPv6:{local}]";
     }

@@ -31,7 +31,7 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
             home.Loop.Post, this,
             () => home.Loop.Post(this))
         {
-            LocalAddress = () => _connection!.LocalEndPoint.Address,
+            LocalAddress = () => _connection!.LocalEndPoint?.Address,
         };
         _commit = new WatchedCommit(CommitOverdue);
         _login = new Login(home.Logins, LoggedIn);
@@ -45,10 +45,10 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
     {
         _connection = connection;
         IPAddress client = connection.RemoteEndPoint.Address;
-        _receiver.Connect(client);
+        _receiver.Connect(connection.IsLocal ? null : client);
         _login.Connect(client);
         _session.Reset();
-        bool isExempt = _home.Policy.IsExempt(client);
+        bool isExempt = connection.IsLocal || _home.Policy.IsExempt(client); // who may open the socket is let in already
         if (!isExempt)
         {
             _session.HasPauses = true;

@@ -421,7 +421,7 @@ public sealed class EventLoopTests
         using LoopFixture fixture = new();
         using LineClient client = fixture.Connect();
         Assert.True(fixture.Handlers.Opened.TryPeek(out LineHandler? handler));
-        (IPEndPoint remote, IPEndPoint local, bool noDelay) = fixture.OnLoop(() =>
+        (IPEndPoint remote, IPEndPoint? local, bool noDelay) = fixture.OnLoop(() =>
             (handler.Connection!.RemoteEndPoint, handler.Connection.LocalEndPoint, handler.Connection.HasNoDelay));
         Assert.Equal(client.Socket.LocalEndPoint, remote);
         Assert.Equal(fixture.Listener.LocalEndPoint, local);
