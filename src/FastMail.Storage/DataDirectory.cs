@@ -127,8 +127,11 @@ internal sealed class DataDirectory : IDisposable
     /// <summary>Removes half-made files of an earlier run.</summary>
     public void RemoveTemporaries()
     {
-        string path = System.IO.Path.Join(LogPath, SegmentFiles.TemporaryName);
-        Errno.Check(Disk.Remove(path), "remove", path);
+        foreach (string name in (ReadOnlySpan<string>)[SegmentFiles.TemporaryName, ColdWriter.TemporaryName])
+        {
+            string path = System.IO.Path.Join(LogPath, name);
+            Errno.Check(Disk.Remove(path), "remove", path);
+        }
     }
 
     public void Dispose()

@@ -11,7 +11,7 @@ internal sealed class LogParts : IDisposable
     private LogParts(
         DataDirectory place, SegmentList segments, MaildropTable maildrops, SpareMaker spares, GroupWriter writer,
         Appender appender, BodyReader bodyReader, ChunkPool chunks, BodyWriter bodies, SegmentHolds holds,
-        Checkpointer? checkpoints)
+        Checkpointer? checkpoints, Reclaimer reclaimer)
     {
         Holds = holds;
         _place = place;
@@ -24,6 +24,7 @@ internal sealed class LogParts : IDisposable
         Writer = writer;
         Appender = appender;
         Checkpoints = checkpoints;
+        Reclaimer = reclaimer;
     }
 
     public SegmentList Segments { get; }
@@ -44,6 +45,8 @@ internal sealed class LogParts : IDisposable
 
     public BodyWriter Bodies { get; }
 
+    public Reclaimer Reclaimer { get; }
+
     /// <summary>Null when none are taken.</summary>
     public Checkpointer? Checkpoints { get; }
 
@@ -53,10 +56,11 @@ internal sealed class LogParts : IDisposable
     {
         StoreFormat? found = StoreFormat.Read(place.Disk, place.Path);
         StoreFormat format = found ?? place.MakeStore(options, clock, random);
-        MaildropTable maildrops = new(format.UidValidity);
+        MaildropTable maildrops = new(format.UidValidity, segments);
         List<string> names = place.ListLog();
         CheckpointFiles checkpointFiles = new(place.Disk, place.Path, format.StoreId);
-        FoundCheckpoint foundCheckpoint = checkpointFiles.Find(SegmentHeader.FirstLsnOf(names), observer.Noticed);
+        FoundCheckpoint foundCheckpoint = checkpointFiles.Find(
+            SegmentOpening.FirstLsnOf(place.Disk, place.LogPath, names), observer.Noticed);
         if (foundCheckpoint.Checkpoint is { } checkpoint)
         {
             maildrops.Load(checkpoint);
@@ -100,13 +104,56 @@ internal sealed class LogParts : IDisposable
         bodies.Start();
         BodyReader bodyReader = new(bodyFiles, maildrops, options);
         bodyReader.Start();
+        maildrops.CaptureExtra = new ReclaimExtra(segments, maildrops).Capture;
         checkpoints?.Start(appender.Append);
+        // A source of chance of its own: the appender uses the other.
+        ReclaimScene scene = new(
+            place, format.StoreId, segments, maildrops, appender, holds, clock, new Random(random.Next()),
+            observer.Noticed);
+        Reclaimer reclaimer = new(scene, options, spares, checkpoints);
+        reclaimer.Start();
         return new LogParts(
-            place, segments, maildrops, spares, writer, appender, bodyReader, chunks, bodies, holds, checkpoints);
+            place, segments, maildrops, spares, writer, appender, bodyReader, chunks, bodies, holds, checkpoints,
+            reclaimer);
+    }
+
+    /// <summary>
+    /// Appends a removal, which must say in which cold segments its messages lie. Under the lock, so that a compaction
+    /// that begins can tell: what was appended before does not know of it, what comes later does.
+    /// </summary>
+    public void AppendExpunge(PendingExpunge expunge)
+    {
+        MaildropSnapshot? snapshot = null;
+        int moves = -1;
+        while (true)
+        {
+            lock (Maildrops.Gate)
+            {
+                bool isPlain = Maildrops.Moving is null && Segments.Cold.IsEmpty;
+                if (isPlain || moves == Maildrops.Moves)
+                {
+                    expunge.AimAt(isPlain ? default : Maildrops.Aim(snapshot, expunge.Ranges));
+                    Appender.Append(expunge);
+                    return;
+                }
+
+                moves = Maildrops.Moves;
+            }
+
+            try
+            {
+                snapshot = Maildrops.Snapshot(expunge.MailboxId);
+            }
+            catch (IOException)
+            {
+                snapshot = null; // then it is kept as long as any cold segment of today
+            }
+        }
     }
 
     public void Dispose()
     {
+        Reclaimer.Dispose(); // first: it waits for the appender and for checkpoints
         BodyReader.Dispose();
         Bodies.Dispose(); // before the appender: it hands what it finishes to the appender
         Checkpoints?.Dispose(); // before the appender: its last record goes through it

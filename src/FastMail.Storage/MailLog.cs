@@ -4,8 +4,8 @@ namespace FastMail.Storage;
 
 /// <summary>
 /// The mail log of one data directory: append-only, one appender thread, read through maps. Owned by whoever opened
-/// it; any thread may call any member, but <see cref="Dispose"/> comes last: it takes the maps away from under slices
-/// that are still held.
+/// it; any thread may call any member, but <see cref="Dispose"/> comes last: what is still leased stays mapped until
+/// its lease ends.
 /// </summary>
 public sealed class MailLog : IDisposable
 {
@@ -136,7 +136,11 @@ public sealed class MailLog : IDisposable
     public void Append(PendingAppend append)
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
-        if (append is not PendingMessage { IsReady: true } message || !message.TryFinishBody())
+        if (append is PendingExpunge expunge)
+        {
+            _parts.AppendExpunge(expunge);
+        }
+        else if (append is not PendingMessage { IsReady: true } message || !message.TryFinishBody())
         {
             _parts.Appender.Append(append);
         }
@@ -168,7 +172,10 @@ public sealed class MailLog : IDisposable
         return append.TryGiveUp();
     }
 
-    /// <summary>The maildrop as it is now; empty for a mailbox that never had a message.</summary>
+    /// <summary>
+    /// The list of a maildrop as it is now; empty for a mailbox that never had a message. Reading the messages takes
+    /// <see cref="OpenMaildrop"/>.
+    /// </summary>
     /// <exception cref="IOException">The disk failed under it; the observer was told.</exception>
     public MaildropSnapshot Snapshot(ulong mailboxId)
     {
@@ -212,10 +219,14 @@ public sealed class MailLog : IDisposable
         return _parts.Maildrops.Measure(mailboxId);
     }
 
-    /// <summary>The message at an address that an entry of a snapshot holds, verified now.</summary>
-    public ReadStatus TryRead(ulong lsn, out StoredMessage message)
+    /// <summary>
+    /// The maildrop as it is now, with the right to read its messages until it is disposed: compaction and removals
+    /// do not disturb it. Costs a look at each entry, and memory for each segment.
+    /// </summary>
+    /// <exception cref="IOException">The disk failed under it; the observer was told.</exception>
+    public OpenMaildrop OpenMaildrop(ulong mailboxId)
     {
-        return RecordReader.TryRead(_parts.Segments, lsn, out message);
+        return Storage.OpenMaildrop.Open(_parts.Segments, this, _parts.Maildrops, mailboxId);
     }
 
     /// <summary>
@@ -225,6 +236,53 @@ public sealed class MailLog : IDisposable
     public LogHold Hold()
     {
         return LogHold.Take(_parts.Holds, _parts.Segments, _parts.Writer);
+    }
+
+    /// <summary>
+    /// The right to read the message at one address; null when no segment has it (any more): then the address is out
+    /// of date.
+    /// </summary>
+    public ReadLease? Lease(ulong lsn)
+    {
+        return ReadLease.Of(_parts.Segments, lsn);
+    }
+
+    /// <summary>
+    /// Reclaims space now, whatever the age of the segments: removes dead ones, copies live messages out of those that
+    /// are mostly dead. Mail comes and goes meanwhile. Cancelling it loses nothing but the copy that was being made.
+    /// </summary>
+    /// <exception cref="ObjectDisposedException">The log is closed.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled, or the log was closed meanwhile.</exception>
+    /// <exception cref="IOException">A segment cannot be read, or the disk failed; nothing is lost.</exception>
+    public Task<CompactProgress> CompactAsync(
+        CompactOptions options, IProgress<CompactProgress>? progress = null, CancellationToken cancellation = default)
+    {
+        return _parts.Reclaimer.CompactAsync(options, progress, cancellation);
+    }
+
+    /// <summary>What each segment holds, in the order of their addresses, cold ones last.</summary>
+    public IReadOnlyList<SegmentStatistics> ReadSegmentStatistics()
+    {
+        lock (_parts.Maildrops.Gate)
+        {
+            List<SegmentStatistics> all = [];
+            foreach (Segment segment in _parts.Segments.All)
+            {
+                all.Add(new SegmentStatistics(
+                    segment.Path, segment.IsCold, segment.BaseLsn, segment.Header.SegmentBytes, segment.Life.Messages,
+                    segment.Life.Bytes));
+            }
+
+            return all;
+        }
+    }
+
+    /// <summary>
+    /// For tests, which see to it that nothing is reclaimed while they hold the message: it is not protected.
+    /// </summary>
+    internal ReadStatus TryRead(ulong lsn, out StoredMessage message)
+    {
+        return RecordReader.TryRead(_parts.Segments.Find(lsn), lsn, out message);
     }
 
     /// <summary>
@@ -250,8 +308,7 @@ public sealed class MailLog : IDisposable
     }
 
     /// <summary>
-    /// Writes and completes what was appended, marks the end as clean and closes. Nobody may hold a slice of a stored
-    /// message any more.
+    /// Writes and completes what was appended, marks the end as clean and closes. Leases may outlive it.
     /// </summary>
     public void Dispose()
     {

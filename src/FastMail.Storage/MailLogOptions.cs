@@ -51,6 +51,21 @@ public sealed record MailLogOptions
     /// <summary>And this long after the last one when a maildrop has changed; infinite for never.</summary>
     public TimeSpan CheckpointInterval { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>
+    /// Whether space is reclaimed by itself, on a thread of the log's own; else by <see cref="MailLog.CompactAsync"/>
+    /// alone.
+    /// </summary>
+    public bool ReclaimsByItself { get; init; } = true;
+
+    /// <summary>Octets a second that the compaction copies at most; 0 for no limit.</summary>
+    public long CompactBytesPerSecond { get; init; } = 50L * 1024 * 1024;
+
+    /// <summary>Segments are copied together when more than this part of them is dead, 0 to 1.</summary>
+    public double CompactDeadRatio { get; init; } = 0.5;
+
+    /// <summary>How long a segment rests before its live messages are copied: most mail is fetched before.</summary>
+    public TimeSpan CompactAfter { get; init; } = TimeSpan.FromHours(1);
+
     /// <summary>A record of that length fits into every segment that is made.</summary>
     internal long InlineBytes => Math.Min(LargestRecordBytes, FirstSegmentBytes / 2);
 
@@ -77,6 +92,9 @@ public sealed record MailLogOptions
             throw new ArgumentOutOfRangeException(nameof(CheckpointInterval), CheckpointInterval, "must be positive");
         }
 
+        ArgumentOutOfRangeException.ThrowIfNegative(CompactBytesPerSecond);
+        ArgumentOutOfRangeException.ThrowIfNegative(CompactDeadRatio);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(CompactDeadRatio, 1);
 
         static void Check(long bytes, string name)
         {

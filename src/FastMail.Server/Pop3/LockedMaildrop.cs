@@ -6,13 +6,14 @@ using FastMail.Storage;
 namespace FastMail.Server.Pop3;
 
 /// <summary>
-/// A maildrop as one POP3 session sees it: the log's snapshot under the maildrop's lock. Belongs to that session from
+/// A maildrop as one POP3 session sees it: the log's snapshot, its messages held, under the maildrop's lock. Belongs to that session from
 /// login to its end. Loop thread only.
 /// </summary>
 internal sealed class LockedMaildrop : IMaildrop
 {
     private readonly MailLog _log;
     private readonly ulong _mailboxId;
+    private readonly OpenMaildrop _open;
     private readonly MaildropSnapshot _snapshot;
     private readonly MaildropLocks.Token _lock;
     private readonly ILoopWork _owner;
@@ -23,13 +24,14 @@ internal sealed class LockedMaildrop : IMaildrop
     private MessageFlags _readingFlags;
 
     private LockedMaildrop(
-        MailLog log, ulong mailboxId, MaildropSnapshot snapshot, MaildropLocks.Token lockToken, ILoopWork owner,
+        MailLog log, ulong mailboxId, OpenMaildrop open, MaildropLocks.Token lockToken, ILoopWork owner,
         Action partRead)
     {
         _partRead = partRead;
         _log = log;
         _mailboxId = mailboxId;
-        _snapshot = snapshot;
+        _open = open;
+        _snapshot = open.Snapshot;
         _lock = lockToken;
         _owner = owner;
     }
@@ -45,7 +47,7 @@ internal sealed class LockedMaildrop : IMaildrop
     {
         try
         {
-            return new LockedMaildrop(log, mailboxId, log.Snapshot(mailboxId), lockToken, owner, partRead);
+            return new LockedMaildrop(log, mailboxId, log.OpenMaildrop(mailboxId), lockToken, owner, partRead);
         }
         catch (IOException)
         {
@@ -68,7 +70,7 @@ internal sealed class LockedMaildrop : IMaildrop
 
     public ContentStatus TryOpen(int index, out MessageContent content)
     {
-        ReadStatus status = _log.TryRead(_snapshot[index].Lsn, out StoredMessage message);
+        ReadStatus status = _open.TryRead(index, out StoredMessage message);
         if (status == ReadStatus.External)
         {
             content = default;
@@ -148,6 +150,12 @@ internal sealed class LockedMaildrop : IMaildrop
             _lock.Release(); // else nobody may see the maildrop before it is known what is in it
         }
     }
+
+    /// <summary>
+    /// The connection is gone: no send touches a body any more. Later than <see cref="Close"/>, because the reply to
+    /// QUIT leaves together with a body that was asked for just before.
+    /// </summary>
+    public void LetGo() => _open.Dispose();
 
     private ContentStatus TryBeginReading(in StoredMessage message)
     {

@@ -216,6 +216,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
     {
         _session.Abandon();
         _maildrop?.Close(); // whatever the session did: its lock ends with it
+        _maildrop?.LetGo();
         _maildrop = null;
     }
 }

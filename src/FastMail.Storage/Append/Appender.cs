@@ -178,7 +178,8 @@ internal sealed class Appender : IDisposable
                 return; // large mail must not hold up small mail
             }
 
-            if (_writer.HasRoomFor(record))
+            bool fits = _writer.HasRoomFor(record) && !(record.EndsSegment && _writer.HasContent);
+            if (fits)
             {
                 if (record.TryTake()) // else it was withdrawn this very moment: look again
                 {
@@ -207,12 +208,6 @@ internal sealed class Appender : IDisposable
         _first = record.Next;
         _last = _first is null ? null : _last;
         record.Next = null;
-        if (record.IsOwn)
-        {
-            _ = Interlocked.Add(ref _pendingBytes, -record.Bytes);
-            return;
-        }
-
         if (_doneLast is null)
         {
             _doneFirst = record;
@@ -253,14 +248,44 @@ internal sealed class Appender : IDisposable
             }
         }
 
-        PendingAppend? first = _doneFirst;
-        _doneFirst = null;
-        _doneLast = null;
         _ = Interlocked.Add(ref _pendingBytes, -bytes);
+        PendingAppend? first = TakeDone();
         if (first is not null)
         {
             _observer.GroupCompleted(first);
         }
+    }
+
+    /// <summary>The chain without the log's own records, whose owners are told here.</summary>
+    private PendingAppend? TakeDone()
+    {
+        PendingAppend? first = null;
+        PendingAppend? last = null;
+        for (PendingAppend? done = _doneFirst; done is not null;)
+        {
+            PendingAppend? next = done.Next;
+            if (done.IsOwn)
+            {
+                done.Ended();
+            }
+            else
+            {
+                first ??= done;
+                if (last is not null)
+                {
+                    last.Next = done;
+                }
+
+                last = done;
+                done.Next = null;
+            }
+
+            done = next;
+        }
+
+        _doneFirst = null;
+        _doneLast = null;
+        return first;
     }
 
     /// <summary>

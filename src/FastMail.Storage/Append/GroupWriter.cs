@@ -32,6 +32,9 @@ internal sealed class GroupWriter(
     /// <summary>The group under construction has records.</summary>
     public bool HasRecords => _records.Count > 0;
 
+    /// <summary>The present segment, or the group under construction, has records.</summary>
+    public bool HasContent => HasRecords || _at.Offset > SegmentHeader.Bytes;
+
     /// <summary>Bytes of the records of the group under construction.</summary>
     public long RecordBytes { get; private set; }
 

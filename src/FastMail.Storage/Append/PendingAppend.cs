@@ -105,11 +105,11 @@ public abstract class PendingAppend
     /// <summary>It is built completely and not yet handed to a log.</summary>
     internal abstract bool IsReady { get; }
 
+    /// <summary>The log itself waits for it: it is told by <see cref="Ended"/>, and the observer is not.</summary>
+    internal virtual bool IsOwn => false;
+
     /// <summary>It may be written into the last bytes of a full disk, because it leads to space or ends work.</summary>
     internal abstract bool MayUseReserve { get; }
-
-    /// <summary>The log's own: no observer waits for it.</summary>
-    internal virtual bool IsOwn => false;
 
     /// <summary>
     /// What must be read before it can be applied; called by the appender right before <see cref="Stamp"/>. Answers an
@@ -122,6 +122,14 @@ public abstract class PendingAppend
 
     /// <summary>Ownership passes to the log.</summary>
     internal abstract void Enqueued();
+
+    /// <summary>It must be the first of a segment.</summary>
+    internal virtual bool EndsSegment => false;
+
+    /// <summary>It has its outcome; on the appender's thread.</summary>
+    internal virtual void Ended()
+    {
+    }
 
     /// <summary>
     /// Fills in everything that only the appender knows, header CRC last; adds the memory to be written.

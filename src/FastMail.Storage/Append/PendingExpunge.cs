@@ -32,9 +32,12 @@ public sealed class PendingExpunge : PendingAppend
 
     private const int RangesPerField = 4095;
 
-    private readonly byte[] _record;
+    private const int ColdBytes = MetaReader.FieldHeaderBytes + (2 * sizeof(ulong));
+
+    private byte[] _record = [];
     private RecordHeader _header;
     private readonly bool _isOwn;
+    private ColdRange _cold;
     private bool _isAppended;
 
     /// <summary>Unique-ids in any order; copied. Those not in the maildrop (any more) do no harm.</summary>
@@ -48,20 +51,8 @@ public sealed class PendingExpunge : PendingAppend
         _isOwn = isOwn;
         MailboxId = mailboxId;
         Reason = reason;
-        UidRange[] ranges = UidRange.Collect(uids);
-        int fields = (ranges.Length + RangesPerField - 1) / RangesPerField;
-        int metaBytes = MetaReader.FieldHeaderBytes + sizeof(ulong) + sizeof(ushort)
-            + (fields * MetaReader.FieldHeaderBytes) + (ranges.Length * RangeBytes);
-        _header = new RecordHeader
-        {
-            Type = RecordType.Expunge,
-            MetaBytes = (uint)metaBytes,
-            TotalBytes = checked((uint)RecordHeader.TotalFor(metaBytes)),
-        };
-        _record = GC.AllocateArray<byte>((int)_header.TotalBytes, pinned: true);
-        Ranges = ranges;
-        WriteMeta(_record.AsSpan(RecordHeader.Bytes));
-        _header.MetaCrc = Crc32C.Extend(0, _record.AsSpan(RecordHeader.Bytes, metaBytes));
+        Ranges = UidRange.Collect(uids);
+        Build();
     }
 
     /// <summary>Whose maildrop.</summary>
@@ -74,6 +65,8 @@ public sealed class PendingExpunge : PendingAppend
     public override long Bytes => _header.TotalBytes;
 
     internal UidRange[] Ranges { get; }
+
+    internal ReadOnlySpan<byte> Meta => _record.AsSpan(RecordHeader.Bytes, (int)_header.MetaBytes);
 
     internal override bool IsReady => !_isAppended;
 
@@ -113,6 +106,36 @@ public sealed class PendingExpunge : PendingAppend
         return hasMailbox;
     }
 
+    /// <summary>Reads what <see cref="AimAt"/> wrote; empty when the record says nothing of the kind.</summary>
+    internal static ColdRange ReadCold(ReadOnlySpan<byte> meta)
+    {
+        MetaReader reader = new(meta);
+        while (reader.Read())
+        {
+            if (reader.Type == MetaType.ExpungeCold && reader.Value.Length >= 2 * sizeof(ulong))
+            {
+                return new ColdRange(
+                    BinaryPrimitives.ReadUInt64LittleEndian(reader.Value),
+                    BinaryPrimitives.ReadUInt64LittleEndian(reader.Value[sizeof(ulong)..]));
+            }
+        }
+
+        return default;
+    }
+
+    /// <summary>
+    /// Copies of the messages lie in these cold segments too: the removal must be kept as long as one of them exists.
+    /// Before it is appended.
+    /// </summary>
+    internal void AimAt(in ColdRange cold)
+    {
+        if (!cold.IsEmpty)
+        {
+            _cold = cold;
+            Build();
+        }
+    }
+
     internal override void Enqueued()
     {
         _isAppended = true;
@@ -138,6 +161,26 @@ public sealed class PendingExpunge : PendingAppend
     internal override void Apply(MaildropTable maildrops)
     {
         maildrops.Remove(MailboxId, Ranges);
+        if (!_cold.IsEmpty)
+        {
+            maildrops.NoteColdExpunge(Lsn);
+        }
+    }
+
+    private void Build()
+    {
+        int fields = (Ranges.Length + RangesPerField - 1) / RangesPerField;
+        int metaBytes = MetaReader.FieldHeaderBytes + sizeof(ulong) + sizeof(ushort)
+            + (fields * MetaReader.FieldHeaderBytes) + (Ranges.Length * RangeBytes) + (_cold.IsEmpty ? 0 : ColdBytes);
+        _header = new RecordHeader
+        {
+            Type = RecordType.Expunge,
+            MetaBytes = (uint)metaBytes,
+            TotalBytes = checked((uint)RecordHeader.TotalFor(metaBytes)),
+        };
+        _record = GC.AllocateArray<byte>((int)_header.TotalBytes, pinned: true);
+        WriteMeta(_record.AsSpan(RecordHeader.Bytes));
+        _header.MetaCrc = Crc32C.Extend(0, _record.AsSpan(RecordHeader.Bytes, metaBytes));
     }
 
     private void WriteMeta(Span<byte> meta)
@@ -157,6 +200,14 @@ public sealed class PendingExpunge : PendingAppend
                 range.Write(meta);
                 meta = meta[RangeBytes..];
             }
+        }
+
+        if (!_cold.IsEmpty)
+        {
+            MetaReader.WriteFieldHeader(meta, MetaType.ExpungeCold, 2 * sizeof(ulong));
+            BinaryPrimitives.WriteUInt64LittleEndian(meta[MetaReader.FieldHeaderBytes..], _cold.Lowest);
+            BinaryPrimitives.WriteUInt64LittleEndian(
+                meta[(MetaReader.FieldHeaderBytes + sizeof(ulong))..], _cold.Highest);
         }
     }
 }

@@ -400,6 +400,9 @@ public sealed class PendingMessage : PendingAppend
 
     internal override void Apply(MaildropTable maildrops)
     {
+        maildrops.Liveness.Enter(
+            _header.Lsn, MaildropEntry.RecordBytesOf(_header), _localRecipients + (int)_relayRecipients,
+            isRelayed: _relayRecipients > 0);
         for (int i = 0; i < _localRecipients; i++)
         {
             maildrops.Add(_mailboxes[i], new MaildropEntry(_uids[i], _header));

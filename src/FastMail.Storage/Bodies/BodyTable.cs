@@ -56,6 +56,21 @@ internal sealed class BodyTable
         }
     }
 
+    /// <summary>The record that names a file has a new address.</summary>
+    public void Move(ulong from, ulong to)
+    {
+        if (_byLsn.Remove(from, out Holding holding))
+        {
+            _byLsn[to] = holding;
+        }
+    }
+
+    /// <summary>A copy of the record at this address does not count; another names the file.</summary>
+    public void Forget(ulong lsn)
+    {
+        _ = _byLsn.Remove(lsn);
+    }
+
     /// <summary>Moves what became unused to the end of that list.</summary>
     public void TakeUnused(List<ulong> ids)
     {

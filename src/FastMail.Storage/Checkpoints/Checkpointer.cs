@@ -58,6 +58,9 @@ internal sealed class Checkpointer : IDisposable
     /// </summary>
     public ulong OldestNeededLsn => Volatile.Read(ref _oldestNeededLsn);
 
+    /// <summary>Place of the newest checkpoint that is known to be whole; 0 when there is none. Any thread.</summary>
+    public ulong NewestLsn => Volatile.Read(ref _savedLsn);
+
     /// <param name="append">Puts the record of a checkpoint into the log.</param>
     public void Start(Action<PendingAppend> append)
     {
@@ -155,7 +158,7 @@ internal sealed class Checkpointer : IDisposable
             _maildrops.Replace(shard, capture);
         }
 
-        _savedLsn = capture.Point.Lsn;
+        Volatile.Write(ref _savedLsn, capture.Point.Lsn);
         _savedChanges = capture.Changes;
         Keep(manifest!, Crc32C.Extend(0, bytes));
     }

@@ -10,6 +10,7 @@ internal static class Errno
     public const int InputOutput = 5;
     public const int WouldBlock = 11;
     public const int AccessDenied = 13;
+    public const int Busy = 16;
     public const int Exists = 17;
     public const int Invalid = 22;
     public const int NoSpace = 28;

@@ -92,6 +92,13 @@ public interface IDiskFile : IDisposable
     /// <summary>Writes the vectors in order at <paramref name="offset"/>; may write fewer bytes than given.</summary>
     int Write(ReadOnlySpan<IoVector> vectors, long offset, out long written);
 
+    /// <summary>
+    /// Gives the space of a range back, which reads as zeros afterwards; whole pages of 4 KiB only. The length stays.
+    /// <c>EOPNOTSUPP</c> (95) where the file system cannot, <c>EBUSY</c> (16) when the file has another name: a backup's,
+    /// which must stay as it is.
+    /// </summary>
+    int PunchHole(long offset, long length);
+
     /// <summary>Makes everything written so far durable. A failure is final: the caller never asks twice.</summary>
     int Flush();
 

@@ -21,6 +21,9 @@ internal static unsafe partial class Native
     public const int LockNonBlocking = 4;
     public const int ProtectRead = 1;
     public const int MapShared = 1;
+    public const int PunchHole = 2;
+    public const int EmptyPath = 0x1000; // AT_EMPTY_PATH
+    public const uint StatusLinks = 4; // STATX_NLINK
     public const int PopulateRead = 22; // MADV_POPULATE_READ, Linux 5.14
 
     // O_NOFOLLOW is one of the few flags that differ between the two architectures.
@@ -80,4 +83,7 @@ internal static unsafe partial class Native
 
     [LibraryImport("libc", EntryPoint = "statvfs", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int StatFileSystem(string path, ulong* status);
+
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int Status(int fd, string path, int flags, uint mask, uint* status);
 }

@@ -81,6 +81,20 @@ public enum MetaType : ushort
 
     /// <summary>When an imported message first arrived somewhere, microseconds since 1970 UTC i64.</summary>
     Arrival = 29,
+
+    /// <summary>
+    /// lowest u64, highest u64: base addresses of the cold segments in which the expunged messages lie (of an EXPUNGE
+    /// record; absent when none does).
+    /// </summary>
+    ExpungeCold = 12,
+
+    /// <summary>Base address u64 of the cold segment whose records replace their originals (of a MOVE record).</summary>
+    MovedTo = 13,
+
+    /// <summary>
+    /// Up to 4,095 times base u64, end u64: segments that hold nothing live any more (of a MOVE record).
+    /// </summary>
+    Retired = 14,
 }
 
 /// <summary>

@@ -20,7 +20,7 @@ public enum RecordType : byte
     /// <summary>Reserved.</summary>
     Account = 5,
 
-    /// <summary>Reserved: compaction.</summary>
+    /// <summary>Reclamation: where live records were copied to, or which segments are no longer needed.</summary>
     Move = 6,
 
     /// <summary>A checkpoint of the index was written.</summary>
@@ -32,7 +32,7 @@ public enum RecordType : byte
     /// <summary>Ends a full segment.</summary>
     Seal = 9,
 
-    /// <summary>Filler.</summary>
+    /// <summary>Filler; it also marks when everything before it has been applied.</summary>
     Pad = 10,
 }
 

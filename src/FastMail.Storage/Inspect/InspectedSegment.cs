@@ -80,7 +80,7 @@ internal sealed class InspectedSegment : IDisposable
                 break;
             }
 
-            if (Gap(scan) is { } gap)
+            if (!(_chain.IsCold && scan.GapOffset == scan.CurrentOffset) && Gap(scan) is { } gap)
             {
                 isWhole = false;
                 yield return gap;
@@ -132,7 +132,8 @@ internal sealed class InspectedSegment : IDisposable
         EndLsn = BaseLsn + (ulong)header.SegmentBytes;
         CheckPlace();
         bool isFirst = _chain.NextLsn == BaseLsn && _chain.PreviousBaseLsn == 0; // what was in front may be dropped
-        if (_problems.Count == 0 && !isFirst && header.PreviousBaseLsn != _chain.PreviousBaseLsn)
+        if (_problems.Count == 0 && !isFirst && _chain.PreviousBaseLsn is { } previous
+            && header.PreviousBaseLsn != previous)
         {
             _problems.Add(Problem(
                 0, LogProblemKind.SegmentHeader, SegmentHeader.Bytes,
@@ -191,9 +192,12 @@ internal sealed class InspectedSegment : IDisposable
     {
         if (checkBodies && !scan.HasIntactBody())
         {
-            yield return Problem(
-                record.Offset, LogProblemKind.Body, record.Bytes,
-                $"the body of message {record.Seq} fails its checksum");
+            yield return new LogProblem(
+                _path, record.Offset, record.Lsn, LogProblemKind.Body, record.Bytes,
+                $"the body of message {record.Seq} fails its checksum")
+            {
+                Hole = LooksPunched(record) ? record : null,
+            };
         }
 
         if (checkBodies && !scan.HasZeroPadding())
@@ -219,6 +223,13 @@ internal sealed class InspectedSegment : IDisposable
             yield return Problem(
                 record.Offset, LogProblemKind.Seal, record.Bytes, "the SEAL disagrees with the records of the segment");
         }
+    }
+
+    /// <summary>A whole page of the body is zeros, as the removal of a large message leaves it.</summary>
+    private bool LooksPunched(LogRecord record)
+    {
+        (long start, long end) = HolePunch.PagesOf(record.Offset, record.Header);
+        return start < end && !_segment!.Span(start, SegmentHeader.Bytes).ContainsAnyExcept((byte)0);
     }
 
     /// <summary>What stands behind the last record of a segment without a SEAL.</summary>

@@ -97,6 +97,9 @@ public sealed class LogProblem : LogFinding
     /// <summary>Records that are known to have been there and cannot be read.</summary>
     public ulong MissingRecords { get; internal init; }
 
+    /// <summary>The record whose body looks punched out; null for every other problem.</summary>
+    internal LogRecord? Hole { get; init; }
+
     /// <summary>True unless it is what any crash may leave.</summary>
     public bool IsDamage => Kind is not (LogProblemKind.TornTail or LogProblemKind.UnusedBody);
 }

@@ -103,8 +103,9 @@ public sealed class LogInspector : IDisposable
     }
 
     /// <summary>
-    /// All records and problems in the order of the log, read while they are asked for. What lies behind a torn tail is
-    /// left out: it was never acknowledged.
+    /// All records and problems in the order of the log, cold segments first, read while they are asked for. What lies
+    /// behind a torn tail is left out: it was never acknowledged. A body that fails its checksum and looks punched out
+    /// is told last, because what is removed later is no damage.
     /// </summary>
     /// <param name="fromLsn">Records below are left out; segments below are not even opened.</param>
     /// <param name="checkBodies">Whether to read the bodies and check them against their CRC.</param>
@@ -112,32 +113,31 @@ public sealed class LogInspector : IDisposable
     /// <exception cref="IOException">The disk failed.</exception>
     public IEnumerable<LogFinding> Read(ulong fromLsn = 0, bool checkBodies = true)
     {
-        ulong first = SegmentHeader.FirstLsnOf(_names);
-        bool isBegun = first > 0 && Checkpoints.Any(c => c.OldestNeededLsn >= first);
-        LogChain chain = new(isSeqKnown: fromLsn == 0 && !isBegun) { NextLsn = isBegun ? first : 0 };
         ulong end = 0;
         InspectedBodies bodies = new(StorePath);
         ReadBytes = 0;
-        for (int i = 0; i < _names.Count; i++)
+        HoleSuspects suspects = new();
+        foreach (LogFinding finding in ReadAll(fromLsn, checkBodies))
         {
-            string path = Path.Join(_directory, _names[i]);
-            bool isLast = i == _names.Count - 1;
-            using InspectedSegment segment = InspectedSegment.Open(
-                path, _format.StoreId, chain, isLast, isLast ? _endLsn : null);
-            bool isWanted = segment.EndLsn > fromLsn;
-            foreach (LogFinding finding in isWanted ? segment.Read(checkBodies) : [])
+            if (finding is LogProblem { Hole: { } record } problem)
             {
-                end = finding is LogRecord record ? record.Lsn + (ulong)record.Bytes : end;
-                if (finding.Lsn >= fromLsn)
-                {
-                    bodies.Add(finding);
-                    yield return finding;
-                }
+                suspects.Add(record, problem); // whether it is damage depends on what comes later
+                continue;
             }
 
-            chain.PreviousBaseLsn = segment.BaseLsn;
-            chain.NextLsn = segment.EndLsn;
-            ReadBytes += segment.FileBytes;
+            suspects.Note(finding);
+            bool isHot = finding.Lsn < SegmentList.ColdLsn;
+            end = isHot && finding is LogRecord last ? last.Lsn + (ulong)last.Bytes : end;
+            if (finding.Lsn >= fromLsn)
+            {
+                bodies.Add(finding);
+                yield return finding;
+            }
+        }
+
+        foreach (LogProblem problem in suspects.Guilty())
+        {
+            yield return problem;
         }
 
         foreach (LogProblem problem in checkBodies ? bodies.Check(isComplete: fromLsn == 0 && _endLsn is null) : [])
@@ -153,9 +153,10 @@ public sealed class LogInspector : IDisposable
         }
         else if (_endLsn is null && Checkpoints.Max(c => (ulong?)c.ProvenLsn) is { } proven && end < proven)
         {
-            ulong offset = end > chain.PreviousBaseLsn ? end - chain.PreviousBaseLsn : 0;
+            string name = _names.Last(n => !IsCold(n));
+            ulong offset = end > BaseLsnOf(name) ? end - BaseLsnOf(name) : 0;
             yield return new LogProblem(
-                Path.Join(_directory, _names[^1]), (long)offset, end, LogProblemKind.MissingEnd, (long)(proven - end),
+                Path.Join(_directory, name), (long)offset, end, LogProblemKind.MissingEnd, (long)(proven - end),
                 $"the log ends here, and a checkpoint proves that it went on at least to 0x{proven:x}");
         }
     }
@@ -179,6 +180,67 @@ public sealed class LogInspector : IDisposable
         return SegmentHeader.TryParseName(name, out _, out ulong baseLsn)
             ? baseLsn
             : throw new ArgumentException($"{name} does not name a segment", nameof(name));
+    }
+
+    private static bool IsCold(string name)
+    {
+        return SegmentHeader.TryParseName(name, out uint generation, out _) && generation != 0;
+    }
+
+    /// <summary>The cold segments first, as what is in them came first.</summary>
+    private IEnumerable<LogFinding> ReadAll(ulong fromLsn, bool checkBodies)
+    {
+        string[] hot = [.. _names.Where(name => !IsCold(name))];
+        string[] cold = [.. _names.Where(IsCold)];
+        MoveSurvey survey = MoveSurvey.Read(_directory, _format.StoreId, hot, cold.Length > 0, _endLsn);
+        foreach (string name in cold)
+        {
+            using InspectedSegment segment = InspectedSegment.Open(
+                Path.Join(_directory, name), _format.StoreId, LogChain.OfCold(name), isLast: false, null);
+            foreach (LogFinding finding in segment.EndLsn > fromLsn ? segment.Read(checkBodies) : [])
+            {
+                yield return finding;
+            }
+
+            ReadBytes += segment.FileBytes;
+        }
+
+        foreach (LogProblem problem in survey.Missing(_directory, cold))
+        {
+            yield return problem;
+        }
+
+        foreach (LogFinding finding in ReadHot(hot, survey, fromLsn, checkBodies))
+        {
+            yield return finding;
+        }
+    }
+
+    private IEnumerable<LogFinding> ReadHot(string[] names, MoveSurvey survey, ulong fromLsn, bool checkBodies)
+    {
+        LogChain chain = new(isSeqKnown: fromLsn == 0);
+        ulong dropped = Math.Max(survey.RetiredBelow, Checkpoints.Max(c => (ulong?)c.OldestNeededLsn) ?? 0);
+        for (int i = 0; i < names.Length; i++)
+        {
+            string path = Path.Join(_directory, names[i]);
+            bool isLast = i == names.Length - 1;
+            if (SegmentHeader.TryParseName(names[i], out _, out ulong baseLsn) && baseLsn != chain.NextLsn
+                && baseLsn <= dropped)
+            {
+                chain.Restart(baseLsn); // what would stand in front was dropped
+            }
+
+            using InspectedSegment segment = InspectedSegment.Open(
+                path, _format.StoreId, chain, isLast, isLast ? _endLsn : null);
+            foreach (LogFinding finding in segment.EndLsn > fromLsn ? segment.Read(checkBodies) : [])
+            {
+                yield return finding;
+            }
+
+            chain.PreviousBaseLsn = segment.BaseLsn;
+            chain.NextLsn = segment.EndLsn;
+            ReadBytes += segment.FileBytes;
+        }
     }
 
     /// <summary>Gives the directory back.</summary>
@@ -229,22 +291,3 @@ public sealed class LogInspector : IDisposable
     }
 }
 
-/// <summary>
-/// What one segment hands to the next during an inspection. Owned by one <see cref="LogInspector.Read"/>.
-/// </summary>
-internal sealed class LogChain(bool isSeqKnown)
-{
-    /// <summary>Highest unique-id so far, by mailbox.</summary>
-    public Dictionary<ulong, ulong> LastUids { get; } = [];
-
-    /// <summary>Where the segment before began.</summary>
-    public ulong PreviousBaseLsn { get; set; }
-
-    /// <summary>Where the next segment must begin.</summary>
-    public ulong NextLsn { get; set; }
-
-    /// <summary>Seq of the last record.</summary>
-    public ulong Seq { get; set; }
-
-    public bool IsSeqKnown { get; set; } = isSeqKnown;
-}

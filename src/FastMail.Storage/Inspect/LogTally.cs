@@ -24,6 +24,24 @@ public sealed class LogTally
     /// <summary>Messages that are in no maildrop any more.</summary>
     public LogCount Dead => Count(isLive: false);
 
+    /// <summary>Messages of each segment file that are live; files without a live one are left out.</summary>
+    public IReadOnlyDictionary<string, LogCount> LiveBySegment
+    {
+        get
+        {
+            SortedDictionary<string, LogCount> live = new(StringComparer.Ordinal);
+            foreach (Counted message in _messages)
+            {
+                if (message.References > 0)
+                {
+                    live[message.Path] = live.GetValueOrDefault(message.Path).With(message.Bytes);
+                }
+            }
+
+            return live;
+        }
+    }
+
     /// <summary>Mailboxes that ever had a message.</summary>
     public int Mailboxes => _maildrops.Count;
 
@@ -71,15 +89,15 @@ public sealed class LogTally
 
     private void AddRecord(LogRecord record)
     {
-        if (Records.Number == 0)
+        if (record.Lsn < SegmentList.ColdLsn)
         {
-            FirstSeq = record.Seq;
-            FirstLsn = record.Lsn;
+            FirstLsn = FirstSeq == 0 ? record.Lsn : FirstLsn;
+            FirstSeq = FirstSeq == 0 ? record.Seq : FirstSeq;
+            LastSeq = record.Seq;
+            EndLsn = record.Lsn + (ulong)record.Bytes;
+            IsClean = record.IsCleanEnd;
         }
 
-        LastSeq = record.Seq;
-        EndLsn = record.Lsn + (ulong)record.Bytes;
-        IsClean = record.IsCleanEnd;
         Records = Records.With(record.Bytes);
         _types[record.Type] = _types.GetValueOrDefault(record.Type).With(record.Bytes);
         if (record.Type == RecordType.Message)
@@ -95,6 +113,7 @@ public sealed class LogTally
     private void AddMessage(LogRecord record)
     {
         List<LogRecipient> recipients = record.ReadRecipients();
+        int references = recipients.Count;
         foreach (LogRecipient recipient in recipients)
         {
             if (recipient is { MailboxId: { } mailboxId, Uid: { } uid })
@@ -104,11 +123,29 @@ public sealed class LogTally
                     _maildrops.Add(mailboxId, held = []);
                 }
 
-                held.Add(new Held(uid, _messages.Count));
+                references -= TryHold(held, new Held(uid, _messages.Count)) ? 0 : 1;
             }
         }
 
-        _messages.Add(new Counted(recipients.Count, record.Bytes));
+        _messages.Add(new Counted(references, record.Bytes, record.Path));
+    }
+
+    /// <summary>False when the maildrop has the message from a cold segment: then this is the original.</summary>
+    private static bool TryHold(List<Held> held, in Held entry)
+    {
+        if (held.Count == 0 || held[^1].Uid < entry.Uid)
+        {
+            held.Add(entry);
+            return true;
+        }
+
+        int at = held.BinarySearch(entry, ByUid);
+        if (at < 0)
+        {
+            held.Insert(~at, entry);
+        }
+
+        return at < 0;
     }
 
     private void Remove(LogRecord record)
@@ -150,7 +187,7 @@ public sealed class LogTally
     private readonly record struct Held(ulong Uid, int Message);
 
     /// <summary>A message and in how many places it still is. A value.</summary>
-    private readonly record struct Counted(int References, long Bytes);
+    private readonly record struct Counted(int References, long Bytes, string Path);
 }
 
 /// <summary>How many, and how long together. A value.</summary>

@@ -155,8 +155,8 @@ internal sealed class SegmentScan(Segment segment, ulong previousSeq, bool isSeq
     private void RefuseUnknown(long offset)
     {
         bool isKnown = _current.Type
-            is RecordType.Message or RecordType.Expunge or RecordType.Checkpoint or RecordType.Group or RecordType.Seal
-            or RecordType.Pad;
+            is RecordType.Message or RecordType.Expunge or RecordType.Move or RecordType.Checkpoint or RecordType.Group
+            or RecordType.Seal or RecordType.Pad;
         bool isReadable = isKnown && (byte)_current.VersionBits == RecordHeader.Version;
         if (!isReadable && (_current.VersionBits & RecordHeader.Skippable) == 0)
         {

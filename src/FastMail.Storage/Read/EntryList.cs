@@ -34,6 +34,12 @@ internal struct EntryList
         Count++;
     }
 
+    /// <summary>Changes an entry in place: only while the log is opened, when nobody has a copy of this value.</summary>
+    public readonly void Set(int index, in MaildropEntry entry)
+    {
+        _pieces[index / PieceEntries][index % PieceEntries] = entry;
+    }
+
     /// <summary>Adds the entries from <paramref name="first"/> on.</summary>
     public void AddRange(in EntryList other, int first)
     {

@@ -16,7 +16,15 @@ public readonly record struct MaildropEntry
         Octets = header.Octets;
         ArrivalSeconds = (uint)(header.TimestampMicros / TimeSpan.MicrosecondsPerSecond);
         Flags = (MessageFlags)header.Flags;
+        _envelopeUnits = EnvelopeUnits(header);
         Check = (ushort)header.HeaderCrc;
+    }
+
+    private MaildropEntry(in MaildropEntry entry, ulong lsn, uint headerCrc)
+    {
+        this = entry;
+        Lsn = lsn;
+        Check = (ushort)headerCrc;
     }
 
     /// <summary>Number in the maildrop: ascending by arrival, never used twice.</summary>
@@ -37,6 +45,32 @@ public readonly record struct MaildropEntry
     /// <summary>Flags of the message.</summary>
     public MessageFlags Flags { get; }
 
+    // What the envelope adds to the length of the record, in units of its alignment; 255 stands for all that is longer.
+    private readonly byte _envelopeUnits;
+
     /// <summary>Low half of the record's header CRC: ties the entry to its record.</summary>
     public ushort Check { get; }
+
+    /// <summary>Length of the record, a little less when its envelope is longer than 8 KiB.</summary>
+    internal long RecordBytes =>
+        RecordHeader.TotalFor(WireBytes) + (_envelopeUnits * (long)RecordHeader.Alignment);
+
+    /// <summary><see cref="RecordBytes"/> of the entries of that record.</summary>
+    internal static long RecordBytesOf(in RecordHeader header)
+    {
+        return RecordHeader.TotalFor((long)header.TraceBytes + header.BodyBytes)
+            + (EnvelopeUnits(header) * (long)RecordHeader.Alignment);
+    }
+
+    /// <summary>The same message, copied to another place.</summary>
+    internal MaildropEntry At(ulong lsn, uint headerCrc)
+    {
+        return new MaildropEntry(this, lsn, headerCrc);
+    }
+
+    private static byte EnvelopeUnits(in RecordHeader header)
+    {
+        long wire = RecordHeader.TotalFor((long)header.TraceBytes + header.BodyBytes);
+        return (byte)Math.Min(byte.MaxValue, (header.TotalBytes - wire) / RecordHeader.Alignment);
+    }
 }

@@ -96,7 +96,7 @@ internal sealed class MaildropIndex
     }
 
     /// <summary>Entries and ranges both ascend, so one pass over both finds the survivors.</summary>
-    public void Remove(ReadOnlySpan<UidRange> ranges, BodyTable bodies, ulong epoch)
+    public void Remove(ReadOnlySpan<UidRange> ranges, BodyTable bodies, ulong epoch, Liveness liveness)
     {
         Change(epoch);
         _preparedRemovals--;
@@ -117,6 +117,8 @@ internal sealed class MaildropIndex
                 {
                     bodies.Release(entry.Lsn);
                 }
+
+                liveness.Release(entry.Lsn, entry.RecordBytes, Liveness.IsLarge(entry.WireBytes));
             }
             else
             {
@@ -125,6 +127,124 @@ internal sealed class MaildropIndex
         }
 
         State.Recent = survivors;
+    }
+
+    /// <summary>What was prepared will not come.</summary>
+    public void CancelRemoval()
+    {
+        _preparedRemovals--;
+    }
+
+    /// <summary>
+    /// Where the message of that unique-id is; null when there is none. A removal is prepared: all is in memory.
+    /// </summary>
+    public ulong? LsnOf(ulong uid)
+    {
+        int at = Find(uid);
+        return at < State.Recent.Count && State.Recent[at].Uid == uid ? State.Recent[at].Lsn : null;
+    }
+
+    /// <summary>
+    /// Gives entries the addresses of copies. A removal is prepared, and stays so. Both lists ascend: one pass.
+    /// </summary>
+    public void Move(
+        ReadOnlySpan<MovedEntry> moves, ReadOnlySpan<MovedRecord> records, Span<bool> isLive, ulong epoch)
+    {
+        Change(epoch);
+        _hasRemoved = true;
+        EntryList all = default;
+        for (int i = 0; i < State.Recent.Count; i++)
+        {
+            MaildropEntry entry = State.Recent[i];
+            while (!moves.IsEmpty && moves[0].Uid < entry.Uid)
+            {
+                moves = moves[1..];
+            }
+
+            if (!moves.IsEmpty && moves[0].Uid == entry.Uid && records[moves[0].Record].From == entry.Lsn)
+            {
+                isLive[moves[0].Record] = true;
+                entry = entry.At(records[moves[0].Record].To, records[moves[0].Record].HeaderCrc);
+            }
+
+            all.Add(entry);
+        }
+
+        State.Recent = all;
+    }
+
+    /// <summary>
+    /// Adds an entry in its place; false when there is one of that unique-id. Only while the log is opened without a
+    /// checkpoint: what stands in a cold segment is seen before the log.
+    /// </summary>
+    public bool TryInsert(in MaildropEntry entry, ulong uidFloor, ulong epoch)
+    {
+        int count = State.Recent.Count;
+        if (count == 0 || State.Recent[count - 1].Uid < entry.Uid)
+        {
+            Add(entry, uidFloor, epoch);
+            return true;
+        }
+
+        int at = Find(entry.Uid);
+        if (State.Recent[at].Uid == entry.Uid)
+        {
+            return false;
+        }
+
+        MaildropEntry last = State.Recent[count - 1];
+        Add(last, uidFloor, epoch); // one longer; what is behind the place moves up
+        State.Octets += (long)entry.Octets - last.Octets;
+        for (int i = count - 1; i > at; i--)
+        {
+            State.Recent.Set(i, State.Recent[i - 1]);
+        }
+
+        State.Recent.Set(at, entry);
+        return true;
+    }
+
+    /// <summary>
+    /// Adds an entry, or replaces the one of that unique-id and answers where that was. While the log is opened.
+    /// </summary>
+    public ulong? Put(in MaildropEntry entry, ulong uidFloor, ulong epoch)
+    {
+        if (State.Stored.Count > 0)
+        {
+            Add(entry, uidFloor, epoch); // behind a checkpoint everything is new
+            return null;
+        }
+
+        if (TryInsert(entry, uidFloor, epoch))
+        {
+            return null;
+        }
+
+        int at = Find(entry.Uid);
+        ulong replaced = State.Recent[at].Lsn;
+        State.Recent.Set(at, entry);
+        return replaced;
+    }
+
+    /// <summary>The message of that unique-id is at this copy. While the log is opened.</summary>
+    public void Replace(ulong uid, in RecordHeader header, ulong epoch)
+    {
+        Change(epoch);
+        int at = Find(uid);
+        State.Recent.Set(at, State.Recent[at].At(header.Lsn, header.HeaderCrc));
+    }
+
+    private int Find(ulong uid)
+    {
+        int low = 0;
+        int high = State.Recent.Count;
+        while (low < high)
+        {
+            int middle = (low + high) >>> 1;
+            (low, high) = State.Recent[middle].Uid < uid ? (middle + 1, high) : (low, middle);
+        }
+
+        return low;
     }
 
     /// <summary>

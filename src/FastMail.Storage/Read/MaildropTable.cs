@@ -6,7 +6,7 @@ namespace FastMail.Storage;
 /// (by the opening thread before that starts), shards replaced by the checkpointer, both under <see cref="Gate"/>;
 /// anyone may take a snapshot.
 /// </summary>
-internal sealed class MaildropTable(uint uidValidity)
+internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
 {
     /// <summary>Parts of a checkpoint that are written anew or not at all.</summary>
     public const int Shards = 256;
@@ -19,6 +19,9 @@ internal sealed class MaildropTable(uint uidValidity)
     private LogPoint _point;
     private int _count;
 
+    /// <summary>Changes before bodies are punched out: who was just opening a maildrop looks again.</summary>
+    public int Punches;
+
     /// <summary>Held for one group's entries, one lookup or one shard's mailboxes: microseconds.</summary>
     public Lock Gate { get; } = new();
 
@@ -30,6 +33,15 @@ internal sealed class MaildropTable(uint uidValidity)
     /// briefly. Set before the log is in use.
     /// </summary>
     public Func<CheckpointExtra>? CaptureExtra { get; set; }
+
+    /// <summary>What is still needed of each segment; guarded by <see cref="Gate"/>.</summary>
+    public Liveness Liveness { get; } = new(segments);
+
+    /// <summary>What is being copied to a cold segment; guarded by <see cref="Gate"/>.</summary>
+    public MoveUnderWay? Moving { get; private set; }
+
+    /// <summary>How often <see cref="Moving"/> has changed; guarded by <see cref="Gate"/>.</summary>
+    public int Moves { get; private set; }
 
     /// <summary>Mailboxes that ever had a message.</summary>
     public int Count
@@ -169,8 +181,186 @@ internal sealed class MaildropTable(uint uidValidity)
     /// <summary>The caller holds <see cref="Gate"/> and has called <see cref="PrepareRemoval"/> before.</summary>
     public void Remove(ulong mailboxId, ReadOnlySpan<UidRange> ranges)
     {
-        Get(mailboxId).Remove(ranges, Bodies, _epoch);
+        Get(mailboxId).Remove(ranges, Bodies, _epoch, Liveness);
         Changes++;
+    }
+
+    /// <summary>Takes a <see cref="PrepareRemoval"/> back that nothing came of.</summary>
+    public void CancelRemoval(ulong mailboxId)
+    {
+        lock (Gate)
+        {
+            Get(mailboxId).CancelRemoval();
+        }
+    }
+
+    /// <summary>Copying begins, or has ended with null.</summary>
+    public void SetMoving(MoveUnderWay? moving)
+    {
+        lock (Gate)
+        {
+            Moving = moving;
+            Moves++;
+        }
+    }
+
+    /// <summary>
+    /// The record at that address is that message of the mailbox, whose removal is prepared. The caller holds
+    /// <see cref="Gate"/>.
+    /// </summary>
+    public bool Holds(ulong mailboxId, ulong uid, ulong lsn)
+    {
+        return Get(mailboxId).LsnOf(uid) == lsn;
+    }
+
+    /// <summary>
+    /// Gives messages of a mailbox, whose removal is prepared, the addresses of their copies. What was removed meanwhile
+    /// is left out. The caller holds <see cref="Gate"/>.
+    /// </summary>
+    /// <param name="mailboxId">The mailbox.</param>
+    /// <param name="entries">Ascending by unique-id; each names its record.</param>
+    /// <param name="records">All that were copied.</param>
+    /// <param name="isLive">Set for the records that somebody still has.</param>
+    public void Move(
+        ulong mailboxId, ReadOnlySpan<MovedEntry> entries, ReadOnlySpan<MovedRecord> records, Span<bool> isLive)
+    {
+        Get(mailboxId).Move(entries, records, isLive, _epoch);
+        Changes++;
+    }
+
+    /// <summary>
+    /// An EXPUNGE stands there that must outlive its segment if need be. The caller holds <see cref="Gate"/>.
+    /// </summary>
+    public void NoteColdExpunge(ulong lsn)
+    {
+        if (segments.Find(lsn) is { } segment)
+        {
+            segment.Life.HasColdExpunge = true;
+        }
+    }
+
+    /// <summary>
+    /// The cold segments in which copies of these messages lie, or will lie when what is under way ends: as long as one
+    /// of them exists, a removal of the messages must be kept. The caller holds <see cref="Gate"/>.
+    /// </summary>
+    /// <param name="maildrop">As it is, but for what was added or removed; null when it cannot be read.</param>
+    /// <param name="ranges">What is removed, ascending.</param>
+    public ColdRange Aim(MaildropSnapshot? maildrop, ReadOnlySpan<UidRange> ranges)
+    {
+        ColdRange aim = default;
+        if (maildrop is null)
+        {
+            foreach (Segment segment in segments.Cold)
+            {
+                aim = aim.With(segment.BaseLsn);
+            }
+
+            return Moving is null ? aim : aim.With(Moving.ColdLsn);
+        }
+
+        for (int i = 0; i < maildrop.Count && !ranges.IsEmpty; i++)
+        {
+            ref readonly MaildropEntry entry = ref maildrop[i];
+            while (!ranges.IsEmpty && entry.Uid >= ranges[0].First && entry.Uid - ranges[0].First >= ranges[0].Count)
+            {
+                ranges = ranges[1..];
+            }
+
+            if (ranges.IsEmpty || entry.Uid < ranges[0].First)
+            {
+                continue;
+            }
+
+            aim = entry.Lsn >= SegmentList.ColdLsn ? aim.With(segments.Find(entry.Lsn)?.BaseLsn ?? entry.Lsn) : aim;
+            aim = Moving is not null && Moving.Includes(entry.Lsn) ? aim.With(Moving.ColdLsn) : aim;
+        }
+
+        return aim;
+    }
+
+    /// <summary>
+    /// Enters a message of a cold segment; false when the mailbox has one of that unique-id. Opening thread only, and
+    /// without a checkpoint.
+    /// </summary>
+    public bool TryInsert(ulong mailboxId, in MaildropEntry entry)
+    {
+        Changes++;
+        return Get(mailboxId).TryInsert(entry, _uidFloor, _epoch);
+    }
+
+    /// <summary>
+    /// Enters a message that recovery found in the log, also when the mailbox seems to have it elsewhere: a copy in a
+    /// cold segment counts only from its MOVE record on. Opening thread only.
+    /// </summary>
+    public void Put(ulong mailboxId, in MaildropEntry entry)
+    {
+        Changes++;
+        if (Get(mailboxId).Put(entry, _uidFloor, _epoch) is { } replaced)
+        {
+            Liveness.Release(replaced, entry.RecordBytes, isLarge: false);
+            Bodies.Forget(replaced);
+        }
+    }
+
+    /// <summary>
+    /// The MOVE of a record is found in the log: whoever still has the message, has it there from now on. Opening
+    /// thread only.
+    /// </summary>
+    /// <exception cref="IOException">The checkpoint's part of a maildrop cannot be read.</exception>
+    public void Take(in RecordHeader header, ReadOnlySpan<MailboxUid> recipients)
+    {
+        int before = 0;
+        int moved = 0;
+        long bytes = MaildropEntry.RecordBytesOf(header);
+        foreach (MailboxUid recipient in recipients)
+        {
+            Errno.Check(PrepareRemoval(recipient.MailboxId), "read the checkpoint of", $"maildrop {recipient.MailboxId}");
+            MaildropIndex maildrop = Get(recipient.MailboxId);
+            maildrop.CancelRemoval();
+            if (maildrop.LsnOf(recipient.Uid) is not { } lsn)
+            {
+                continue;
+            }
+
+            if (lsn == header.Lsn)
+            {
+                before++;
+                continue;
+            }
+
+            moved++;
+            maildrop.Replace(recipient.Uid, header, _epoch);
+            Liveness.Release(lsn, bytes, isLarge: false);
+            Bodies.Move(lsn, header.Lsn);
+        }
+
+        Changes++;
+        Liveness.Join(header.Lsn, bytes, before, moved);
+    }
+
+    /// <summary>
+    /// Counts what is live in the segments anew, for a checkpoint that does not say. Opening thread only.
+    /// </summary>
+    /// <exception cref="IOException">A shard cannot be read.</exception>
+    public void CountLive()
+    {
+        Dictionary<ulong, (int References, long Bytes)> all = [];
+        foreach (Shard? shard in _stored)
+        {
+            for (int i = 0; i < (shard?.Mailboxes.Length ?? 0); i++)
+            {
+                Errno.Check(shard!.SliceOf(i).Read(out MaildropEntry[] entries), "read", "a checkpoint");
+                foreach (ref readonly MaildropEntry entry in entries.AsSpan())
+                {
+                    all[entry.Lsn] = (all.GetValueOrDefault(entry.Lsn).References + 1, entry.RecordBytes);
+                }
+            }
+        }
+
+        foreach ((ulong lsn, (int references, long bytes)) in all)
+        {
+            Liveness.Enter(lsn, bytes, references, isRelayed: false);
+        }
     }
 
     /// <summary>All below that place has been applied. The caller holds <see cref="Gate"/>.</summary>

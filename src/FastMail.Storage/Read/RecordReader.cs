@@ -5,10 +5,13 @@ internal static class RecordReader
 {
     private const int FirstLook = 16 * 1024; // one madvise (about 1 microsecond when resident) serves most mail
 
-    public static ReadStatus TryRead(SegmentList segments, ulong lsn, out StoredMessage message)
+    /// <param name="segment">Whose addresses include it, held by the caller; null when there is none.</param>
+    /// <param name="lsn">Where the record begins.</param>
+    /// <param name="message">The message; valid as long as the caller holds the segment.</param>
+    public static ReadStatus TryRead(Segment? segment, ulong lsn, out StoredMessage message)
     {
         message = default;
-        if (segments.Find(lsn) is not { } segment)
+        if (segment is null)
         {
             return ReadStatus.NotFound;
         }

@@ -24,8 +24,8 @@ public enum ReadStatus
 }
 
 /// <summary>
-/// A message whose checksums were just verified. A view of the segment's mapping, valid until the log is disposed;
-/// any thread.
+/// A message whose checksums were just verified. A view of the segment's mapping, valid while the
+/// <see cref="ReadLease"/> is held through which it was read; any thread.
 /// </summary>
 public readonly struct StoredMessage
 {

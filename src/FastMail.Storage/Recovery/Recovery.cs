@@ -16,6 +16,8 @@ internal sealed class Recovery(
     private readonly LogEnd _end = new();
     private LogPoint _start; // the beginning, or the place of the checkpoint
     private Replay? _replay;
+    private ColdRecovery? _cold;
+    private SegmentOpening? _opening;
 
     // Most records that may be missing since the last valid one; its successor will tell. 0: none are.
     private ulong _carried;
@@ -32,11 +34,14 @@ internal sealed class Recovery(
     /// <exception cref="IOException">The disk failed.</exception>
     public LogEnd Run(IEnumerable<string> fileNames)
     {
-        new SegmentOpening(place.Disk, place.LogPath, format, segments, _damage, notice).OpenAll(fileNames);
-        _replay = new Replay(maildrops, _end);
-        ReadOnlySpan<Segment> all = segments.All;
+        _opening = new SegmentOpening(place.Disk, place.LogPath, format, segments, _damage, notice);
+        _opening.OpenAll(fileNames);
+        _cold = new ColdRecovery(maildrops, segments, _damage);
+        _replay = new Replay(maildrops, _end, _cold);
+        ReadOnlySpan<Segment> all = segments.Hot;
         AdmitEnd(all[^1]);
         Begin(all);
+        _cold.Begin(found.Checkpoint);
         foreach (Segment segment in all[..^1])
         {
             if (segment.EndLsn <= _start.Lsn)
@@ -129,8 +134,9 @@ internal sealed class Recovery(
     /// </summary>
     private void AdmitBeginning()
     {
-        Segment first = segments.All[0];
-        if (Math.Max(_replay!.OldestNeededLsn, found.OldestNeededLsn) < first.BaseLsn)
+        Segment first = segments.Hot[0];
+        ulong retired = Math.Max(maildrops.Liveness.RetiredBelow, found.OldestNeededLsn);
+        if (Math.Max(_replay!.OldestNeededLsn, retired) < first.BaseLsn)
         {
             throw new DamagedLogException(
                 $"{first.Path}: a segment is missing: position 0x0 is not followed by this file. Nothing was modified; "
@@ -216,6 +222,7 @@ internal sealed class Recovery(
     private void Finish(Segment segment, bool isSealed, long proof, long end)
     {
         AdmitBeginning();
+        _cold!.RequireAll();
         SealMeta seal = _end.Seal;
         _end.MoveTo(segment);
         _end.Offset = segment.ReadableEnd;
@@ -224,6 +231,10 @@ internal sealed class Recovery(
         CountByRoom();
         KeepDamage();
         Tail.Rewrite(segment, proof, end);
+        foreach (string path in _opening!.Stale)
+        {
+            Errno.Check(place.Disk.Remove(path), "remove", path);
+        }
     }
 
     /// <summary>

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 
 namespace FastMail.Storage;
@@ -7,7 +6,7 @@ namespace FastMail.Storage;
 /// Folds valid records, in the order of the log, into the maildrops and the facts with which the log goes on. Owned by
 /// the <see cref="Recovery"/>.
 /// </summary>
-internal sealed class Replay(MaildropTable maildrops, LogEnd end)
+internal sealed class Replay(MaildropTable maildrops, LogEnd end, ColdRecovery cold)
 {
     private readonly List<UidRange> _ranges = [];
 
@@ -32,6 +31,14 @@ internal sealed class Replay(MaildropTable maildrops, LogEnd end)
                 }
 
                 Remove(mailboxId);
+                if (!PendingExpunge.ReadCold(walk.CurrentMeta).IsEmpty)
+                {
+                    segment.Life.HasColdExpunge = true;
+                }
+
+                break;
+            case RecordType.Move:
+                cold.ApplyMove(segment, walk);
                 break;
             case RecordType.Checkpoint when CheckpointMeta.TryRead(walk.CurrentMeta, out CheckpointMeta checkpoint):
                 OldestNeededLsn = Math.Max(OldestNeededLsn, checkpoint.OldestNeededLsn);
@@ -70,23 +77,30 @@ internal sealed class Replay(MaildropTable maildrops, LogEnd end)
     private void ApplyMessage(Segment segment, SegmentWalk walk)
     {
         int references = 0;
+        bool isRelayed = false;
         MetaReader meta = new(walk.CurrentMeta);
         while (meta.Read())
         {
             references += meta.Type is MetaType.LocalRecipient or MetaType.RelayRecipient ? 1 : 0;
+            isRelayed |= meta.Type == MetaType.RelayRecipient;
+        }
+
+        maildrops.Liveness.Enter(
+            walk.Current.Lsn, MaildropEntry.RecordBytesOf(walk.Current), references, isRelayed);
+        meta = new(walk.CurrentMeta);
+        while (meta.Read())
+        {
             if (meta.Type != MetaType.LocalRecipient)
             {
                 continue;
             }
 
-            if (meta.Value.Length < sizeof(ulong) * 2)
+            if (!MailboxUid.TryRead(meta.Value, out MailboxUid recipient))
             {
                 throw DamagedLogException.At(segment, walk.CurrentOffset, "a local recipient is too short");
             }
 
-            ulong mailboxId = BinaryPrimitives.ReadUInt64LittleEndian(meta.Value);
-            ulong uid = BinaryPrimitives.ReadUInt64LittleEndian(meta.Value[sizeof(ulong)..]);
-            maildrops.Add(mailboxId, new MaildropEntry(uid, walk.Current));
+            maildrops.Put(recipient.MailboxId, new MaildropEntry(recipient.Uid, walk.Current));
         }
 
         if (walk.Current.HasExternalBody)

@@ -2,7 +2,7 @@ namespace FastMail.Storage;
 
 /// <summary>
 /// Opens the segment files and checks that together they are the log: nothing is missing between the first and the
-/// last. Owned by the <see cref="Recovery"/>; reads only.
+/// last, nor in front of the first but what was dropped. Owned by the <see cref="Recovery"/>; reads only.
 /// </summary>
 /// <remarks>
 /// What can be stepped over: a damaged header page whose first two records still tell the salt; a file that is shorter
@@ -14,32 +14,100 @@ internal sealed class SegmentOpening(
     IDisk disk, string directory, StoreFormat format, SegmentList segments, List<DamagedRange> damage,
     Action<string> notice)
 {
+    private readonly List<string> _stale = [];
+
+    /// <summary>Files of segments that were retired; their names are back after a crash.</summary>
+    public IReadOnlyList<string> Stale => _stale;
+
     /// <summary>Opens all; they are in the list afterwards, also when it throws.</summary>
     public void OpenAll(IEnumerable<string> fileNames)
     {
         string[] names = [.. fileNames.Where(SegmentHeader.IsSegmentName).Order(StringComparer.Ordinal)];
+        string[] hot = [.. names.Where(name => !IsCold(name))];
+        OpenHot(hot);
+        foreach (string name in names.Where(IsCold))
+        {
+            Segment segment = OpenOne(name, "", 0);
+            segment.ReadableEnd = segment.Length;
+            segments.Add(segment);
+        }
+
+        if (hot.Length == 0)
+        {
+            throw new DamagedLogException($"{directory}: the store has no segment, though it was made with one");
+        }
+    }
+
+    /// <summary>
+    /// Where the log begins that ends with the last of these files: behind the last gap between them.
+    /// </summary>
+    /// <exception cref="IOException">A file cannot be read.</exception>
+    public static ulong FirstLsnOf(IDisk disk, string directory, IEnumerable<string> fileNames)
+    {
+        string[] names = [.. fileNames.Where(SegmentHeader.IsSegmentName).Where(name => !IsCold(name))
+            .Order(StringComparer.Ordinal)];
+        byte[] page = new byte[SegmentHeader.Bytes];
+        ulong first = 0;
+        ulong? next = null; // not known behind a damaged header page
+        for (int i = 0; i < names.Length; i++)
+        {
+            _ = SegmentHeader.TryParseName(names[i], out _, out ulong baseLsn);
+            first = i == 0 || (next is { } due && due != baseLsn) ? baseLsn : first;
+            string path = Path.Join(directory, names[i]);
+            Errno.Check(disk.Open(path, FileUse.Existing, out IDiskFile? file), "open", path);
+            using (file)
+            {
+                Errno.Check(file!.Read(page, 0, out int read), "read", path);
+                bool isIntact = read == page.Length && SegmentHeader.TryRead(page, out SegmentHeader header)
+                    && (next = baseLsn + (ulong)header.SegmentBytes) is not null;
+                next = isIntact ? next : null;
+            }
+        }
+
+        return first;
+    }
+
+    private static bool IsCold(string name)
+    {
+        return SegmentHeader.TryParseName(name, out uint generation, out _) && generation != 0;
+    }
+
+    /// <summary>
+    /// They are adjacent. In front of a gap there may be segments that were dropped, and whose names came back.
+    /// </summary>
+    private void OpenHot(string[] names)
+    {
         ulong next = 0;
         ulong previous = 0;
         for (int i = 0; i < names.Length; i++)
         {
             string following = i + 1 < names.Length ? names[i + 1] : "";
             Segment segment = OpenOne(names[i], following, previous);
-            segments.Add(segment);
-            // The first one of all may begin anywhere: whether what was in front of it may be gone, recovery decides.
-            if (i > 0 && (segment.BaseLsn != next || segment.Header.PreviousBaseLsn != previous))
+            if (segment.BaseLsn != next || i == 0)
             {
+                PutAside();
+            }
+            else if (segment.Header.PreviousBaseLsn != previous)
+            {
+                segments.Add(segment);
                 throw new DamagedLogException(
-                    $"{segment.Path}: a segment is missing: position 0x{next:x} is not followed by this file. "
-                    + "Nothing was modified; put the missing file back");
+                    $"{segment.Path}: the segment was made to follow another than the one in front of it. Nothing was "
+                    + "modified; put the right file back");
             }
 
+            segments.Add(segment);
             next = segment.EndLsn;
             previous = segment.BaseLsn;
         }
+    }
 
-        if (names.Length == 0)
+    private void PutAside()
+    {
+        foreach (Segment segment in segments.All)
         {
-            throw new DamagedLogException($"{directory}: the store has no segment, though it was made with one");
+            _stale.Add(segment.Path);
+            _ = damage.RemoveAll(d => d.Segment == segment);
+            segments.Retire(segment);
         }
     }
 

@@ -140,8 +140,8 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
     private void RefuseUnknown(in RecordHeader header)
     {
         bool isKnown = header.Type
-            is RecordType.Message or RecordType.Expunge or RecordType.Checkpoint or RecordType.Group or RecordType.Seal
-            or RecordType.Pad;
+            is RecordType.Message or RecordType.Expunge or RecordType.Move or RecordType.Checkpoint or RecordType.Group
+            or RecordType.Seal or RecordType.Pad;
         bool isReadable = isKnown && (byte)header.VersionBits == RecordHeader.Version;
         if (!isReadable && (header.VersionBits & RecordHeader.Skippable) == 0)
         {

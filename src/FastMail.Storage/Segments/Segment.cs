@@ -4,8 +4,8 @@ namespace FastMail.Storage;
 
 /// <summary>
 /// One segment file: open, mapped read-only as a whole, of fixed length for life. Owned by the <see cref="MailLog"/>;
-/// the appender alone writes to it, any thread reads what lies below <see cref="ReadableEnd"/>. Reclamation will
-/// count its readers here; until then it lives as long as the log.
+/// the appender alone writes to it, any thread reads what lies below <see cref="ReadableEnd"/>. Counted: the list holds
+/// one reference, every <see cref="ReadLease"/> one more; map and descriptor close with the last.
 /// </summary>
 internal sealed class Segment : IDisposable
 {
@@ -13,6 +13,7 @@ internal sealed class Segment : IDisposable
     private readonly nint _address;
     private readonly MappedMemory _map;
     private long _readableEnd = SegmentHeader.Bytes;
+    private int _references = 1;
 
     private Segment(IDiskFile file, in SegmentHeader header, string path, nint address, long length)
     {
@@ -25,6 +26,12 @@ internal sealed class Segment : IDisposable
     }
 
     public SegmentHeader Header { get; }
+
+    /// <summary>Made by compaction: complete since it has a name, never written again.</summary>
+    public bool IsCold => Header.Generation != 0;
+
+    /// <summary>What of it is still needed; guarded by <see cref="MaildropTable.Gate"/>.</summary>
+    public SegmentLife Life { get; } = new();
 
     public string Path { get; }
 
@@ -84,11 +91,38 @@ internal sealed class Segment : IDisposable
         return new ReadOnlySpan<byte>((byte*)_address + offset, length);
     }
 
-    /// <summary>Unmaps and closes. No reader may hold a slice any more: touching it would end the process.</summary>
+    /// <summary>Somebody besides the list holds it.</summary>
+    public bool HasReaders => Volatile.Read(ref _references) > 1;
+
+    /// <summary>One more holds it; false when it is closed already.</summary>
+    public bool TryRetain()
+    {
+        int references = Volatile.Read(ref _references);
+        while (references > 0)
+        {
+            int seen = Interlocked.CompareExchange(ref _references, references + 1, references);
+            if (seen == references)
+            {
+                return true;
+            }
+
+            references = seen;
+        }
+
+        return false;
+    }
+
+    /// <summary>
+    /// Gives one reference back; with the last it unmaps and closes. Whoever gives it back holds no slice any more:
+    /// touching one would end the process.
+    /// </summary>
     public void Dispose()
     {
-        _ = _file.Unmap(_address, Length);
-        _file.Dispose();
+        if (Interlocked.Decrement(ref _references) == 0)
+        {
+            _ = _file.Unmap(_address, Length);
+            _file.Dispose();
+        }
     }
 
     /// <summary>

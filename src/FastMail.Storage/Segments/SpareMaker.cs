@@ -60,6 +60,12 @@ internal sealed class SpareMaker : IDisposable
         _ = _asked.Set();
     }
 
+    /// <summary>Space has come back: what failed is tried again at once.</summary>
+    public void SpaceFreed()
+    {
+        _ = _asked.Set();
+    }
+
     /// <summary>
     /// Hands over a file with room for a record of that size, waiting while one is being made; false when the disk
     /// has no room for it, or when no segment is ever that large. Called by the appender only.

@@ -278,6 +278,7 @@ internal sealed class DiskPort(LyingDisk disk, FaultPlan plan) : IDisk
             "fastmail bodies" => DiskLane.Bodies,
             "fastmail body reader" => DiskLane.BodyReader,
             "fastmail checkpoint" => DiskLane.Checkpoint,
+            "fastmail reclaimer" => DiskLane.Reclaimer,
             _ => DiskLane.Opener,
         };
     }

@@ -19,6 +19,7 @@ internal enum DiskVerb
     Truncate,
     Read,
     Write,
+    Punch,
     Flush,
     Map,
     Populate,
@@ -33,6 +34,7 @@ internal enum DiskLane
     Bodies,
     BodyReader,
     Checkpoint,
+    Reclaimer,
 }
 
 /// <summary>One call. A value.</summary>
@@ -62,9 +64,9 @@ internal enum Fate
 internal sealed class FaultPlan(int seed, int stutterPercent = 0, Action? slowCall = null)
 {
     private readonly Random[] _random =
-        [new(seed), new(seed + 1), new(seed + 2), new(seed + 3), new(seed + 4), new(seed + 5)];
+        [new(seed), new(seed + 1), new(seed + 2), new(seed + 3), new(seed + 4), new(seed + 5), new(seed + 6)];
 
-    private readonly int[] _count = new int[6];
+    private readonly int[] _count = new int[7];
     private DiskLane _lane;
     private int _at = -1;
     private bool _isSticky;

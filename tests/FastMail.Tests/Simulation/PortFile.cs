@@ -117,6 +117,16 @@ internal sealed unsafe class PortFile(DiskPort port, LyingContent content, strin
         return errno;
     }
 
+    public int PunchHole(long offset, long length)
+    {
+        return port.Call(DiskVerb.Punch, path, (_, _, _) =>
+        {
+            // Not durable before the next flush: power loss may bring back any part of what was there.
+            content.Write(new byte[length], offset);
+            return 0;
+        });
+    }
+
     public int Flush()
     {
         return port.Call(

@@ -195,6 +195,12 @@ internal sealed unsafe class MemoryDisk : IDisk, IDisposable
             return 0;
         }
 
+        public int PunchHole(long offset, long length)
+        {
+            Content.Slice((int)offset, (int)length).Clear();
+            return 0;
+        }
+
         public int Flush()
         {
             return 0;

@@ -19,7 +19,7 @@ internal sealed class RecoveredLog : IDisposable
     {
         _place = DataDirectory.Lock(disk, DirectoryPath);
         StoreFormat format = StoreFormat.Read(disk, DirectoryPath)!.Value;
-        _maildrops = new MaildropTable(format.UidValidity);
+        _maildrops = new MaildropTable(format.UidValidity, _segments);
         List<string> names = [];
         _ = disk.List(Path.Join(DirectoryPath, "log"), names);
         try
@@ -59,7 +59,8 @@ internal sealed class RecoveredLog : IDisposable
         MaildropSnapshot snapshot = _maildrops.Snapshot(mailbox);
         for (int i = 0; i < snapshot.Count; i++)
         {
-            ReadStatus status = RecordReader.TryRead(_segments, snapshot[i].Lsn, out StoredMessage message);
+            ReadStatus status = RecordReader.TryRead(
+                _segments.Find(snapshot[i].Lsn), snapshot[i].Lsn, out StoredMessage message);
             all.Add((snapshot[i].Uid, status == ReadStatus.Ok ? Encoding.Latin1.GetString(message.Wire.Span) : null));
         }
 

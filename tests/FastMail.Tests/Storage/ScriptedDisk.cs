@@ -151,6 +151,11 @@ internal sealed class ScriptedDisk : IDisk
             return file.Write([part], offset, out written);
         }
 
+        public int PunchHole(long offset, long length)
+        {
+            return disk.Script("punch", name) is var errno and not 0 ? errno : file.PunchHole(offset, length);
+        }
+
         public int Flush()
         {
             return disk.Script("flush", name) is var errno and not 0 ? errno : file.Flush();

@@ -1,0 +1,280 @@
+using System.Runtime.InteropServices;
+
+namespace FastMail.Storage;
+
+/// <summary>
+/// One run of the compaction: copies the live records of some segments into one cold segment, in order of their
+/// numbers, and lets the copies take the place of the originals. Every record is verified on the way: one that cannot
+/// be read is not dropped silently, its segment is kept as it is. Used once, on the reclaimer's thread.
+/// </summary>
+/// <remarks>
+/// Until the MOVE record is durable nothing has happened: the copy is a file that nobody reads. From then on the
+/// originals are garbage, and whoever reads them still does so undisturbed.
+/// </remarks>
+internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong coldLsn, Throttle throttle)
+{
+    private readonly List<Planned> _plan = [];
+    private readonly List<MovedRecord> _moved = [];
+    private readonly List<MailboxUid> _recipients = [];
+    private readonly HashSet<ulong> _prepared = [];
+    private readonly Dictionary<ulong, List<MovedEntry>> _entries = [];
+
+    /// <summary>Octets of the records that were copied.</summary>
+    public long CopiedBytes { get; private set; }
+
+    /// <summary>Messages that were moved.</summary>
+    public int Messages => _moved.Count;
+
+    /// <summary>The cold segment; null when there is none in the end.</summary>
+    public Segment? Cold { get; private set; }
+
+    /// <summary>
+    /// A file may have stayed behind that holds copies without a MOVE. No removal must be forgotten while it exists.
+    /// </summary>
+    public bool HasLeftFile { get; private set; }
+
+    /// <summary>Runs it; false when nothing has changed.</summary>
+    /// <exception cref="IOException">A source cannot be read, or the disk failed.</exception>
+    public bool Run(CancellationToken cancellation)
+    {
+        // From here on a removal says that its message may be copied. The mark behind it says when every removal that
+        // does not know yet has been applied.
+        scene.Maildrops.SetMoving(new MoveUnderWay([.. sources.OrderBy(s => s.BaseLsn)], coldLsn));
+        try
+        {
+            return scene.Append(new PendingMark()) == AppendOutcome.Durable && Plan(cancellation) && Copy(cancellation) && Swap();
+        }
+        finally
+        {
+            scene.Maildrops.SetMoving(null);
+            foreach (ulong mailboxId in _prepared)
+            {
+                scene.Maildrops.CancelRemoval(mailboxId);
+            }
+        }
+    }
+
+    private bool Plan(CancellationToken cancellation)
+    {
+        foreach (Segment source in sources)
+        {
+            SegmentScan scan = new(source, 0, isSeqKnown: false);
+            while (scan.MoveNext())
+            {
+                cancellation.ThrowIfCancellationRequested();
+                if (scan.Current.Type == RecordType.Seal)
+                {
+                    break;
+                }
+
+                if (scan.Current.Type == RecordType.Message && !TryPlan(source, scan))
+                {
+                    return false;
+                }
+            }
+        }
+
+        _plan.Sort(static (a, b) => a.Seq.CompareTo(b.Seq));
+        return _plan.Count > 0;
+    }
+
+    private bool TryPlan(Segment source, SegmentScan scan)
+    {
+        int first = _recipients.Count;
+        bool isRelayed = MailboxUid.ReadAll(scan.CurrentMeta, _recipients);
+        int count = _recipients.Count - first;
+        ulong lsn = scan.Current.Lsn;
+        Prepare(first);
+        lock (scene.Maildrops.Gate)
+        {
+            if (isRelayed && scene.Maildrops.Liveness.IsShared(lsn))
+            {
+                // The relay queue holds addresses of its own, which nothing would tell of the move.
+                source.Life.IsUnreadable = true;
+                return false;
+            }
+        }
+
+        if (IsLive(lsn, first, count))
+        {
+            _plan.Add(new Planned(source, lsn, scan.Current.Seq, first, count));
+        }
+        else
+        {
+            _recipients.RemoveRange(first, count);
+        }
+
+        return true;
+    }
+
+    /// <summary>Brings maildrops into memory, and keeps them there while they are looked at and changed.</summary>
+    private void Prepare(int firstRecipient)
+    {
+        foreach (MailboxUid recipient in CollectionsMarshal.AsSpan(_recipients)[firstRecipient..])
+        {
+            if (!_prepared.Contains(recipient.MailboxId))
+            {
+                int errno = scene.Maildrops.PrepareRemoval(recipient.MailboxId);
+                Errno.Check(errno, "read the checkpoint of", $"maildrop {recipient.MailboxId}");
+                _ = _prepared.Add(recipient.MailboxId);
+            }
+        }
+    }
+
+    private bool IsLive(ulong lsn, int firstRecipient, int recipients)
+    {
+        lock (scene.Maildrops.Gate)
+        {
+            foreach (MailboxUid recipient in CollectionsMarshal.AsSpan(_recipients).Slice(firstRecipient, recipients))
+            {
+                if (scene.Maildrops.Holds(recipient.MailboxId, recipient.Uid, lsn))
+                {
+                    return true;
+                }
+            }
+        }
+
+        return false;
+    }
+
+    private bool Copy(CancellationToken cancellation)
+    {
+        ColdIdentity identity = scene.Identify(coldLsn, sources[0].BaseLsn);
+        using ColdWriter writer = new(scene.Disk, scene.LogPath, identity);
+        int errno = writer.Begin(_plan[0].Seq);
+        foreach (Planned planned in _plan)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            if (errno != 0)
+            {
+                break;
+            }
+
+            if (!IsLive(planned.Lsn, planned.FirstRecipient, planned.Recipients))
+            {
+                continue; // removed since it was planned
+            }
+
+            if (!TryVerify(planned, out RecordHeader header, out ReadOnlySpan<byte> record))
+            {
+                return false;
+            }
+
+            errno = writer.Add(header, record, out ulong lsn, out uint headerCrc);
+            NoteMoved(planned, new MovedRecord(planned.Lsn, lsn, headerCrc, MaildropEntry.RecordBytesOf(header)));
+            CopiedBytes += record.Length;
+            throttle.Spend(record.Length, cancellation);
+        }
+
+        Segment? cold = null;
+        if (errno == 0 && _moved.Count > 0)
+        {
+            errno = writer.Complete(out cold);
+            HasLeftFile = errno != 0 && !scene.TryRemove(identity.FileName);
+        }
+
+        if (errno != 0)
+        {
+            scene.Notice($"compaction stopped: {Errno.Text(errno)}");
+        }
+
+        Cold = cold;
+        return cold is not null;
+    }
+
+    private void NoteMoved(in Planned planned, in MovedRecord record)
+    {
+        for (int i = 0; i < planned.Recipients; i++)
+        {
+            MailboxUid recipient = _recipients[planned.FirstRecipient + i];
+            ref List<MovedEntry>? entries =
+                ref CollectionsMarshal.GetValueRefOrAddDefault(_entries, recipient.MailboxId, out _);
+            (entries ??= []).Add(new MovedEntry(recipient.Uid, _moved.Count));
+        }
+
+        _moved.Add(record);
+    }
+
+    private bool TryVerify(in Planned planned, out RecordHeader header, out ReadOnlySpan<byte> record)
+    {
+        header = default;
+        record = default;
+        ReadStatus status = RecordReader.TryRead(planned.Source, planned.Lsn, out _);
+        if (status != ReadStatus.Ok)
+        {
+            lock (scene.Maildrops.Gate)
+            {
+                planned.Source.Life.IsUnreadable = true;
+            }
+
+            scene.Notice(
+                $"{planned.Source.Path}: message {planned.Seq} at position 0x{planned.Lsn:x} cannot be moved: "
+                + $"{status}; the segment is kept until it is removed from its maildrops");
+            return false;
+        }
+
+        long offset = (long)(planned.Lsn - planned.Source.BaseLsn);
+        header = RecordHeader.Read(planned.Source.Span(offset, RecordHeader.Bytes));
+        record = planned.Source.Span(offset, (int)header.TotalBytes);
+        return true;
+    }
+
+    /// <summary>Behind a durable MOVE the copies are the messages.</summary>
+    private bool Swap()
+    {
+        if (!KeepRemovals())
+        {
+            Cold!.Dispose();
+            return GiveUp(AppendOutcome.NoSpace);
+        }
+
+        scene.Segments.Add(Cold!); // first: the index names it as soon as the MOVE is applied
+        PendingMove move = new(coldLsn, _moved, _entries);
+        AppendOutcome outcome = scene.Append(move);
+        if (outcome == AppendOutcome.Durable)
+        {
+            return true;
+        }
+
+        scene.Segments.Retire(Cold!);
+        return GiveUp(outcome);
+    }
+
+    private bool GiveUp(AppendOutcome outcome)
+    {
+        // When the log has failed the MOVE may be durable all the same: then the next start knows, and needs the file.
+        HasLeftFile = outcome != AppendOutcome.NoSpace || !scene.TryRemove(Path.GetFileName(Cold!.Path));
+        Cold = null;
+        return false;
+    }
+
+    /// <summary>
+    /// A copy names all recipients of its message, also those who had removed it before: their removals must now last
+    /// as long as the copy.
+    /// </summary>
+    private bool KeepRemovals()
+    {
+        Dictionary<ulong, List<ulong>> gone = [];
+        lock (scene.Maildrops.Gate)
+        {
+            foreach ((ulong mailboxId, List<MovedEntry> entries) in _entries)
+            {
+                foreach (MovedEntry entry in entries)
+                {
+                    if (!scene.Maildrops.Holds(mailboxId, entry.Uid, _moved[entry.Record].From))
+                    {
+                        ref List<ulong>? uids =
+                            ref CollectionsMarshal.GetValueRefOrAddDefault(gone, mailboxId, out _);
+                        (uids ??= []).Add(entry.Uid);
+                    }
+                }
+            }
+        }
+
+        ColdRange cold = new(coldLsn, coldLsn);
+        return scene.AppendAll([.. gone.Select(g => (OwnAppend)CarriedExpunge.Of(g.Key, g.Value, cold))]);
+    }
+
+    private readonly record struct Planned(
+        Segment Source, ulong Lsn, ulong Seq, int FirstRecipient, int Recipients);
+}

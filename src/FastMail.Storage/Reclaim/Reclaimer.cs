@@ -1,0 +1,327 @@
+namespace FastMail.Storage;
+
+/// <summary>
+/// Brings space back, on its own thread: removes segments in which nothing is live, punches out large dead bodies, and
+/// copies what is live out of segments that are mostly dead. Owned by the <see cref="MailLog"/>. It never holds up the
+/// appender: it appends like everybody else, and takes the lock of the maildrops for moments only.
+/// </summary>
+internal sealed class Reclaimer : IDisposable
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10); // for what grows old; the rest rings
+
+    private readonly ReclaimScene _scene;
+    private readonly MailLogOptions _options;
+    private readonly SpareMaker _spares;
+    private readonly Checkpointer? _checkpoints;
+    private readonly Retirement _retirement;
+    private readonly HolePunch _holes;
+    private readonly AutoResetEvent _bell = new(initialState: false);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Lock _gate = new();
+    private readonly Queue<Request> _requests = new();
+    private readonly Thread _thread;
+    private bool _isClosed;
+
+    /// <param name="scene">What it works with.</param>
+    /// <param name="options">When and how fast.</param>
+    /// <param name="spares">Told when space has come back.</param>
+    /// <param name="checkpoints">Where recovery may begin; null when it always reads all of the log.</param>
+    public Reclaimer(ReclaimScene scene, MailLogOptions options, SpareMaker spares, Checkpointer? checkpoints)
+    {
+        _scene = scene;
+        _options = options;
+        _spares = spares;
+        _checkpoints = checkpoints;
+        _retirement = new Retirement(scene);
+        _holes = new HolePunch(scene);
+        _thread = new Thread(Run) { Name = "fastmail reclaimer", IsBackground = true };
+    }
+
+    public void Start()
+    {
+        if (_options.ReclaimsByItself)
+        {
+            _scene.Maildrops.Liveness.Died = Ring;
+        }
+
+        _thread.Start();
+    }
+
+    /// <summary>There may be something to do. Any thread.</summary>
+    public void Ring()
+    {
+        _ = _bell.Set();
+    }
+
+    /// <summary>Has the thread compact, and answers when it has.</summary>
+    public Task<CompactProgress> CompactAsync(
+        CompactOptions options, IProgress<CompactProgress>? progress, CancellationToken cancellation)
+    {
+        Request request = new(options, progress, cancellation);
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(_isClosed, typeof(MailLog));
+            _requests.Enqueue(request);
+        }
+
+        Ring();
+        return request.Task;
+    }
+
+    /// <summary>Ends what is under way, then the thread. The appender still runs.</summary>
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _isClosed = true;
+        }
+
+        lock (_scene.Maildrops.Gate)
+        {
+            _scene.Maildrops.Liveness.Died = null;
+        }
+
+        _stop.Cancel();
+        Ring();
+        if (_thread.IsAlive)
+        {
+            _thread.Join();
+        }
+
+        while (_requests.TryDequeue(out Request? request))
+        {
+            request.Cancel();
+        }
+
+        _stop.Dispose();
+        _bell.Dispose();
+    }
+
+    private void Run()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            _ = _bell.WaitOne(_options.ReclaimsByItself ? Interval : Timeout.InfiniteTimeSpan);
+            Request? request;
+            while (!_stop.IsCancellationRequested && (request = NextRequest()) is not null)
+            {
+                Serve(request);
+            }
+
+            if (_options.ReclaimsByItself && !_stop.IsCancellationRequested)
+            {
+                ReclaimByItself();
+            }
+        }
+    }
+
+    private Request? NextRequest()
+    {
+        lock (_gate)
+        {
+            return _requests.TryDequeue(out Request? request) ? request : null;
+        }
+    }
+
+    private void Serve(Request request)
+    {
+        using CancellationTokenSource either =
+            CancellationTokenSource.CreateLinkedTokenSource(_stop.Token, request.Cancellation);
+        try
+        {
+            request.Complete(Reclaim(request.Options, long.MaxValue, request.Progress, isAsked: true, either.Token));
+        }
+        catch (OperationCanceledException)
+        {
+            request.Cancel();
+        }
+        catch (IOException e)
+        {
+            request.Fail(e);
+        }
+    }
+
+    private void ReclaimByItself()
+    {
+        // With the disk full nobody waits for mail to grow old.
+        bool isUrgent = _spares.IsSpaceLow;
+        TimeSpan rest = isUrgent ? TimeSpan.Zero : _options.CompactAfter;
+        CompactOptions options = new()
+        {
+            DeadRatio = _options.CompactDeadRatio,
+            BytesPerSecond = isUrgent ? 0 : _options.CompactBytesPerSecond,
+        };
+        try
+        {
+            long newest = _scene.NowMicros - (rest.Ticks / TimeSpan.TicksPerMicrosecond);
+            _ = Reclaim(options, newest, null, isAsked: false, _stop.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            // The log is being closed.
+        }
+        catch (IOException e)
+        {
+            _scene.Notice($"reclaiming space: {e.Message}");
+        }
+    }
+
+    private CompactProgress Reclaim(
+        CompactOptions options, long newestMicros, IProgress<CompactProgress>? report, bool isAsked,
+        CancellationToken cancellation)
+    {
+        CompactProgress progress = default;
+        Throttle throttle = new(options.BytesPerSecond);
+        if (options.IncludesCurrent)
+        {
+            _ = _scene.Append(new PendingMark(endsSegment: true)); // without space for another it stays as it is
+        }
+
+        do
+        {
+            progress = Free(progress, isAsked);
+            report?.Report(progress);
+        }
+        while (CompactOnce(options.DeadRatio, newestMicros, throttle, ref progress, cancellation));
+
+        return progress;
+    }
+
+    /// <summary>Removes and punches what needs no copying.</summary>
+    private CompactProgress Free(CompactProgress progress, bool isAsked)
+    {
+        ulong needed = NeededLsn(isAsked);
+        long before = progress.FreedBytes + _holes.PunchedBytes;
+        _retirement.Run(needed, ref progress);
+        _holes.Run(needed);
+        if (progress.FreedBytes + _holes.PunchedBytes > before)
+        {
+            _spares.SpaceFreed();
+        }
+
+        return progress;
+    }
+
+    /// <summary>
+    /// Where the recovery may begin that goes back furthest. Usually at the older of two checkpoints. Who asks does not
+    /// want to wait for two more: for him a new one is made, and the older is given up. With the disk full there is no
+    /// room for another: everything live is found without one too, and space is worth more than a quick start.
+    /// </summary>
+    private ulong NeededLsn(bool isAsked)
+    {
+        if (_checkpoints is null || _spares.IsSpaceLow)
+        {
+            return ulong.MaxValue;
+        }
+
+        if (!isAsked)
+        {
+            return _checkpoints.OldestNeededLsn;
+        }
+
+        _checkpoints.Take();
+        return _checkpoints.NewestLsn;
+    }
+
+    /// <summary>Copies one cold segment full; false when nothing is worth it.</summary>
+    private bool CompactOnce(
+        double deadRatio, long newestMicros, Throttle throttle, ref CompactProgress progress,
+        CancellationToken cancellation)
+    {
+        Segment[] sources;
+        long live;
+        lock (_scene.Maildrops.Gate)
+        {
+            sources = Choice.Next(_scene.Segments, deadRatio, newestMicros);
+            live = sources.Sum(static s => s.Life.Bytes);
+        }
+
+        if (sources.Length == 0 || _retirement.IsHalted || !HasRoomFor(live))
+        {
+            return false;
+        }
+
+        Liveness liveness = _scene.Maildrops.Liveness;
+        Compaction compaction = new(_scene, sources, liveness.NextColdLsn, throttle);
+        bool isDone = false;
+        try
+        {
+            isDone = compaction.Run(cancellation);
+        }
+        finally
+        {
+            // Never the same address twice: somebody may have noted it for a copy that was given up.
+            lock (_scene.Maildrops.Gate)
+            {
+                liveness.NextColdLsn = compaction.Cold?.EndLsn ?? liveness.NextColdLsn + SegmentHeader.Bytes;
+            }
+
+            _retirement.IsHalted |= compaction.HasLeftFile;
+        }
+
+        progress = progress with
+        {
+            Messages = progress.Messages + (isDone ? compaction.Messages : 0),
+            CopiedBytes = progress.CopiedBytes + compaction.CopiedBytes,
+        };
+        return isDone ? NoteMissed(sources) : sources.Any(static s => s.Life.IsUnreadable);
+    }
+
+    /// <summary>A live message that was not met where the index has it stands behind damage: its segment is kept.</summary>
+    private bool NoteMissed(Segment[] sources)
+    {
+        foreach (Segment source in sources)
+        {
+            long missed;
+            lock (_scene.Maildrops.Gate)
+            {
+                missed = source.Life.Messages;
+                source.Life.IsUnreadable = missed > 0;
+            }
+
+            if (missed > 0)
+            {
+                _scene.Notice($"{source.Path}: {missed} messages in it could not be read to be moved; it is kept");
+            }
+        }
+
+        return true;
+    }
+
+    private bool HasRoomFor(long liveBytes)
+    {
+        return _scene.Disk.FreeBytes(_scene.LogPath, out long free) == 0
+            && free > liveBytes + (2 * GroupWriter.ReserveBytes);
+    }
+
+    /// <summary>Somebody waits for a compaction. Completed once.</summary>
+    private sealed class Request(
+        CompactOptions options, IProgress<CompactProgress>? progress, CancellationToken cancellation)
+    {
+        private readonly TaskCompletionSource<CompactProgress> _done =
+            new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public CompactOptions Options => options;
+
+        public IProgress<CompactProgress>? Progress => progress;
+
+        public CancellationToken Cancellation => cancellation;
+
+        public Task<CompactProgress> Task => _done.Task;
+
+        public void Complete(in CompactProgress result)
+        {
+            _ = _done.TrySetResult(result);
+        }
+
+        public void Cancel()
+        {
+            _ = _done.TrySetCanceled(cancellation);
+        }
+
+        public void Fail(Exception why)
+        {
+            _ = _done.TrySetException(why);
+        }
+    }
+}

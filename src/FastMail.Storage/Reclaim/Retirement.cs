@@ -1,0 +1,153 @@
+namespace FastMail.Storage;
+
+/// <summary>
+/// Removes the files of segments in which nothing is live. Hot ones go in order from the oldest only, so that the log
+/// stays a fold from its first segment on: a removal never goes before the message it removed. Owned by the
+/// <see cref="Reclaimer"/>, used on its thread.
+/// </summary>
+internal sealed class Retirement(ReclaimScene scene)
+{
+    /// <summary>
+    /// A file could not be removed for certain. No more is removed then: the proof that its segment was retired must
+    /// not go before the file. The next start tries again.
+    /// </summary>
+    public bool IsHalted { get; set; }
+
+    /// <summary>Removes what can be removed.</summary>
+    /// <param name="neededLsn">Recovery may begin there: hot segments that reach beyond are kept.</param>
+    /// <param name="progress">What was removed is added to it.</param>
+    public void Run(ulong neededLsn, ref CompactProgress progress)
+    {
+        if (IsHalted)
+        {
+            return;
+        }
+
+        // Cold ones first: then fewer removals need to be kept for their sake.
+        Remove(DeadCold(), ref progress);
+        Remove(DeadHot(neededLsn), ref progress);
+    }
+
+    private List<Segment> DeadCold()
+    {
+        List<Segment> dead = [];
+        lock (scene.Maildrops.Gate)
+        {
+            foreach (Segment segment in scene.Segments.Cold)
+            {
+                if (segment.Life.Messages == 0)
+                {
+                    dead.Add(segment);
+                }
+            }
+        }
+
+        return dead;
+    }
+
+    private List<Segment> DeadHot(ulong neededLsn)
+    {
+        List<Segment> dead = [];
+        lock (scene.Maildrops.Gate)
+        {
+            foreach (Segment segment in scene.Segments.Hot[..^1])
+            {
+                if (segment.Life.Messages != 0 || segment.EndLsn > neededLsn)
+                {
+                    break;
+                }
+
+                dead.Add(segment);
+            }
+        }
+
+        return dead;
+    }
+
+    private void Remove(List<Segment> dead, ref CompactProgress progress)
+    {
+        if (dead.Count == 0 || IsHalted || scene.Holds.IsHeld || !TryCarry(dead)
+            || scene.Append(new PendingRetirement(dead)) != AppendOutcome.Durable)
+        {
+            return;
+        }
+
+        int errno = 0;
+        lock (scene.Holds.Gate)
+        {
+            if (scene.Holds.IsHeld)
+            {
+                return; // they come by again; to be retired twice does no harm
+            }
+
+            foreach (Segment segment in dead)
+            {
+                scene.Segments.Retire(segment);
+                int removed = scene.Disk.Remove(segment.Path);
+                errno = errno != 0 ? errno : removed;
+                progress = progress with
+                {
+                    Segments = progress.Segments + 1,
+                    FreedBytes = progress.FreedBytes + segment.Header.SegmentBytes,
+                };
+            }
+        }
+
+        errno = errno != 0 ? errno : scene.Disk.SyncDirectory(scene.LogPath);
+        if (errno != 0)
+        {
+            IsHalted = true;
+            scene.Notice($"segments could not be removed: {Errno.Text(errno)}; the next start tries again");
+        }
+    }
+
+    /// <summary>Writes removals once more whose messages outlive these segments in a cold one.</summary>
+    private bool TryCarry(List<Segment> dead)
+    {
+        foreach (Segment segment in dead.Where(s => s.Life.HasColdExpunge))
+        {
+            try
+            {
+                if (!TryCarry(segment))
+                {
+                    return false;
+                }
+            }
+            catch (IOException e)
+            {
+                scene.Notice($"{segment.Path} is kept: {e.Message}");
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private bool TryCarry(Segment segment)
+    {
+        List<OwnAppend> carried = [];
+        SegmentScan scan = new(segment, 0, isSeqKnown: false);
+        while (scan.MoveNext() && scan.Current.Type != RecordType.Seal)
+        {
+            if (scan.Current.Type == RecordType.Expunge && IsNeeded(PendingExpunge.ReadCold(scan.CurrentMeta)))
+            {
+                carried.Add(new CarriedExpunge(scan.CurrentMeta));
+            }
+        }
+
+        return scene.AppendAll(carried);
+    }
+
+    private bool IsNeeded(in ColdRange aim)
+    {
+        foreach (Segment segment in scene.Segments.Cold)
+        {
+            if (aim.Includes(segment))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+}

@@ -1,0 +1,25 @@
+namespace FastMail.Storage;
+
+/// <summary>
+/// What of a segment is still needed: the fold of the messages that came into it and those that went. Owned by its
+/// <see cref="Segment"/>, kept by the <see cref="Liveness"/>; guarded by <see cref="MaildropTable.Gate"/>.
+/// </summary>
+internal sealed class SegmentLife
+{
+    /// <summary>Messages that somebody still needs: exact.</summary>
+    public long Messages { get; set; }
+
+    /// <summary>Octets of their records, the padding included.</summary>
+    public long Bytes { get; set; }
+
+    /// <summary>
+    /// It holds an EXPUNGE whose message may still lie in a cold segment: that must not go before the message.
+    /// </summary>
+    public bool HasColdExpunge { get; set; }
+
+    /// <summary>The log says that it is no longer needed; its file may go.</summary>
+    public bool IsRetired { get; set; }
+
+    /// <summary>A live message in it could not be read: it is kept as it is.</summary>
+    public bool IsUnreadable { get; set; }
+}
