@@ -48,6 +48,7 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
         PooledMessages = 4,
         CheckpointBytes = 1L << 40, // never by themselves: the test says when
         CheckpointInterval = Timeout.InfiniteTimeSpan,
+        ReclaimsByItself = false,
     };
 
     public DiskPort Port { get; }
@@ -142,6 +143,31 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
         Release();
         // A full segment is not proven by a GROUP record: then there is nothing to wait for.
         Await(() => Volatile.Read(ref flushes) > 0 || Port.IsDown || Log.HasFailed, TimeSpan.FromMilliseconds(100));
+    }
+
+    /// <summary>Lets the log drop, punch and move what it can, with the appender at work; then what was left over.</summary>
+    public string Reclaim(double deadRatio, bool includesCurrent)
+    {
+        Release();
+        Task<CompactProgress> task = Log.CompactAsync(new CompactOptions
+        {
+            DeadRatio = deadRatio,
+            IncludesCurrent = includesCurrent,
+        });
+        try
+        {
+            if (!task.Wait(Patience))
+            {
+                throw new TimeoutException("reclaiming never ended\n" + Port.Trace);
+            }
+        }
+        catch (AggregateException e) when (e.InnerException is IOException && Port.Plan.HasFired)
+        {
+            return "reclaiming failed";
+        }
+
+        AwaitSpare();
+        return $"reclaimed {task.Result}";
     }
 
     /// <summary>The end of the process, in order when its port still works.</summary>

@@ -53,6 +53,8 @@ internal sealed class SimulationRun
         AfterOpeningError,
         InCheckpoint,
         AfterCheckpointError,
+        InReclaimer,
+        AfterReclaimError,
     }
 
     /// <summary>Runs a seed; answers the number of messages that were kept.</summary>
@@ -65,7 +67,7 @@ internal sealed class SimulationRun
             int lives = 3 + run._random.Next(4);
             for (int life = 0; life < lives; life++)
             {
-                run.Live((End)run._random.Next((int)End.AfterCheckpointError + 1));
+                run.Live((End)run._random.Next((int)End.AfterReclaimError + 1));
             }
 
             run.Live(End.Orderly);
@@ -172,6 +174,11 @@ internal sealed class SimulationRun
                 _story.Add("checkpoint");
             }
 
+            if (_random.Next(3) == 0 || (turn == fault && end is End.InReclaimer or End.AfterReclaimError))
+            {
+                _story.Add(server.Reclaim(_random.Next(2) == 0 ? 0.5 : 0.1, _random.Next(2) == 0));
+            }
+
             Postman postman = new(server, _ledger, _random);
             server.Turn(() => postman.Send(server.IsHeld ? _random.Next(1, 5) : 1, _longestText, server.IsHeld));
             _story.Add(postman.Collect());
@@ -207,6 +214,12 @@ internal sealed class SimulationRun
                 break;
             case End.AfterCheckpointError:
                 FailAfter(plan, DiskLane.Checkpoint, 40);
+                break;
+            case End.InReclaimer:
+                plan.EndProcessAfter(DiskLane.Reclaimer, _random.Next(80));
+                break;
+            case End.AfterReclaimError:
+                FailAfter(plan, DiskLane.Reclaimer, 80);
                 break;
             case End.AfterSpareError:
                 FailAfter(plan, DiskLane.Spare, 6);

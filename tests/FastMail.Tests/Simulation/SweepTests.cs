@@ -66,6 +66,8 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
         Assert.True(segments.Length >= 4, $"{segments.Length} segments");
         Assert.True(plan.CallsIn(DiskLane.Bodies) > 5, "no message has a body file");
         Assert.True(ledger.Removed > 0, "nothing was removed");
+        Assert.Contains(disk.Names, n => Path.GetFileName(n.Key).StartsWith("1-", StringComparison.Ordinal));
+        Assert.DoesNotContain(disk.Names, n => n.Key.EndsWith("/0-0000000000000000.seg", StringComparison.Ordinal));
     }
 
     /// <param name="arm">Says what goes wrong.</param>
@@ -179,6 +181,12 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
                 if (turn is 0 or 1)
                 {
                     server.Log.TakeCheckpoint();
+                }
+
+                if (turn >= 2 && !port.IsDown)
+                {
+                    // The second time there is something cold.
+                    _ = server.Reclaim(deadRatio: 0.1, includesCurrent: turn == 4);
                 }
             }
 

@@ -3,15 +3,16 @@ using Xunit;
 
 namespace FastMail.Tests.Storage;
 
+/// <summary>With checkpoints of the index, as the server runs.</summary>
+public sealed class ReclaimTests() : ReclaimStory(takesCheckpoints: true);
+
+/// <summary>Without any: all that is live is found in the segments alone.</summary>
+public sealed class ReclaimWithoutCheckpointsTests() : ReclaimStory(takesCheckpoints: false);
+
 /// <summary>Space comes back, and nothing else happens: dropped segments, compaction, holes.</summary>
-public sealed class ReclaimTests
+public abstract class ReclaimStory(bool takesCheckpoints)
 {
-    private static readonly MailLogOptions Manual = LogScene.Tiny with
-    {
-        ReclaimsByItself = false,
-        TakesCheckpoints = true,
-        CheckpointInterval = Timeout.InfiniteTimeSpan,
-    };
+    private MailLogOptions Manual => Of(LogScene.Tiny);
 
     [Fact]
     public async Task A_segment_with_nothing_live_is_removed_and_the_log_opens_without_it()
@@ -37,7 +38,7 @@ public sealed class ReclaimTests
         Assert.Equal([uids[^1] + 1], scene.Uids(1));
         scene.Deliver("next", 1);
         Assert.True(scene.Uids(1)[^1] > uids[^1] + 1); // higher than need be, because nothing says how many there were
-        Assert.Empty(scene.Notices);
+        Assert.DoesNotContain(scene.Notices, n => !n.Contains("no usable checkpoint", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -83,7 +84,7 @@ public sealed class ReclaimTests
         Assert.Equal(uids, scene.Uids(1));
         Assert.Equal(bodies, scene.Bodies(1));
         Assert.Equal(before, Describe(scene, 1));
-        Assert.Empty(scene.Notices);
+        Assert.DoesNotContain(scene.Notices, n => !n.Contains("no usable checkpoint", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -187,7 +188,7 @@ public sealed class ReclaimTests
     [Fact]
     public async Task A_large_dead_body_is_punched_out_and_nothing_takes_that_for_damage()
     {
-        using LogScene scene = new(options: LogScene.Small with { ReclaimsByItself = false });
+        using LogScene scene = new(options: Of(LogScene.Small));
         MailLog log = scene.Open();
         scene.Deliver(new string('a', 300_000), 1);
         scene.Deliver("kept", 1);
@@ -200,7 +201,7 @@ public sealed class ReclaimTests
         Assert.Equal(["kept"], scene.Bodies(1));
         scene.Reopen();
         Assert.Equal(["kept"], scene.Bodies(1));
-        Assert.Empty(scene.Notices);
+        Assert.DoesNotContain(scene.Notices, n => !n.Contains("no usable checkpoint", StringComparison.Ordinal));
         scene.Close();
         using LogInspector inspector = LogInspector.Open(scene.Directory);
         Assert.DoesNotContain(inspector.Read(), f => f is LogProblem);
@@ -209,7 +210,7 @@ public sealed class ReclaimTests
     [Fact]
     public async Task No_hole_is_punched_while_somebody_may_read_there()
     {
-        using LogScene scene = new(options: LogScene.Small with { ReclaimsByItself = false });
+        using LogScene scene = new(options: Of(LogScene.Small));
         MailLog log = scene.Open();
         scene.Deliver(new string('a', 300_000), 1);
         scene.Deliver("keeps the segment", 2);
@@ -296,6 +297,16 @@ public sealed class ReclaimTests
     internal static string[] SegmentFiles(LogScene scene)
     {
         return [.. Directory.EnumerateFiles(scene.LogDirectory, "*.seg").Select(p => Path.GetFileName(p)!)];
+    }
+
+    private MailLogOptions Of(MailLogOptions options)
+    {
+        return options with
+        {
+            ReclaimsByItself = false,
+            TakesCheckpoints = takesCheckpoints,
+            CheckpointInterval = Timeout.InfiniteTimeSpan,
+        };
     }
 
     /// <summary>Delivers until so many more segments are full.</summary>
