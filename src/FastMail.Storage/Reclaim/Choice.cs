@@ -59,8 +59,7 @@ internal static class Choice
                 continue;
             }
 
-            if (segment.Header.SegmentBytes - live > deadRatio * segment.Header.SegmentBytes
-                && segment.Header.SegmentBytes > live + (2 * SegmentHeader.Bytes))
+            if (DeadBytes(segment) > deadRatio * segment.Header.SegmentBytes)
             {
                 chosen.Add(segment);
             }
@@ -77,6 +76,17 @@ internal static class Choice
 
         chosen.Sort(static (a, b) => a.BaseLsn.CompareTo(b.BaseLsn));
         return Take(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(chosen));
+    }
+
+    /// <summary>
+    /// What a copy would be shorter. Not known to the octet after a restart, when long envelopes count as dead; so one
+    /// that was just made says how much was live in it, or it would be copied for ever.
+    /// </summary>
+    private static long DeadBytes(Segment cold)
+    {
+        const long Overhead = 3 * SegmentHeader.Bytes; // header page, GROUP, SEAL, the rest of the last page
+        long born = cold.Life.BornBytes;
+        return born > 0 ? born - cold.Life.Bytes : cold.Header.SegmentBytes - Overhead - cold.Life.Bytes;
     }
 
     /// <summary>As many from the start as go into one cold segment; one in any case.</summary>

@@ -200,7 +200,7 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
         header = default;
         record = default;
         ReadStatus status = RecordReader.TryRead(planned.Source, planned.Lsn, out _);
-        if (status != ReadStatus.Ok)
+        if (status is not (ReadStatus.Ok or ReadStatus.External)) // a body file stays where it is
         {
             lock (scene.Maildrops.Gate)
             {
@@ -229,7 +229,7 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
         }
 
         scene.Segments.Add(Cold!); // first: the index names it as soon as the MOVE is applied
-        PendingMove move = new(coldLsn, _moved, _entries);
+        PendingMove move = new(Cold!, _moved, _entries);
         AppendOutcome outcome = scene.Append(move);
         if (outcome == AppendOutcome.Durable)
         {

@@ -7,8 +7,8 @@ namespace FastMail.Storage;
 /// and for everyone. Made by the <see cref="Compaction"/>, which waits for it; applied by the appender.
 /// </summary>
 internal sealed class PendingMove(
-    ulong coldLsn, List<MovedRecord> records, Dictionary<ulong, List<MovedEntry>> entries)
-    : OwnAppend(RecordType.Move, MoveMeta.WriteMovedTo(coldLsn))
+    Segment cold, List<MovedRecord> records, Dictionary<ulong, List<MovedEntry>> entries)
+    : OwnAppend(RecordType.Move, MoveMeta.WriteMovedTo(cold.BaseLsn))
 {
     private readonly bool[] _isLive = new bool[records.Count];
 
@@ -28,6 +28,8 @@ internal sealed class PendingMove(
                 maildrops.Bodies.Move(all[i].From, all[i].To);
             }
         }
+
+        cold.Life.BornBytes = cold.Life.Bytes;
     }
 }
 

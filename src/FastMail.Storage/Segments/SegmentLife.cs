@@ -12,6 +12,9 @@ internal sealed class SegmentLife
     /// <summary>Octets of their records, the padding included.</summary>
     public long Bytes { get; set; }
 
+    /// <summary>What <see cref="Bytes"/> was when this process made the cold segment; 0 for all others.</summary>
+    public long BornBytes { get; set; }
+
     /// <summary>
     /// It holds an EXPUNGE whose message may still lie in a cold segment: that must not go before the message.
     /// </summary>
