@@ -22,9 +22,12 @@ internal sealed class Recovery(
     // Most records that may be missing since the last valid one; its successor will tell. 0: none are.
     private ulong _carried;
 
-    /// <summary>Records are missing, and nobody knows what they named.</summary>
-    public bool HasLostRecords =>
-        _damage.Exists(d => d.Missing != 0) || (segments.All[0].BaseLsn > 0 && found.Checkpoint is null);
+    /// <summary>
+    /// Records are missing, and nobody knows what they named. What was retired is not missed: nothing live was named
+    /// there alone.
+    /// </summary>
+    public bool HasLostRecords => _damage.Exists(d => d.Missing != 0)
+        || (segments.Hot[0].BaseLsn > maildrops.Liveness.RetiredBelow && found.Checkpoint is null);
 
     /// <summary>Runs the recovery; the segments are open afterwards, also when it throws.</summary>
     /// <exception cref="DamagedLogException">

@@ -185,8 +185,8 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
 
                 if (turn >= 2 && !port.IsDown)
                 {
-                    // The second time there is something cold.
-                    _ = server.Reclaim(deadRatio: 0.1, includesCurrent: turn == 4);
+                    // All that is full is copied, whatever the load of the machine; the second time something is cold.
+                    _ = server.Reclaim(deadRatio: 0, includesCurrent: turn >= 3);
                 }
             }
 
