@@ -1,5 +1,3 @@
-using System.Buffers.Text;
-
 namespace FastMail.Storage;
 
 /// <summary>
@@ -192,26 +190,6 @@ public sealed class MailLog : IDisposable
 
     /// <summary>Changes when unique-ids of the past no longer name the same messages.</summary>
     public uint UidValidity => _parts.Maildrops.UidValidity;
-
-    /// <summary>
-    /// Writes the unique-id of a message, at most 70 octets, and returns its length: <c>uidvalidity.uid</c>, so that
-    /// another store, or one that lost its counters, never repeats an id for other bytes; or the one that an imported
-    /// message brought along, which costs a look at its record.
-    /// </summary>
-    public int WriteUniqueId(MaildropSnapshot snapshot, int index, Span<byte> destination)
-    {
-        ref readonly MaildropEntry entry = ref snapshot[index];
-        if ((entry.Flags & MessageFlags.Imported) != 0
-            && RecordReader.TryReadMeta(_parts.Segments, entry.Lsn, MetaType.UniqueId, destination, out int imported))
-        {
-            return imported;
-        }
-
-        _ = Utf8Formatter.TryFormat(snapshot.UidValidity, destination, out int length, 'x');
-        destination[length++] = (byte)'.';
-        _ = Utf8Formatter.TryFormat(entry.Uid, destination[length..], out int uidLength);
-        return length + uidLength;
-    }
 
     /// <summary>What a maildrop holds now; allocates nothing.</summary>
     public MaildropSize Measure(ulong mailboxId)

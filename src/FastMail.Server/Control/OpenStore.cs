@@ -75,11 +75,11 @@ internal sealed class OpenStore : IDisposable
     /// <exception cref="IOException">The disk cannot give a message just now.</exception>
     public async Task ExportAsync(ulong mailboxId, PipeWriter output, CancellationToken token)
     {
-        MaildropSnapshot snapshot = _log.Snapshot(mailboxId);
-        for (int i = 0; i < snapshot.Count; i++)
+        using OpenMaildrop maildrop = _log.OpenMaildrop(mailboxId);
+        for (int i = 0; i < maildrop.Snapshot.Count; i++)
         {
             token.ThrowIfCancellationRequested();
-            await MessageExport.WriteAsync(_log, snapshot, i, output, token);
+            await MessageExport.WriteAsync(_log, maildrop, i, output, token);
         }
 
         await output.FlushAsync(token);

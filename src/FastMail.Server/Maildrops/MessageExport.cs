@@ -14,9 +14,9 @@ internal static class MessageExport
 
     /// <exception cref="IOException">The disk cannot give the message just now.</exception>
     public static async Task WriteAsync(
-        MailLog log, MaildropSnapshot snapshot, int index, PipeWriter output, CancellationToken token)
+        MailLog log, OpenMaildrop maildrop, int index, PipeWriter output, CancellationToken token)
     {
-        ReadStatus status = log.TryRead(snapshot[index].Lsn, out StoredMessage message);
+        ReadStatus status = maildrop.TryRead(index, out StoredMessage message);
         StoredBody? body = null;
         if (status == ReadStatus.External)
         {
@@ -33,8 +33,8 @@ internal static class MessageExport
 
             bool isDamaged = status != ReadStatus.Ok;
             Frames.Write(
-                output, HeadOf(log, snapshot, index, message.Meta.Span, isDamaged), ControlJson.Default.ExportedMessage,
-                isDamaged ? 0 : (int)snapshot[index].Octets);
+                output, HeadOf(maildrop, index, message.Meta.Span, isDamaged), ControlJson.Default.ExportedMessage,
+                isDamaged ? 0 : (int)maildrop.Snapshot[index].Octets);
             if (isDamaged)
             {
                 return;
@@ -75,10 +75,10 @@ internal static class MessageExport
     }
 
     private static ExportedMessage HeadOf(
-        MailLog log, MaildropSnapshot snapshot, int index, ReadOnlySpan<byte> meta, bool isDamaged)
+        OpenMaildrop maildrop, int index, ReadOnlySpan<byte> meta, bool isDamaged)
     {
         string reversePath = "";
-        long arrival = snapshot[index].ArrivalSeconds;
+        long arrival = maildrop.Snapshot[index].ArrivalSeconds;
         MetaReader reader = new(meta);
         while (reader.Read())
         {
@@ -93,6 +93,6 @@ internal static class MessageExport
         }
 
         return new ExportedMessage(
-            snapshot[index].Uid, UniqueId.Of(log, snapshot, index), arrival, reversePath, isDamaged);
+            maildrop.Snapshot[index].Uid, UniqueId.Of(maildrop, index), arrival, reversePath, isDamaged);
     }
 }

@@ -16,10 +16,10 @@ internal static class UniqueId
     private const int LongestId = 70;
     private const ulong LargestNumber = 1UL << 40; // beyond any maildrop: a number would not come back from there
 
-    public static string Of(MailLog log, MaildropSnapshot snapshot, int index)
+    public static string Of(OpenMaildrop maildrop, int index)
     {
         Span<byte> id = stackalloc byte[LongestId];
-        return Encoding.ASCII.GetString(id[..log.WriteUniqueId(snapshot, index, id)]);
+        return Encoding.ASCII.GetString(id[..maildrop.WriteUniqueId(index, id)]);
     }
 
     /// <summary>An id for a message that has none, the same for the same content: 40 hexadecimal digits.</summary>
@@ -67,10 +67,10 @@ internal sealed class UniqueIds
     public static UniqueIds Read(MailLog log, ulong mailboxId)
     {
         var ids = new UniqueIds(mailboxId, log.UidValidity, log.Measure(mailboxId).NextUid);
-        MaildropSnapshot snapshot = log.Snapshot(mailboxId);
-        for (int i = 0; i < snapshot.Count; i++)
+        using OpenMaildrop maildrop = log.OpenMaildrop(mailboxId);
+        for (int i = 0; i < maildrop.Snapshot.Count; i++)
         {
-            ids._ids.Add(UniqueId.Of(log, snapshot, i));
+            ids._ids.Add(UniqueId.Of(maildrop, i));
         }
 
         return ids;

@@ -66,7 +66,7 @@ internal sealed class LockedMaildrop : IMaildrop
 
     public int Octets(int index) => (int)_snapshot[index].Octets + (LacksEndOfHeader(_snapshot[index].Flags) ? 2 : 0);
 
-    public int WriteUniqueId(int index, Span<byte> destination) => _log.WriteUniqueId(_snapshot, index, destination);
+    public int WriteUniqueId(int index, Span<byte> destination) => _open.WriteUniqueId(index, destination);
 
     public ContentStatus TryOpen(int index, out MessageContent content)
     {

@@ -1,3 +1,4 @@
+using System.Buffers.Text;
 using System.Runtime.InteropServices;
 
 namespace FastMail.Storage;
@@ -23,6 +24,12 @@ public sealed class ReadLease : IDisposable
     public ReadStatus TryRead(ulong lsn, out StoredMessage message)
     {
         return RecordReader.TryRead(SegmentList.Find(_held, lsn), lsn, out message);
+    }
+
+    /// <summary>Copies one field of a message's meta; see <see cref="RecordReader.TryReadMeta"/>.</summary>
+    internal bool TryReadMeta(ulong lsn, MetaType type, Span<byte> destination, out int length)
+    {
+        return RecordReader.TryReadMeta(SegmentList.Find(_held, lsn), lsn, type, destination, out length);
     }
 
     /// <summary>Ends it. A second time does nothing.</summary>
@@ -104,6 +111,26 @@ public sealed class OpenMaildrop : IDisposable
     public ReadStatus TryRead(int index, out StoredMessage message)
     {
         return _lease.TryRead(Snapshot[index].Lsn, out message);
+    }
+
+    /// <summary>
+    /// Writes the unique-id of a message, at most 70 octets, and returns its length: <c>uidvalidity.uid</c>, so that
+    /// another store, or one that lost its counters, never repeats an id for other bytes; or the one that an imported
+    /// message brought along, which costs a look at its record.
+    /// </summary>
+    public int WriteUniqueId(int index, Span<byte> destination)
+    {
+        ref readonly MaildropEntry entry = ref Snapshot[index];
+        if ((entry.Flags & MessageFlags.Imported) != 0
+            && _lease.TryReadMeta(entry.Lsn, MetaType.UniqueId, destination, out int imported))
+        {
+            return imported;
+        }
+
+        _ = Utf8Formatter.TryFormat(Snapshot.UidValidity, destination, out int length, 'x');
+        destination[length++] = (byte)'.';
+        _ = Utf8Formatter.TryFormat(entry.Uid, destination[length..], out int uidLength);
+        return length + uidLength;
     }
 
     /// <summary>Ends it. A second time does nothing.</summary>

@@ -60,10 +60,10 @@ internal static class RecordReader
     /// is missing, empty or too long, or begins with NUL.
     /// </summary>
     public static bool TryReadMeta(
-        SegmentList segments, ulong lsn, MetaType type, Span<byte> destination, out int length)
+        Segment? segment, ulong lsn, MetaType type, Span<byte> destination, out int length)
     {
         length = 0;
-        if (segments.Find(lsn) is not { } segment)
+        if (segment is null)
         {
             return false;
         }
