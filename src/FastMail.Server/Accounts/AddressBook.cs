@@ -62,5 +62,5 @@ internal sealed class AddressBook
     }
 
     // The runtime's string hash is keyed by a secret of the process: nobody can fill one shard on purpose.
-    private static int ShardOf(ReadOnlySpan<char> key) => (string.GetHashCode(key) >>> 8) & (ShardCount - 1);
+    private static int ShardOf(ReadOnlySpan<char> key) => (string.GetHashCode(key, StringComparison.Ordinal) >>> 8) & (ShardCount - 1);
 }

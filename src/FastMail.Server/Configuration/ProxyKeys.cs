@@ -14,7 +14,7 @@ internal static class ProxyKeys
     public static readonly Key<IReadOnlyList<string>> Listeners = new(
         "proxy.listeners", "", "mx, submission, lmtp, pop3",
         "Listeners that take connections from proxy.peers only, each with a PROXY header.",
-        text => Values.List(text) is var roles && roles.Except(Roles).FirstOrDefault() is { } unknown
+        text => Values.List(text) is var roles && roles.Except(Roles, StringComparer.Ordinal).FirstOrDefault() is { } unknown
             ? throw new FormatException($"'{unknown}' is none of {string.Join(", ", Roles)}.")
             : roles);
 

@@ -122,11 +122,13 @@ internal static class Maildir
 {
     public const string UidListName = "dovecot-uidlist";
 
+    private static readonly string[] Folders = ["cur", "new"];
+
     /// <summary>The messages in order; what is none comes with the reason.</summary>
     public static IEnumerable<SourceMessage> Read(string path)
     {
         Dictionary<string, (ulong Uid, string? UniqueId)> known = ReadUidList(Path.Join(path, UidListName));
-        IEnumerable<string> files = new[] { "cur", "new" }
+        IEnumerable<string> files = Folders
             .Select(name => Path.Join(path, name))
             .Where(Directory.Exists)
             .SelectMany(Directory.EnumerateFiles)

@@ -361,6 +361,8 @@ public sealed class DamageTests
         scene.Open();
         for (int i = 0; i < messages; i++)
         {
+            // With the next segment ready, a segment is filled to its end: four messages, whatever the timing.
+            Assert.True(SpinWait.SpinUntil(() => scene.Log!.HasSpare, TimeSpan.FromSeconds(60)));
             scene.Deliver(new string((char)('a' + i), 60_000), 1);
         }
 
