@@ -156,6 +156,17 @@ internal sealed class FakeSink : IMailSink
     public int WriteTransactionId(Span<byte> destination) =>
         Encoding.ASCII.GetBytes($"T{_transactions}", destination);
 
+    /// <summary>Another dialog begins: as new, but for what is set from outside.</summary>
+    public void Forget()
+    {
+        Expect(Stage.Closed);
+        Stored.Clear();
+        Seen.Clear();
+        Wishes.Clear();
+        _transactions = 0;
+        IsHolding = false;
+    }
+
     public SmtpReply CompleteCommit()
     {
         Expect(Stage.Committing);

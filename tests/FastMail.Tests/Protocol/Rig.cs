@@ -23,6 +23,12 @@ internal abstract class Rig(ISession session, int replyBytes)
 
     public bool IsClosed { get; private set; }
 
+    /// <summary>The go-ahead for TLS was given.</summary>
+    public bool IsStartingTls => session.IsStartingTls;
+
+    /// <summary>Octets that the session has not used up, for which a connection needs a buffer.</summary>
+    public int Unconsumed => _pending.Length;
+
     /// <summary>Everything sent to the client so far.</summary>
     public string Sent => Encoding.Latin1.GetString(_sent.WrittenSpan);
 
@@ -70,6 +76,14 @@ internal abstract class Rig(ISession session, int replyBytes)
         {
             Feed(text[..Math.Min(segmentBytes, text.Length)]);
         }
+    }
+
+    /// <summary>The session has been reset: the next dialog begins, with nothing left of the one before.</summary>
+    public void Restart()
+    {
+        _sent.ResetWrittenCount();
+        _pending = [];
+        IsClosed = false;
     }
 
     protected abstract void Resume();
