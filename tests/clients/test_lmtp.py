@@ -28,6 +28,45 @@ def test_smtplib_delivers_over_LMTP_and_hears_of_each_recipient(folder):
         pop.quit()
 
 
+def test_each_recipient_hears_of_its_own_quota(folder):
+    third = "w@local.test"
+    content = b"Subject: x\r\n\r\n" + (b"y" * 98 + b"\r\n") * 7000
+    with Server(folder + "/data", "--lmtp", "127.0.0.1:0", "--set", "quota.octets=1MiB",
+                accounts=(USER, OTHER, third)) as server:
+        def fastmail(*args):
+            result = run(*args, "--data", server.data)
+            assert result.returncode == 0, result
+
+        def send(*recipients):
+            """The code and enhanced code of each recipient; the size is not declared."""
+            lmtp.mail("a@example.com")
+            assert [lmtp.rcpt(address)[0] for address in recipients] == [250] * len(recipients)
+            replies = [lmtp.data(content), *(lmtp.getreply() for _ in recipients[1:])]
+            return [f"{code} {text.split()[0].decode()}" for code, text in replies]
+
+        fastmail("account", "quota", OTHER, "--octets", "none")
+        fastmail("account", "quota", third, "--octets", "100KiB")
+        fastmail("alias", "add", "both@local.test", USER, OTHER)
+        with smtplib.LMTP("127.0.0.1", server.ports["lmtp"], timeout=30) as lmtp:
+            lmtp.ehlo("c.test")
+            assert send(USER, OTHER) == ["250 2.0.0"] * 2
+            assert send(OTHER, USER, third) == ["250 2.0.0", "452 4.2.2", "552 5.2.2"]
+            # All of an alias or none, but who is named otherwise too gets it by that.
+            assert send("both@local.test") == ["452 4.2.2"]
+            assert send("both@local.test", OTHER) == ["452 4.2.2", "250 2.0.0"]
+            assert send(third, USER) == ["552 5.2.2", "452 4.2.2"]
+            assert lmtp.noop()[0] == 250
+        server.kill()
+        server.start()
+        for address, count in ((USER, 1), (OTHER, 3), (third, 0)):
+            pop = open_maildrop(server, address)
+            assert pop.stat()[0] == count, address
+            for number in range(1, count + 1):
+                assert content_of(retrieve(pop, number)[0]) == content
+            pop.quit()
+        fastmail("log", "verify")
+
+
 def test_LMTP_over_a_unix_socket(folder):
     path = folder + "/lmtp.sock"
     content = b"Subject: lmtp\r\n\r\nx\r\n"

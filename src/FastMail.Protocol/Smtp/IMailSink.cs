@@ -39,11 +39,12 @@ public interface IMailSink
     void Commit(in ContentFacts content);
 
     /// <summary>
-    /// What the client of an LMTP session hears of one recipient once the commit has ended well, asked for each that was
+    /// What the client of an LMTP session hears of one recipient once the commit has ended, asked for each that was
     /// added (RFC 2033 4.2). A sink whose recipients cannot differ need not have it.
     /// </summary>
     /// <param name="recipient">Number of the recipient, from 0 in the order of <see cref="AddRecipient"/>.</param>
-    SmtpReply OutcomeOf(int recipient) => SmtpReply.Accepted;
+    /// <param name="commit">How the commit has ended, for all of whom nothing else is to be said.</param>
+    SmtpReply OutcomeOf(int recipient, SmtpReply commit) => commit;
 
     /// <summary>The transaction is over without a message; everything held for it is released.</summary>
     void Abandon();

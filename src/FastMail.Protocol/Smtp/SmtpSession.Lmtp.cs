@@ -8,6 +8,7 @@ public sealed partial class SmtpSession
 {
     private int _owedOutcomes; // replies still to be written of _outcome
     private int _saidOutcomes;
+    private bool _isCommitted; // the sink knows of each recipient
 
     private bool IsLmtp => _options.Role == SmtpRole.Lmtp;
 
@@ -17,14 +18,15 @@ public sealed partial class SmtpSession
         _outcome = reply;
         _owedOutcomes = IsLmtp ? Math.Max(recipients, 1) : 1;
         _saidOutcomes = 0;
+        _isCommitted = false;
     }
 
     private SmtpReply NextOutcome()
     {
         var reply = _outcome!;
-        if (IsLmtp && ReferenceEquals(reply, SmtpReply.Accepted))
+        if (IsLmtp && _isCommitted)
         {
-            reply = _sink.OutcomeOf(_saidOutcomes);
+            reply = _sink.OutcomeOf(_saidOutcomes, reply);
         }
         if (++_saidOutcomes >= _owedOutcomes)
         {

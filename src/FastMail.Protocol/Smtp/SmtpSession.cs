@@ -111,6 +111,7 @@ public sealed partial class SmtpSession : LineSession
             _idleCommands = 0;
         }
         OweOutcome(reply, _recipients);
+        _isCommitted = true;
         _state = SmtpState.Ready;
     }
 

@@ -32,6 +32,7 @@ internal sealed class MailReceiver : IMailSink
     private readonly byte[] _reversePath = new byte[256]; // RFC 5321 4.5.3.1.3
     private readonly byte[] _onlyRecipient = new byte[256];
     private readonly List<Account> _mailboxes = []; // of one address, for the time of a call
+    private readonly RecipientOutcomes? _outcomes; // LMTP only
     private int _clientAddressLength;
     private int _clientTextLength;
     private int _reversePathLength;
@@ -82,6 +83,13 @@ internal sealed class MailReceiver : IMailSink
 
     /// <summary>The address at which the client has called; null when that is none.</summary>
     public Func<IPAddress?>? LocalAddress { get; init; }
+
+    /// <summary>LMTP is spoken: at the end each recipient is told of itself.</summary>
+    public bool AnswersEachRecipient
+    {
+        get => _outcomes is not null;
+        init => _outcomes = value ? new RecipientOutcomes() : null;
+    }
 
     /// <summary>A commit is under way.</summary>
     public bool IsCommitting { get; private set; }
@@ -155,6 +163,7 @@ internal sealed class MailReceiver : IMailSink
         _reversePathLength = mail.ReversePath.Length;
         _recipients = 0;
         _quota.Begin(mail.DeclaredSize, TraceFields.MaxBytes);
+        _outcomes?.Clear();
         return SmtpReply.ReversePathOk;
     }
 
@@ -182,7 +191,7 @@ internal sealed class MailReceiver : IMailSink
             if (verdict is not QuotaVerdict.Fits)
             {
                 _quota.Forget(known); // all of an alias or none: nobody would hear of the one who got nothing
-                return RefusalOf(verdict);
+                return RefusalOf(verdict)!;
             }
         }
 
@@ -201,6 +210,7 @@ internal sealed class MailReceiver : IMailSink
             rcpt.ForwardPath.CopyTo(_onlyRecipient); // copied: the receive buffer is reused after this call
         }
 
+        _outcomes?.Add(_mailboxes);
         return SmtpReply.ForwardPathOk;
     }
 
@@ -268,9 +278,9 @@ internal sealed class MailReceiver : IMailSink
             AddMissing(message, content);
         }
 
-        if (_quota.End(message.TraceBytes + content.Octets) is var verdict and not QuotaVerdict.Fits)
+        _refusal = EndQuota(message, message.TraceBytes + content.Octets);
+        if (_refusal is not null)
         {
-            _refusal = RefusalOf(verdict);
             _post(_owner);
             return;
         }
@@ -326,6 +336,8 @@ internal sealed class MailReceiver : IMailSink
         };
     }
 
+    public SmtpReply OutcomeOf(int recipient, SmtpReply commit) => _outcomes!.RefusalOf(recipient) ?? commit;
+
     public void Abandon()
     {
         _intake.Release(_heldBytes);
@@ -336,6 +348,28 @@ internal sealed class MailReceiver : IMailSink
     }
 
     public int WriteTransactionId(Span<byte> destination) => Intake.WriteId(_transactionId, destination);
+
+    /// <summary>Null when at least one mailbox gets the message.</summary>
+    private SmtpReply? EndQuota(PendingMessage message, long octets)
+    {
+        if (_outcomes is null)
+        {
+            return RefusalOf(_quota.End(octets));
+        }
+
+        _outcomes.Judge(_quota, octets);
+        if (_outcomes.Kept == 0)
+        {
+            return SmtpReply.MailboxFull; // each of them hears its own
+        }
+
+        foreach (ulong mailboxId in _outcomes.Dropped)
+        {
+            message.DropLocalRecipient(mailboxId);
+        }
+
+        return null;
+    }
 
     /// <summary>The literal that means this host, asked for only when the recipient has one.</summary>
     private string OwnLiteral(in RcptArguments rcpt)
@@ -411,10 +445,13 @@ internal sealed class MailReceiver : IMailSink
         }
     }
 
-    private static SmtpReply RefusalOf(QuotaVerdict verdict) =>
-        verdict is QuotaVerdict.NeverFits or QuotaVerdict.NeverFitsAndFull
-            ? SmtpReply.ExceedsMailbox
-            : SmtpReply.MailboxFull;
+    /// <summary>Null when it fits.</summary>
+    internal static SmtpReply? RefusalOf(QuotaVerdict verdict) => verdict switch
+    {
+        QuotaVerdict.Fits => null,
+        QuotaVerdict.NeverFits or QuotaVerdict.NeverFitsAndFull => SmtpReply.ExceedsMailbox,
+        _ => SmtpReply.MailboxFull,
+    };
 
     private MessageFlags FlagsOf(in ContentFacts content) =>
         (content.Has8Bit ? MessageFlags.Has8Bit : MessageFlags.None)

@@ -31,6 +31,7 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
             home.Loop.Post, this,
             () => home.Loop.Post(this))
         {
+            AnswersEachRecipient = home.Options.Role == SmtpRole.Lmtp,
             LocalAddress = () => _connection!.LocalEndPoint?.Address,
         };
         _commit = new WatchedCommit(CommitOverdue);

@@ -82,6 +82,35 @@ internal sealed class TransactionQuota
         return QuotaVerdict.Fits;
     }
 
+    /// <summary>Whether that mailbox, a recipient, has room for the message, now that its size is certain.</summary>
+    public QuotaVerdict Judge(ulong mailboxId, long octets) => _quotas.Judge(mailboxId, octets, _octets);
+
+    /// <summary>
+    /// End of data where each recipient hears of itself: only those that are kept are charged, the others are told to
+    /// <paramref name="dropped"/>.
+    /// </summary>
+    public void End(long octets, IReadOnlySet<ulong> kept, List<ulong> dropped)
+    {
+        int count = 0;
+        for (int i = 0; i < _mailboxes.Count; i++)
+        {
+            ulong mailboxId = _mailboxes[i];
+            if (kept.Contains(mailboxId))
+            {
+                _quotas.Resize(mailboxId, _octets, octets);
+                _mailboxes[count++] = mailboxId;
+            }
+            else
+            {
+                _quotas.Release(mailboxId, _octets);
+                dropped.Add(mailboxId);
+            }
+        }
+
+        _mailboxes.RemoveRange(count, _mailboxes.Count - count);
+        _octets = octets;
+    }
+
     /// <summary>The transaction is over, one way or the other.</summary>
     public void Release()
     {

@@ -115,6 +115,25 @@ public sealed class PendingMessage : PendingAppend
         return true;
     }
 
+    /// <summary>
+    /// Takes a recipient back, with what was said of it: its fields become padding, so everything else stays where it
+    /// is. Possible until the body is sealed, for only then is it known how large the message has become.
+    /// </summary>
+    public void DropLocalRecipient(ulong mailboxId)
+    {
+        if (_state is not (State.Envelope or State.Body))
+        {
+            throw new InvalidOperationException($"a message in state {_state} keeps its recipients");
+        }
+
+        int index = _mailboxes.AsSpan(0, _localRecipients).IndexOf(mailboxId);
+        ArgumentOutOfRangeException.ThrowIfNegative(index, nameof(mailboxId));
+        EraseRecipient(_uidPositions[index] - UidOffset - MetaReader.FieldHeaderBytes);
+        _localRecipients--;
+        _mailboxes.AsSpan(index + 1, _localRecipients - index).CopyTo(_mailboxes.AsSpan(index));
+        _uidPositions.AsSpan(index + 1, _localRecipients - index).CopyTo(_uidPositions.AsSpan(index));
+    }
+
     /// <summary>A recipient to be relayed; they are numbered from 0 in the order of the calls.</summary>
     public void AddRelayRecipient(ReadOnlySpan<byte> address)
     {
@@ -471,6 +490,35 @@ public sealed class PendingMessage : PendingAppend
         foreach (byte octet in wire[Math.Max(0, wire.Length - EndBytes)..])
         {
             _end = (_end << 8) | octet;
+        }
+    }
+
+    /// <summary>The field of a recipient and those of its wishes behind it: nobody is to read who it was.</summary>
+    private void EraseRecipient(long position)
+    {
+        long end = _state == State.Envelope ? _buffer.Length : RecordHeader.Bytes + (long)_header.MetaBytes;
+        Span<byte> fieldHeader = stackalloc byte[MetaReader.FieldHeaderBytes];
+        Span<byte> nothing = stackalloc byte[MaxRoom];
+        nothing.Clear();
+        for (bool isFirst = true; position < end; isFirst = false)
+        {
+            _buffer.Copy(position, fieldHeader);
+            var type = (MetaType)BinaryPrimitives.ReadUInt16LittleEndian(fieldHeader);
+            if (!isFirst && type is not (MetaType.OriginalRecipient or MetaType.Notify))
+            {
+                return;
+            }
+
+            int length = BinaryPrimitives.ReadUInt16LittleEndian(fieldHeader[2..]);
+            MetaReader.WriteFieldHeader(fieldHeader, MetaType.Padding, length);
+            _buffer.Patch(position, fieldHeader);
+            position += fieldHeader.Length;
+            for (int left = length; left > 0; left -= nothing.Length)
+            {
+                ReadOnlySpan<byte> part = nothing[..Math.Min(left, nothing.Length)];
+                _buffer.Patch(position, part);
+                position += part.Length;
+            }
         }
     }
 

@@ -143,8 +143,8 @@ internal sealed class FakeSink : IMailSink
         _stage = Stage.Committing;
     }
 
-    public SmtpReply OutcomeOf(int recipient) =>
-        _recipients[recipient] == FullMailbox ? SmtpReply.MailboxFull : SmtpReply.Accepted;
+    public SmtpReply OutcomeOf(int recipient, SmtpReply commit) =>
+        _recipients[recipient] == FullMailbox ? SmtpReply.MailboxFull : commit;
 
     public void Abandon()
     {

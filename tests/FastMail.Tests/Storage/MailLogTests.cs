@@ -32,6 +32,43 @@ public sealed class MailLogTests
     }
 
     [Fact]
+    public void A_recipient_that_is_dropped_leaves_nothing_in_the_record()
+    {
+        using LogScene scene = new();
+        MailLog log = scene.Open();
+        PendingMessage message = log.RentMessage();
+        message.SetReversePath("a@b.test"u8);
+        foreach (ulong mailbox in new ulong[] { 7, 8, 9 })
+        {
+            Assert.True(message.TryAddLocalRecipient(mailbox, Encoding.ASCII.GetBytes($"user{mailbox}@example.net")));
+            message.AddMeta(MetaType.OriginalRecipient, Encoding.ASCII.GetBytes($"rfc822;{mailbox}"));
+            message.AddMeta(MetaType.Notify, [(byte)mailbox]);
+        }
+
+        message.AddMeta(MetaType.TransactionId, "T1"u8);
+        message.SetTrace("Return-Path: <>\r\n"u8, 17, room: 64);
+        message.AppendBody("x: y\r\n\r\nbody\r\n.\r\n"u8);
+        message.DropLocalRecipient(8);
+        message.DropLocalRecipient(9);
+        Assert.Throws<ArgumentOutOfRangeException>(() => message.DropLocalRecipient(9));
+        message.ExtendTrace("Date: now\r\n"u8);
+        message.Seal(new BodyFacts { Octets = 14, HeaderWireBytes = 8, Flags = MessageFlags.None });
+        Assert.Equal(AppendOutcome.Durable, scene.Append(message));
+
+        for (int i = 0; i < 2; i++)
+        {
+            Assert.Equal([1, 0, 0], new ulong[] { 7, 8, 9 }.Select(mailbox => scene.Log!.Snapshot(mailbox).Count));
+            Assert.Equal(ReadStatus.Ok, scene.Log!.TryRead(scene.Log.Snapshot(7)[0].Lsn, out StoredMessage stored));
+            Assert.Equal(
+                "Return-Path: <>\r\nDate: now\r\nx: y\r\n\r\nbody\r\n.\r\n", Encoding.ASCII.GetString(stored.Wire.Span));
+            Assert.Equal(
+                ["reversePath=a@b.test", "local 7/1=user7@example.net", "originalRecipient=rfc822;7", "notify=\a", "transactionId=T1"],
+                MetaText.Of(stored.Meta.Span).Where(line => line.Trim('\0') != "padding="));
+            scene.Reopen();
+        }
+    }
+
+    [Fact]
     public void Everything_survives_closing_and_opening()
     {
         using LogScene scene = new();
