@@ -220,6 +220,7 @@ internal sealed class MailServer : IAsyncDisposable
         CommitWatch commits = WatchCommits(clock, settings.Get(StoreKeys.CommitDeadline));
         var locks = new MaildropLocks();
         Allowance allowance = AllowanceOf(settings);
+        var retention = new RetentionPolicy(accounts, allowance);
         var quotas = new Quotas(mailLog, accounts, allowance);
         _stress = new Stress(
             LimitKeys.Stress(settings),
@@ -281,6 +282,7 @@ internal sealed class MailServer : IAsyncDisposable
             Logins = logins,
             Locks = locks,
             Policy = _policy,
+            Retention = retention,
             Delays = delays,
             LockWait = settings.Get(Pop3Keys.LockWait),
             SessionsPerUser = settings.Get(Pop3Keys.SessionsPerUser),
@@ -293,7 +295,7 @@ internal sealed class MailServer : IAsyncDisposable
                 MaxLoginFailures = settings.Get(AuthKeys.SessionFailures),
                 IsStrictUtf8 = settings.Get(Pop3Keys.StrictUtf8),
                 LoginDelaySeconds = (int)Math.Ceiling(settings.Get(Pop3Keys.LoginDelay).TotalSeconds),
-                ExpireDays = settings.Get(RetentionKeys.Days) is > 0 and var days ? days : null,
+                Expiry = () => retention.OfAnybody,
                 Tls = _tls,
             },
         };

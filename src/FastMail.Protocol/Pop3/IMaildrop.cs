@@ -28,6 +28,9 @@ public enum LoginVerdict
 /// </summary>
 public interface IMaildrop
 {
+    /// <summary>Days that a message stays here, told by EXPIRE (RFC 2449 6.7); null for ever.</summary>
+    int? ExpireDays => null;
+
     /// <summary>Messages in the snapshot.</summary>
     int Count { get; }
 

@@ -37,14 +37,19 @@ public sealed partial class Pop3Session
     /// <summary>What the operator promises: how long mail stays, how often one may log in.</summary>
     private void WritePolicy(ref ReplyWriter replies)
     {
+        var expiry = IsAuthenticated ? new Expiry(_view.Maildrop.ExpireDays, false) : _options.Expiry();
         replies.Write("EXPIRE "u8);
-        if (_options.ExpireDays is { } days)
+        if (expiry.Days is { } days)
         {
             replies.WriteNumber(days);
         }
         else
         {
             replies.Write("NEVER"u8);
+        }
+        if (expiry.IsPerUser)
+        {
+            replies.Write(" USER"u8);
         }
         replies.WriteLineEnd();
         if (_options.LoginDelaySeconds > 0)

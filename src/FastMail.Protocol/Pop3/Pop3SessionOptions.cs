@@ -2,6 +2,11 @@ using FastMail.Protocol.Sasl;
 
 namespace FastMail.Protocol.Pop3;
 
+/// <summary>How long messages are kept, as far as that is known before login (RFC 2449 6.7).</summary>
+/// <param name="Days">The least number of days; null for ever.</param>
+/// <param name="IsPerUser">It may be another one after login.</param>
+public readonly record struct Expiry(int? Days, bool IsPerUser);
+
 /// <summary>How the POP3 sessions of one listener behave; shared by all of them and never changed.</summary>
 public sealed record Pop3SessionOptions
 {
@@ -36,9 +41,10 @@ public sealed record Pop3SessionOptions
     public bool IsStrictUtf8 { get; init; }
 
     /// <summary>
-    /// Days after which a message may be gone, 0 for gone once retrieved (RFC 2449 6.7); null when all is kept.
+    /// What EXPIRE tells before login; afterwards the maildrop knows (<see cref="IMaildrop.ExpireDays"/>). Asked by CAPA,
+    /// so it may change.
     /// </summary>
-    public int? ExpireDays { get; init; }
+    public Func<Expiry> Expiry { get; init; } = static () => default;
 
     /// <summary>Seconds between two logins of one user (RFC 2449 6.5); 0 when it does not matter.</summary>
     public int LoginDelaySeconds { get; init; }

@@ -22,9 +22,11 @@ internal sealed class AccountDirectory
         AddressBook book,
         AddressRules rules,
         Account? eldest,
-        IReadOnlyDictionary<ulong, Allowance> allowances)
+        IReadOnlyDictionary<ulong, Allowance> allowances,
+        int? leastRetentionDays)
     {
         Allowances = allowances;
+        LeastRetentionDays = leastRetentionDays;
         Generation = generation;
         Count = count;
         _book = book;
@@ -37,6 +39,11 @@ internal sealed class AccountDirectory
 
     /// <summary>Quota and retention of those accounts that were given any, by mailbox.</summary>
     public IReadOnlyDictionary<ulong, Allowance> Allowances { get; }
+
+    /// <summary>
+    /// The shortest retention that an account has of its own; 0 when all of those keep for ever, null when there is none.
+    /// </summary>
+    public int? LeastRetentionDays { get; }
 
     /// <summary>Accounts.</summary>
     public int Count { get; }
@@ -98,7 +105,8 @@ internal sealed class AccountDirectory
             new AddressBook(entries.Concat(hosted.Select(h => KeyValuePair.Create(h.Key, (object)h.Value)))),
             rules,
             accounts.FirstOrDefault(),
-            allowances ?? new Dictionary<ulong, Allowance>());
+            allowances ?? new Dictionary<ulong, Allowance>(),
+            Shortest(allowances));
     }
 
     /// <summary>
@@ -143,7 +151,8 @@ internal sealed class AccountDirectory
         }
 
         return new AccountDirectory(
-            changes.Generation, count, _book.With(changed), _rules, eldest, changes.Allowances ?? Allowances);
+            changes.Generation, count, _book.With(changed), _rules, eldest, changes.Allowances ?? Allowances,
+            changes.Allowances is null ? LeastRetentionDays : Shortest(changes.Allowances));
     }
 
     /// <summary>Whose maildrops an address names.</summary>
@@ -248,6 +257,20 @@ internal sealed class AccountDirectory
         }
 
         return false;
+    }
+
+    private static int? Shortest(IReadOnlyDictionary<ulong, Allowance>? allowances)
+    {
+        int? shortest = null;
+        foreach (Allowance allowance in allowances?.Values ?? [])
+        {
+            if (allowance.RetentionDays is { } days && (shortest is null or 0 || (days > 0 && days < shortest)))
+            {
+                shortest = days;
+            }
+        }
+
+        return shortest;
     }
 
     private static Account? ElderOf(Account? one, Account? other) =>

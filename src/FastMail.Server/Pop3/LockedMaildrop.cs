@@ -42,12 +42,17 @@ internal sealed class LockedMaildrop : IMaildrop
     /// <param name="lockToken">The lock, released by <see cref="Close"/>.</param>
     /// <param name="owner">Posted to the loop when a removal has ended.</param>
     /// <param name="partRead">Called, on a thread of the log, when a part of a large message has been read.</param>
+    /// <param name="expireDays">Days that a message stays in it; null for ever.</param>
     public static LockedMaildrop? TryOpen(
-        MailLog log, ulong mailboxId, MaildropLocks.Token lockToken, ILoopWork owner, Action partRead)
+        MailLog log, ulong mailboxId, MaildropLocks.Token lockToken, ILoopWork owner, Action partRead,
+        int? expireDays = null)
     {
         try
         {
-            return new LockedMaildrop(log, mailboxId, log.OpenMaildrop(mailboxId), lockToken, owner, partRead);
+            return new LockedMaildrop(log, mailboxId, log.OpenMaildrop(mailboxId), lockToken, owner, partRead)
+            {
+                ExpireDays = expireDays,
+            };
         }
         catch (IOException)
         {
@@ -61,6 +66,9 @@ internal sealed class LockedMaildrop : IMaildrop
 
     /// <summary>A part of a large message is being read.</summary>
     public bool IsReading { get; private set; }
+
+    /// <inheritdoc/>
+    public int? ExpireDays { get; init; }
 
     public int Count => _snapshot.Count;
 

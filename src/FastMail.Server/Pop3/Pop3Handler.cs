@@ -208,7 +208,8 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
 
     private void Open(Account account, MaildropLocks.Token token)
     {
-        _maildrop = LockedMaildrop.TryOpen(_home.Log, account.MailboxId, token, this, _post);
+        _maildrop = LockedMaildrop.TryOpen(
+            _home.Log, account.MailboxId, token, this, _post, _home.Retention.Of(account.MailboxId));
         _session.LoggedIn(_maildrop is null ? LoginVerdict.Unavailable : LoginVerdict.Accepted, _maildrop);
     }
 

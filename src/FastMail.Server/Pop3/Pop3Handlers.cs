@@ -2,6 +2,7 @@ using FastMail.Net;
 using FastMail.Protocol.Pop3;
 using FastMail.Server.Accounts;
 using FastMail.Server.Defence;
+using FastMail.Server.Retention;
 using FastMail.Storage;
 
 namespace FastMail.Server.Pop3;
@@ -20,6 +21,9 @@ internal sealed class Pop3Handlers : HandlerPool<Pop3Handler>
     public required MaildropLocks Locks { get; init; }
 
     public required SessionPolicy Policy { get; init; }
+
+    public required RetentionPolicy Retention { get; init; }
+
     public required LoginDelays Delays { get; init; }
 
     /// <summary>How long a login waits for a maildrop that is open elsewhere.</summary>

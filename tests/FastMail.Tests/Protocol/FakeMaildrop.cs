@@ -25,6 +25,8 @@ internal sealed class FakeMaildrop : IMaildrop
 
     public int Count => _messages.Count;
 
+    public int? ExpireDays { get; init; }
+
     public bool IsClosed { get; private set; }
 
     /// <summary>Locked again, after <see cref="Close"/>.</summary>

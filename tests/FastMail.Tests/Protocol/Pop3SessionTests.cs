@@ -115,6 +115,21 @@ public sealed class Pop3SessionTests
         Assert.EndsWith("-ERR cleartext login is not allowed here\r\n", rig.Sent, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(null, false, null, "NEVER", "NEVER")]
+    [InlineData(30, false, 30, "30", "30")]
+    [InlineData(7, true, null, "7 USER", "NEVER")]
+    [InlineData(null, true, 90, "NEVER USER", "90")]
+    public void EXPIRE_tells_the_least_before_login_and_the_maildrops_own_after_it(
+        int? least, bool isPerUser, int? own, string before, string after)
+    {
+        var rig = Pop3Rig.Create(new FakeMaildrop { ExpireDays = own }, expiry: new Expiry(least, isPerUser));
+        Say(rig, "CAPA\r\n" + Login + "CAPA\r\n");
+        Assert.Equal(
+            [before, after],
+            rig.Sent.Split("\r\n").Where(line => line.StartsWith("EXPIRE ", StringComparison.Ordinal)).Select(line => line[7..]));
+    }
+
     [Fact]
     public void A_damaged_message_stays_listed_and_is_not_sent()
     {

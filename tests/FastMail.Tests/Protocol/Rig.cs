@@ -192,7 +192,8 @@ internal sealed class Pop3Rig : Rig
         int replyBytes = 4096,
         bool allowsCleartext = true,
         int maxLoginFailures = 3,
-        FakeTlsOffer? tls = null)
+        FakeTlsOffer? tls = null,
+        Expiry expiry = default)
     {
         var options = new Pop3SessionOptions
         {
@@ -203,6 +204,7 @@ internal sealed class Pop3Rig : Rig
             MaxLoginFailures = maxLoginFailures,
             ServerNonce = Rfc7677.Nonce,
             Tls = tls,
+            Expiry = () => expiry,
         };
         var source = new FakeMaildropSource(maildrop);
         return new Pop3Rig(new Pop3Session(options, source), source, replyBytes);
