@@ -44,6 +44,20 @@ public enum MetaType : ushort
     /// <summary>id u64, length u64: the file that holds the body (of a message with an external body).</summary>
     BodyFile = 12,
 
+    /// <summary>Base address u64 of the cold segment whose records replace their originals (of a MOVE record).</summary>
+    MovedTo = 13,
+
+    /// <summary>
+    /// Up to 4,095 times base u64, end u64: segments that hold nothing live any more (of a MOVE record).
+    /// </summary>
+    Retired = 14,
+
+    /// <summary>
+    /// lowest u64, highest u64: base addresses of the cold segments in which the expunged messages lie (of an EXPUNGE
+    /// record; absent when none does).
+    /// </summary>
+    ExpungeCold = 15,
+
     /// <summary>ORCPT of the recipient before it, as it was given (RFC 3461 4.2).</summary>
     OriginalRecipient = 16,
 
@@ -58,6 +72,11 @@ public enum MetaType : ushort
 
     /// <summary>Version and cipher suite of the TLS session the message came over, ASCII; absent in the clear.</summary>
     Tls = 20,
+
+    /// <summary>
+    /// The unique-id that an imported message brought along, ASCII; one that begins with NUL does not count.
+    /// </summary>
+    UniqueId = 23,
 
     /// <summary>BY: the deadline in microseconds since 1970 UTC i64, then u8: 1 return, 2 trace.</summary>
     DeliverBy = 24,
@@ -74,27 +93,8 @@ public enum MetaType : ushort
     /// <summary>REQUIRETLS was given (RFC 8689); no value.</summary>
     RequireTls = 28,
 
-    /// <summary>
-    /// The unique-id that an imported message brought along, ASCII; one that begins with NUL does not count.
-    /// </summary>
-    UniqueId = 23,
-
     /// <summary>When an imported message first arrived somewhere, microseconds since 1970 UTC i64.</summary>
     Arrival = 29,
-
-    /// <summary>
-    /// lowest u64, highest u64: base addresses of the cold segments in which the expunged messages lie (of an EXPUNGE
-    /// record; absent when none does).
-    /// </summary>
-    ExpungeCold = 12,
-
-    /// <summary>Base address u64 of the cold segment whose records replace their originals (of a MOVE record).</summary>
-    MovedTo = 13,
-
-    /// <summary>
-    /// Up to 4,095 times base u64, end u64: segments that hold nothing live any more (of a MOVE record).
-    /// </summary>
-    Retired = 14,
 }
 
 /// <summary>

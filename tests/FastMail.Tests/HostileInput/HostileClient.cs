@@ -26,7 +26,7 @@ internal sealed class HostileClient : IDisposable
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
     private static readonly Regex Token = new(
-        @"(<FLUSH>|<OK>|<334>|<\+ >|<ANY>|<TLS>|<CLOSE>|<RST>|<SHUT_WR>)", RegexOptions.NonBacktracking);
+        @"(?<token><FLUSH>|<OK>|<334>|<\+ >|<ANY>|<TLS>|<CLOSE>|<RST>|<SHUT_WR>)", RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture);
 
     private readonly ServerFixture _fixture;
     private readonly bool _isPop3;
@@ -199,7 +199,7 @@ internal sealed class HostileClient : IDisposable
         tls.AuthenticateAsClient(new SslClientAuthenticationOptions
         {
             TargetHost = "mx.local.test",
-            RemoteCertificateValidationCallback = (_, _, _, _) => true, // self-signed; who we talk to is not in question
+            RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate is not null, // self-signed
         });
         _stream = tls;
         StartReading();

@@ -16,6 +16,8 @@ namespace FastMail.Tests.HostileInput;
 internal sealed record HostileRow(
     string Id, string Protocol, string State, string Octets, string Allowed, HostileChoice? Choice)
 {
+    private const RegexOptions Plain = RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture;
+
     private const RegexOptions Linear = RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture;
 
     // A reply code with its enhanced code, a class of codes, or a status of POP3.
@@ -57,7 +59,7 @@ internal sealed record HostileRow(
         foreach (string part in Allowed.Split(';'))
         {
             string codes = part.Trim();
-            if (!Regex.IsMatch(codes, @"^(one-of\()?([245]\d\d|\+OK|-ERR)") || codes.Contains("x ", StringComparison.Ordinal))
+            if (!Regex.IsMatch(codes, @"^(one-of\()?([245]\d\d|\+OK|-ERR)", Plain) || codes.Contains("x ", StringComparison.Ordinal))
             {
                 break;
             }
@@ -105,9 +107,9 @@ internal sealed record HostileChoice(string Id, IReadOnlyList<string> Replies, b
 
     private static IEnumerable<string> Repeated(string reply)
     {
-        Match match = Regex.Match(reply, @"^(\d+)\*(.*)$");
+        Match match = Regex.Match(reply, @"^(?<count>\d+)\*(?<reply>.*)$", RegexOptions.NonBacktracking);
         return match.Success
-            ? Enumerable.Repeat(match.Groups[2].Value, int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture))
+            ? Enumerable.Repeat(match.Groups["reply"].Value, int.Parse(match.Groups["count"].Value, CultureInfo.InvariantCulture))
             : [reply];
     }
 }

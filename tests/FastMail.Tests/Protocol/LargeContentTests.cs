@@ -65,7 +65,7 @@ public sealed class LargeContentTests
             SmtpRig slow = SmtpRig.Create(hasSlowSink: true);
             slow.FeedSplit(Encoding.Latin1.GetBytes(Dialog), segment);
             Assert.Equal(expected, slow.Sent);
-            Assert.Equal(quick.Sink.Stored.Select(s => s.ToString()), slow.Sink.Stored.Select(s => s.ToString()));
+            Assert.Equal(quick.Sink.Stored.Select(s => s.ToString()), slow.Sink.Stored.Select(s => s.ToString()), StringComparer.Ordinal);
         }
     }
 

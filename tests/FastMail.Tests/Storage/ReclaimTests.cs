@@ -124,7 +124,7 @@ public abstract class ReclaimStory(bool takesCheckpoints)
         Assert.Equal(1, second.Messages);
         string[] cold = [.. SegmentFiles(scene).Where(IsCold)];
         Assert.Single(cold);
-        Assert.NotEqual(first[0], cold[0]);
+        Assert.NotEqual(first[0], cold[0], StringComparer.Ordinal);
         scene.Reopen();
         Assert.Equal([bodies[last]], scene.Bodies(1));
 

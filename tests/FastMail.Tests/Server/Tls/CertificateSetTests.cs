@@ -82,7 +82,7 @@ public sealed class CertificateSetTests : IDisposable
         Assert.Equal(files, again);
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(files.PrivateKey));
         Assert.Equal(["mx.test", "localhost"], LoadedCertificate.Load(files).Names);
-        Assert.Equal([SelfSigned.FileName], Directory.GetFiles(_directory).Select(Path.GetFileName));
+        Assert.Equal([SelfSigned.FileName], Directory.GetFiles(_directory).Select(Path.GetFileName), StringComparer.Ordinal);
     }
 
     private CertificateFiles Make(string file, DateTimeOffset notAfter, params string[] names)

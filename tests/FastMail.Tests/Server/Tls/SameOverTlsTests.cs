@@ -30,7 +30,7 @@ public sealed class SameOverTlsTests
         string[] inClear = stored[..(stored.Length / 2)];
         Assert.Equal(inClear, stored[(stored.Length / 2)..]); // collected in the clear and over TLS
         ILookup<bool, string> sent = inClear.ToLookup(m => m.Contains(" with ESMTPS id ", StringComparison.Ordinal), ContentOf);
-        Assert.Equal(sent[false], sent[true]); // received in the clear and over TLS
+        Assert.Equal(sent[false], sent[true], StringComparer.Ordinal); // received in the clear and over TLS
     }
 
     private static string PlayPlain(ServerFixture fixture, byte[] dialog, int seed)
