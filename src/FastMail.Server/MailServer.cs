@@ -243,6 +243,7 @@ internal sealed class MailServer : IAsyncDisposable
 
         _proxies = new Exemptions(settings.Get(ProxyKeys.Peers));
         _proxied = settings.Get(ProxyKeys.Listeners);
+        var xclient = new Exemptions(settings.Get(XclientKeys.Peers));
 
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Mx))
         {
@@ -310,6 +311,7 @@ internal sealed class MailServer : IAsyncDisposable
             Intake = intake,
             Quotas = quotas,
             Policy = _policy,
+            Xclient = xclient,
             Clock = clock,
             Options = new SmtpSessionOptions
             {

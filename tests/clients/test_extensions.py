@@ -1,10 +1,13 @@
 """SMTP extensions that smtplib speaks only half, spoken by hand where needed."""
 
 import poplib
+import shutil
 import smtplib
+import subprocess
 
 from maildrop import content_of, open_maildrop, retrieve
 from server import PASSWORD, USER, Server
+from skip import Skip
 
 
 def test_chunks_of_BDAT_arrive_as_one_message(folder):
@@ -60,4 +63,18 @@ def test_the_declared_and_the_real_size_are_both_held_to_the_limit(folder):
             assert smtp.data("Subject: x\r\n\r\n" + "y" * 70 + "\r\n")[0] == 250
         pop = open_maildrop(server)
         assert pop.stat()[0] == 1
+        pop.quit()
+
+
+def test_swaks_names_the_client_by_XCLIENT(folder):
+    if shutil.which("swaks") is None:
+        raise Skip("swaks is not installed")
+    with Server(folder + "/data", "--set", "xclient.peers=127.0.0.1") as server:
+        result = subprocess.run(
+            ["swaks", "--server", f"127.0.0.1:{server.ports['mx']}", "--from", "a@example.com", "--to", USER, "--helo",
+             "proxy.test", "--xclient-addr", "192.0.2.9", "--xclient-helo", "client.test", "--xclient-login", USER],
+            capture_output=True, text=True, timeout=60)
+        assert result.returncode == 0, result.stdout + result.stderr
+        pop = open_maildrop(server)
+        assert b"from client.test ([192.0.2.9])" in retrieve(pop, 1)[0]
         pop.quit()

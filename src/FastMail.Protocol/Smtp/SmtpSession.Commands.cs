@@ -45,8 +45,11 @@ public sealed partial class SmtpSession
             replies.WriteLineEnd();
         }
         CloseTransaction();
-        argument.CopyTo(_helo); // copied: the receive buffer is reused after this call
-        _heloLength = argument.Length;
+        if (!_isHeloDeclared)
+        {
+            argument.CopyTo(_helo); // copied: the receive buffer is reused after this call
+            _heloLength = argument.Length;
+        }
         _isExtended = isExtended;
         _state = SmtpState.Ready;
     }
@@ -80,6 +83,10 @@ public sealed partial class SmtpSession
         if (_options.Tls is not null && _tls is null)
         {
             replies.Write("250-STARTTLS\r\n"u8);
+        }
+        if (Declaration is not null)
+        {
+            replies.Write("250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT\r\n"u8);
         }
         if (OfferedMechanisms is var mechanisms and not SaslMechanisms.None)
         {
@@ -147,7 +154,7 @@ public sealed partial class SmtpSession
     /// <c>Domain / address-literal</c>, where a name may hold an underscore as many Windows hosts' do; what else is
     /// wrong with the name is for policy to judge.
     /// </summary>
-    private static bool IsHeloArgument(ReadOnlySpan<byte> argument)
+    internal static bool IsHeloArgument(ReadOnlySpan<byte> argument)
     {
         if (argument.Length is 0 or > Limits.DomainBytes)
         {

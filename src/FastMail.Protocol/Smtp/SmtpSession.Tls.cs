@@ -10,7 +10,7 @@ public sealed partial class SmtpSession
     /// <summary>The session runs over TLS, and this is what is known of it.</summary>
     public TlsFacts? Tls => _tls;
 
-    private bool OffersAuth => _options.OffersAuth || (_tls is not null && _options.Role == SmtpRole.Submission);
+    private bool OffersAuth => (_options.OffersAuth && !_isDeclared) || (_tls is not null && _options.Role == SmtpRole.Submission);
 
     /// <summary>What is refused now would be taken after STARTTLS.</summary>
     private bool AwaitsTls => !OffersAuth && _options.Role == SmtpRole.Submission && _options.Tls is not null;
@@ -27,6 +27,7 @@ public sealed partial class SmtpSession
         {
             // RFC 3207 4.2: whatever was said in the clear may have been said by somebody else.
             _heloLength = 0;
+            _isHeloDeclared = false;
             _isExtended = false;
             ResetAuth();
             _state = SmtpState.Greeted;

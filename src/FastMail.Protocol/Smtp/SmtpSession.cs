@@ -82,6 +82,7 @@ public sealed partial class SmtpSession : LineSession
         Pause = TimeSpan.Zero;
         ResetTransaction();
         ResetAuth();
+        ResetXclient();
     }
 
     /// <summary>Holds the greeting back for <see cref="SessionLimits.GreetingPause"/>. After <see cref="Reset"/>.</summary>
@@ -266,7 +267,8 @@ public sealed partial class SmtpSession : LineSession
         {
             verb = SmtpVerbs.Parse(line, out argument);
         }
-        const SmtpVerb takesRoom = SmtpVerb.Ehlo | SmtpVerb.Helo | SmtpVerb.Lhlo | SmtpVerb.Auth;
+        const SmtpVerb takesRoom = SmtpVerb.Ehlo | SmtpVerb.Helo | SmtpVerb.Lhlo | SmtpVerb.Auth
+            | SmtpVerb.Xclient;
         if ((verb & takesRoom) != 0 && !replies.Fits(Limits.LongReplyBytes))
         {
             taken = 0;
@@ -311,6 +313,7 @@ public sealed partial class SmtpSession : LineSession
             case SmtpVerb.Bdat: Bdat(argument, ref replies); break;
             case SmtpVerb.Auth: Auth(argument, ref replies); break;
             case SmtpVerb.StartTls: StartTls(argument, ref replies); break;
+            case SmtpVerb.Xclient: Xclient(argument, ref replies); break;
             default: throw new InvalidOperationException($"No method for {verb}.");
         }
     }

@@ -60,8 +60,9 @@ internal static class SmtpStates
     private static SmtpVerb[] MakeTable()
     {
         var table = new SmtpVerb[(int)SmtpState.Closed + 1];
-        table[(int)SmtpState.Greeted] = Always | SmtpVerb.StartTls;
-        table[(int)SmtpState.Ready] = Always | SmtpVerb.StartTls | SmtpVerb.Auth | SmtpVerb.Mail;
+        table[(int)SmtpState.Greeted] = Always | SmtpVerb.StartTls | SmtpVerb.Xclient;
+        table[(int)SmtpState.Ready] =
+            Always | SmtpVerb.StartTls | SmtpVerb.Auth | SmtpVerb.Mail | SmtpVerb.Xclient;
         table[(int)SmtpState.AfterMail] = Always | SmtpVerb.Rcpt;
         table[(int)SmtpState.AfterRcpt] = Always | SmtpVerb.Rcpt | SmtpVerb.Data | SmtpVerb.Bdat;
         table[(int)SmtpState.AfterBdat] = Always | SmtpVerb.Bdat;

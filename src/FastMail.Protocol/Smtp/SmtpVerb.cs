@@ -23,6 +23,7 @@ internal enum SmtpVerb
     StartTls = 1 << 13,
     Lhlo = 1 << 14,
     Etrn = 1 << 15,
+    Xclient = 1 << 16,
 }
 
 /// <summary>Recognises the verb of a command line. Stateless; any thread.</summary>
@@ -43,6 +44,7 @@ internal static class SmtpVerbs
     private static readonly uint Auth = AsciiWord.Pack("AUTH"u8);
     private static readonly uint Lhlo = AsciiWord.Pack("LHLO"u8);
     private static readonly uint Etrn = AsciiWord.Pack("ETRN"u8);
+    private static readonly uint Xcli = AsciiWord.Pack("XCLI"u8);
     private static readonly uint Star = AsciiWord.Pack("STAR"u8);
 
     /// <summary>
@@ -57,6 +59,11 @@ internal static class SmtpVerbs
         {
             length = 8;
             verb = AsciiWord.StartsWith(line, "STARTTLS"u8) ? verb : SmtpVerb.Unknown;
+        }
+        else if (verb == SmtpVerb.Xclient)
+        {
+            length = 7;
+            verb = AsciiWord.StartsWith(line, "XCLIENT"u8) ? verb : SmtpVerb.Unknown;
         }
         argument = default;
         if (verb == SmtpVerb.Unknown || line.Length == length)
@@ -106,5 +113,6 @@ internal static class SmtpVerbs
         : word == Lhlo ? SmtpVerb.Lhlo
         : word == Etrn ? SmtpVerb.Etrn
         : word == Star ? SmtpVerb.StartTls
+        : word == Xcli ? SmtpVerb.Xclient
         : SmtpVerb.Unknown;
 }

@@ -25,17 +25,13 @@ internal sealed class SessionPacing : ILoopWork
         _pauseOver = pauseOver;
     }
 
-    /// <summary>A new connection, which has so long for its first command.</summary>
+    /// <summary>A new connection, or a new client on it, which has so long for its first command.</summary>
     public void Begin(Connection connection, bool isExempt, TimeSpan due)
     {
         _connection = connection;
         _isExempt = isExempt;
         _isInContent = false;
-        if (!isExempt)
-        {
-            connection.SetSendRate(_policy.Times.Rate);
-        }
-
+        connection.SetSendRate(isExempt ? default : _policy.Times.Rate);
         connection.SetDeadline(due);
     }
 

@@ -45,19 +45,19 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
     public void Opened(Connection connection)
     {
         _connection = connection;
-        IPAddress client = connection.RemoteEndPoint.Address;
-        _receiver.Connect(connection.IsLocal ? null : client);
-        _login.Connect(client);
         _session.Reset();
-        bool isExempt = connection.IsLocal || _home.Policy.IsExempt(client); // who may open the socket is let in already
-        if (!isExempt)
+        if (_home.Xclient.Contains(connection.RemoteEndPoint.Address))
         {
-            _session.HasPauses = true;
+            _session.Declaration = Declare;
+        }
+
+        Meet(connection);
+        if (_session.HasPauses)
+        {
             _session.PauseBeforeGreeting();
         }
 
         _home.Policy.Stress.Look();
-        _pacing.Begin(connection, isExempt, _home.Policy.CommandTime);
     }
 
     public void Secured(TlsParameters tls) => _session.Secured(ServerTls.FactsOf(tls));
@@ -139,6 +139,37 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
         }
 
         GoOn();
+    }
+
+    /// <summary>Whose commands come now: they are limited, traced and let in by that.</summary>
+    private void Meet(Connection connection)
+    {
+        IPAddress client = connection.RemoteEndPoint.Address;
+        _receiver.Connect(connection.IsLocal ? null : client);
+        _login.Connect(client);
+        bool isExempt = connection.IsLocal || _home.Policy.IsExempt(client); // who may open the socket is let in already
+        _session.HasPauses = !isExempt;
+        _pacing.Begin(connection, isExempt, _home.Policy.CommandTime);
+    }
+
+    /// <summary>XCLIENT: the peer speaks for this client.</summary>
+    private bool Declare(ReadOnlySpan<byte> address, int port)
+    {
+        Connection connection = _connection!;
+        if (address.IsEmpty)
+        {
+            return true;
+        }
+
+        var client = new IPAddress(address);
+        client = client.IsIPv4MappedToIPv6 ? client.MapToIPv4() : client; // one client, one address
+        if (!connection.TryDeclareClient(new IPEndPoint(client, port)))
+        {
+            return false;
+        }
+
+        Meet(connection);
+        return true;
     }
 
     /// <summary>The deadline of the commit has passed.</summary>

@@ -25,6 +25,9 @@ internal sealed class SmtpHandlers : HandlerPool<SmtpHandler>
 
     public required SessionPolicy Policy { get; init; }
 
+    /// <summary>Who may name the client by XCLIENT.</summary>
+    public required Exemptions Xclient { get; init; }
+
     public required TimeProvider Clock { get; init; }
 
     public required SmtpSessionOptions Options { get; init; }

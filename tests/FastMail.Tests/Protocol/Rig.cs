@@ -141,6 +141,20 @@ internal sealed class SmtpRig : Rig
         return new SmtpRig(new SmtpSession(options, sink, authenticator), sink, authenticator, replyBytes);
     }
 
+    /// <summary>Clients that XCLIENT has named.</summary>
+    public List<string> Declared { get; } = [];
+
+    /// <summary>The peer may say XCLIENT; 192.0.2.66 is a client that is not let in.</summary>
+    public SmtpRig WithXclient()
+    {
+        Session.Declaration = (address, port) =>
+        {
+            Declared.Add($"{Convert.ToHexString(address)}:{port}");
+            return Declared[^1] != "C0000242:0";
+        };
+        return this;
+    }
+
     /// <summary>Pauses the session asked for so far.</summary>
     public List<TimeSpan> Pauses { get; } = [];
 

@@ -147,6 +147,16 @@ public sealed class SmtpSessionTests
             Encoding.ASCII.GetString(replies, 0, written));
     }
 
+    [Fact]
+    public void XCLIENT_tells_address_and_port_and_its_HELO_stands_for_the_EHLO_of_the_go_between()
+    {
+        var rig = SmtpRig.Create().WithXclient();
+        Say(rig, "EHLO proxy.test\r\nXCLIENT ADDR=IPV6:2001:db8::7 PORT=99 HELO=c.test\r\nEHLO proxy.test\r\n");
+        Say(rig, "MAIL FROM:<a@b.test>\r\nRCPT TO:<u@local.test>\r\nDATA\r\n.\r\n");
+        Assert.Equal(["20010DB8000000000000000000000007:99"], rig.Declared);
+        Assert.Contains(rig.Sink.Seen, seen => seen.StartsWith("content c.test ", StringComparison.Ordinal));
+    }
+
     private static SmtpSession NewSession(FakeSink sink) => new(
         new SmtpSessionOptions { Hostname = "mx.test"u8.ToArray(), Role = SmtpRole.Mx }, sink, new FakeAuthenticator());
 
