@@ -13,10 +13,11 @@ internal readonly ref struct SmtpPath
     private static readonly SearchValues<byte> Atext = SearchValues.Create(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~"u8);
 
-    private SmtpPath(ReadOnlySpan<byte> mailbox, int atSign)
+    private SmtpPath(ReadOnlySpan<byte> mailbox, int atSign, bool isAscii)
     {
         Mailbox = mailbox;
         AtSign = atSign;
+        IsAscii = isAscii;
     }
 
     /// <summary>Local-part, at sign and domain without brackets and source route; empty for the null path.</summary>
@@ -27,8 +28,8 @@ internal readonly ref struct SmtpPath
     /// </summary>
     public int AtSign { get; }
 
-    /// <summary>No octet of the mailbox is above 127.</summary>
-    public bool IsAscii => System.Text.Ascii.IsValid(Mailbox);
+    /// <summary>No octet of the path is above 127, the ignored source route included.</summary>
+    public bool IsAscii { get; }
 
     /// <summary>
     /// <c>Path = "&lt;" [ A-d-l ":" ] Mailbox "&gt;"</c>, <c>"&lt;&gt;"</c> and <c>"&lt;Postmaster&gt;"</c>.
@@ -47,7 +48,7 @@ internal readonly ref struct SmtpPath
         }
         if (text.Length > 1 && text[1] == '>')
         {
-            path = new SmtpPath(default, -1);
+            path = new SmtpPath(default, -1, isAscii: true);
             consumed = 2;
             return OperationStatus.Done;
         }
@@ -59,7 +60,7 @@ internal readonly ref struct SmtpPath
         var rest = text[at..];
         if (at == 1 && AsciiWord.StartsWith(rest, "postmaster>"u8))
         {
-            path = new SmtpPath(rest[..10], -1);
+            path = new SmtpPath(rest[..10], -1, isAscii: true);
             consumed = 12;
             return OperationStatus.Done;
         }
@@ -72,7 +73,7 @@ internal readonly ref struct SmtpPath
         {
             return OperationStatus.InvalidData;
         }
-        path = new SmtpPath(rest[..length], atSign);
+        path = new SmtpPath(rest[..length], atSign, System.Text.Ascii.IsValid(text[..consumed]));
         return OperationStatus.Done;
     }
 
@@ -201,7 +202,8 @@ internal readonly ref struct SmtpPath
         while (at < text.Length && text[at] == '@')
         {
             var length = Domain(text[(at + 1)..]);
-            if (length is 0 or > Limits.DomainBytes)
+            var domain = text.Slice(at + 1, length);
+            if (length is 0 or > Limits.DomainBytes || !IsInternationalSlow(domain, domain))
             {
                 return false;
             }
