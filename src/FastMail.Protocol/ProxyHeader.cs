@@ -69,13 +69,17 @@ public readonly ref struct ProxyHeader
             return OperationStatus.InvalidData;
         }
         var window = received[..Math.Min(received.Length, TextBytes)];
-        var end = window.IndexOf("\r\n"u8);
-        if (end < 0)
+        var lineEnd = window.IndexOfAny((byte)'\n', (byte)0);
+        if (lineEnd < 0)
         {
-            var isHopeless = window.Length == TextBytes || window.Contains((byte)'\n') || window.Contains((byte)0);
-            return isHopeless ? OperationStatus.InvalidData : OperationStatus.NeedMoreData;
+            return window.Length == TextBytes ? OperationStatus.InvalidData : OperationStatus.NeedMoreData;
         }
-        consumed = end + 2;
+        var end = lineEnd - 1;
+        if (window[lineEnd] == 0 || window[end] != '\r') // the line begins with PROXY, so there is an octet before
+        {
+            return OperationStatus.InvalidData;
+        }
+        consumed = lineEnd + 1;
         var words = window[opening.Length..end];
         if (words.SequenceEqual("UNKNOWN"u8) || words.StartsWith("UNKNOWN "u8))
         {
@@ -110,13 +114,13 @@ public readonly ref struct ProxyHeader
         {
             return OperationStatus.InvalidData;
         }
-        if (received.Length < BinaryBytes)
-        {
-            return OperationStatus.NeedMoreData;
-        }
         const byte local = 0x20;
         const byte proxy = 0x21;
-        var command = received[12];
+        var command = received.Length > Signature.Length ? received[Signature.Length] : proxy;
+        if (received.Length < BinaryBytes)
+        {
+            return command is local or proxy ? OperationStatus.NeedMoreData : OperationStatus.InvalidData;
+        }
         var family = received[13];
         var length = BinaryPrimitives.ReadUInt16BigEndian(received[14..]);
         if (command is not (local or proxy) || BinaryBytes + length > MaxBytes)
