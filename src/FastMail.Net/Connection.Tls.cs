@@ -138,7 +138,8 @@ public sealed partial class Connection
 
     /// <summary>
     /// Everything said so far is with the kernel; the next octets are the client's handshake. What it sent ahead in the
-    /// clear is thrown away unread: somebody on the way may have put it there (CVE-2011-0411).
+    /// clear is thrown away unread: somebody on the way may have put it there (CVE-2011-0411). Where TLS comes first
+    /// there is no such thing: what follows the words of a go-between is the handshake already.
     /// </summary>
     private void Secure()
     {
@@ -149,10 +150,17 @@ public sealed partial class Connection
         }
 
         _phase = Phase.Securing;
-        ReturnSlab();
-        _tls = new TlsLayer(this, _listenerTls!.Server);
+        if (!_listenerTls!.IsImplicit)
+        {
+            ReturnSlab();
+        }
+
+        _tls = new TlsLayer(this, _listenerTls.Server);
         _loop.Arm(_timer, _listenerTls.Server.HandshakeDeadline);
-        GoOnSecuring();
+        if (_start == _end || !Step())
+        {
+            GoOnSecuring();
+        }
     }
 
     /// <summary>TLS comes first: a peer over the cap is not even told, for it could not read it.</summary>

@@ -168,7 +168,7 @@ public sealed partial class Connection : ICompletion
             return;
         }
 
-        if (tls is { IsImplicit: true })
+        if (tls is { IsImplicit: true } && !factory.DeclaresClients)
         {
             SecureIfThereIsRoom(tls.Server);
         }
@@ -231,6 +231,9 @@ public sealed partial class Connection : ICompletion
         {
             case Turn.Continue:
                 return true;
+            case Turn.Secure when _listenerTls is { IsImplicit: true }:
+                SecureIfThereIsRoom(_listenerTls.Server);
+                return false;
             case Turn.Secure:
                 Secure();
                 return false;

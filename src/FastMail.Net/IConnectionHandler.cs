@@ -14,7 +14,8 @@ public enum Turn
 
     /// <summary>
     /// Send what there is, then begin TLS: <see cref="IConnectionHandler.Secured"/> tells of success, Closed of anything
-    /// else. Input that is not consumed is thrown away, for it came in the clear.
+    /// else. Input that is not consumed is thrown away, for it came in the clear; where the listener begins with TLS it is
+    /// the handshake's.
     /// </summary>
     Secure,
 
@@ -91,7 +92,8 @@ public interface IHandlerFactory
     ReadOnlyMemory<byte> ClientRefusal => Refusal;
 
     /// <summary>
-    /// The handlers call <see cref="Connection.TryDeclareClient"/>: until then the connection counts for no client.
+    /// The handlers call <see cref="Connection.TryDeclareClient"/>: until then the connection counts for no client, and a
+    /// listener that begins with TLS waits with it for their <see cref="Turn.Secure"/>.
     /// </summary>
     bool DeclaresClients => false;
 }

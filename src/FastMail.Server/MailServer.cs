@@ -341,7 +341,7 @@ internal sealed class MailServer : IAsyncDisposable
         where T : class, IPooledHandler
     {
         _stress!.Began += pool.Hurry;
-        IHandlerFactory handlers = IsProxied(role) ? new ProxiedHandlers(pool, _proxies) : pool;
+        IHandlerFactory handlers = IsProxied(role) ? new ProxiedHandlers(pool, _proxies, tls.IsImplicit) : pool;
         try
         {
             if (endPoint is UnixDomainSocketEndPoint path)

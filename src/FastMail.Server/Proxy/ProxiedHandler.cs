@@ -59,14 +59,16 @@ internal sealed class ProxiedHandler(ProxiedHandlers home) : IConnectionHandler
             : new IPEndPoint(Folded(new IPAddress(header.Address)), header.Port);
         if (!_connection!.TryDeclareClient(client))
         {
-            home.ClientRefusal.Span.CopyTo(replies);
-            written = home.ClientRefusal.Length;
+            // A client that wants TLS first could not read why.
+            ReadOnlySpan<byte> refusal = home.BeginsWithTls ? default : home.ClientRefusal.Span;
+            refusal.CopyTo(replies);
+            written = refusal.Length;
             return Turn.Close;
         }
 
         _inner = home.Inner.Rent();
         _inner.Opened(_connection);
-        return Turn.Continue;
+        return home.BeginsWithTls ? Turn.Secure : Turn.Continue;
     }
 
     public int LastWords(CloseReason reason, Span<byte> replies) => _inner?.LastWords(reason, replies) ?? 0;

@@ -11,8 +11,10 @@ internal sealed class ProxiedHandlers : IHandlerFactory
 {
     /// <param name="inner">Serves the client that the header names.</param>
     /// <param name="peers">The proxies.</param>
-    public ProxiedHandlers(IHandlerFactory inner, Exemptions peers)
+    /// <param name="beginsWithTls">Behind the header the client begins with TLS.</param>
+    public ProxiedHandlers(IHandlerFactory inner, Exemptions peers, bool beginsWithTls)
     {
+        BeginsWithTls = beginsWithTls;
         Inner = inner;
         Peers = peers;
     }
@@ -24,6 +26,8 @@ internal sealed class ProxiedHandlers : IHandlerFactory
     public bool DeclaresClients => true;
 
     internal IHandlerFactory Inner { get; }
+
+    internal bool BeginsWithTls { get; }
 
     internal Exemptions Peers { get; }
 

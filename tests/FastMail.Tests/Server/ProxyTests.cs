@@ -1,3 +1,4 @@
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Text;
 using Xunit;
@@ -45,6 +46,41 @@ public sealed class ProxyTests
         Assert.Equal("", Rest(smtp, said));
     }
 
+    [Theory]
+    [InlineData("submissions", false, 0)]
+    [InlineData("submissions", false, 1)]
+    [InlineData("submissions", false, 48)]
+    [InlineData("pop3s", false, 0)]
+    [InlineData("pop3s", true, 0)]
+    [InlineData("pop3s", true, 5)]
+    public async Task Behind_the_header_TLS_begins_and_what_came_with_it_in_one_segment_counts(
+        string role, bool isBinary, int cut)
+    {
+        await using ServerFixture fixture = await ServerFixture.StartAsync(
+            "proxy.listeners=submissions,pop3s", "proxy.peers=127.0.0.1", "limits.connections_per_address=1");
+        using SslStream tls = await fixture.ConnectTlsAsync(role, wrap: stream => new Proxying(stream, Header(isBinary), cut));
+        byte[] quit = "QUIT\r\n"u8.ToArray();
+        string answer = Encoding.ASCII.GetString(_buffer, 0, Dialog.Say(tls, quit, "\r\n"u8, _buffer));
+        Assert.StartsWith(role == "pop3s" ? "+OK" : "221", answer, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_client_over_its_limit_behind_a_proxy_is_closed_before_TLS()
+    {
+        await using ServerFixture fixture = await ServerFixture.StartAsync(
+            "proxy.listeners=pop3s", "proxy.peers=127.0.0.1", "limits.connections_per_address=1");
+        using SslStream first = await fixture.ConnectTlsAsync(
+            "pop3s", wrap: stream => new Proxying(stream, Header(isBinary: true), 0));
+        using Socket second = fixture.Connect("pop3s");
+        Assert.Equal("", Rest(second, "PROXY TCP4 192.0.2.9 192.0.2.1 2 995\r\n"));
+        using Socket plain = fixture.Connect("pop3s"); // neither a header nor a ClientHello is waited for any longer
+        Assert.Equal("", Rest(plain, "PROXY TCP4 192.0.2.10 192.0.2.1 2 995\r\nCAPA\r\n"));
+    }
+
+    private static byte[] Header(bool isBinary) => isBinary
+        ? [.. "\r\n\r\n\0\r\nQUIT\n"u8, 0x21, 0x11, 0, 12, 192, 0, 2, 9, 192, 0, 2, 1, 0, 1, 3, 227]
+        : [.. "PROXY TCP4 192.0.2.9 192.0.2.1 1 465\r\n"u8];
+
     /// <summary>What comes until the end of the connection.</summary>
     private string Rest(Socket socket, string said)
     {
@@ -61,4 +97,71 @@ public sealed class ProxyTests
 
     private string Say(Socket socket, string sent, string end) => Encoding.ASCII.GetString(
         _buffer, 0, Dialog.Say(socket, Encoding.ASCII.GetBytes(sent), Encoding.ASCII.GetBytes(end), _buffer));
+
+    /// <summary>
+    /// Puts the header in front of the first octets and sends both in one segment, or in two with a cut at that octet.
+    /// </summary>
+    private sealed class Proxying(NetworkStream inner, byte[] header, int cut) : Stream
+    {
+        private byte[]? _header = header;
+
+        public override bool CanRead => true;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => true;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position
+        {
+            get => throw new NotSupportedException();
+            set => throw new NotSupportedException();
+        }
+
+        public override void Write(byte[] buffer, int offset, int count)
+        {
+            byte[] octets = [.. _header ?? [], .. buffer.AsSpan(offset, count)];
+            int first = _header is null ? 0 : cut;
+            _header = null;
+            inner.Write(octets, 0, first);
+            inner.Write(octets, first, octets.Length - first);
+        }
+
+        public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken)
+        {
+            Write(buffer, offset, count);
+            return Task.CompletedTask;
+        }
+
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            Write(buffer.ToArray(), 0, buffer.Length);
+            return ValueTask.CompletedTask;
+        }
+
+        public override int Read(byte[] buffer, int offset, int count) => inner.Read(buffer, offset, count);
+
+        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+            inner.ReadAsync(buffer, offset, count, cancellationToken);
+
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+            inner.ReadAsync(buffer, cancellationToken);
+
+        public override void Flush() => inner.Flush();
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        protected override void Dispose(bool disposing)
+        {
+            if (disposing)
+            {
+                inner.Dispose();
+            }
+
+            base.Dispose(disposing);
+        }
+    }
 }
