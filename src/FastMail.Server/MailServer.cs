@@ -125,6 +125,8 @@ internal sealed class MailServer : IAsyncDisposable
         MaxBodiesInFlight = settings.Get(StoreKeys.JumbosInFlight),
         CheckpointBytes = settings.Get(StoreKeys.CheckpointBytes),
         CheckpointInterval = settings.Get(StoreKeys.CheckpointInterval),
+        ScrubBytesPerSecond = settings.Get(ScrubKeys.Rate),
+        ScrubInterval = settings.Get(ScrubKeys.Interval),
     };
 
     /// <summary>What an account may hold that has no allowance of its own.</summary>

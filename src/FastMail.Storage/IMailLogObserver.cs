@@ -24,7 +24,7 @@ public interface IMailLogObserver
 
     /// <summary>
     /// Something an operator may want to read. Called by the opening thread, the one that prepares segments, the one
-    /// that writes checkpoints or the one that asks for a maildrop.
+    /// that writes checkpoints, the scrubber or the one that asks for a maildrop.
     /// </summary>
     void Noticed(string what);
 }

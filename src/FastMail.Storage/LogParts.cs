@@ -11,7 +11,7 @@ internal sealed class LogParts : IDisposable
     private LogParts(
         DataDirectory place, SegmentList segments, MaildropTable maildrops, SpareMaker spares, GroupWriter writer,
         Appender appender, BodyReader bodyReader, ChunkPool chunks, BodyWriter bodies, SegmentHolds holds,
-        Checkpointer? checkpoints, Reclaimer reclaimer)
+        Checkpointer? checkpoints, Reclaimer reclaimer, Scrubber scrubber)
     {
         Holds = holds;
         _place = place;
@@ -25,6 +25,7 @@ internal sealed class LogParts : IDisposable
         Appender = appender;
         Checkpoints = checkpoints;
         Reclaimer = reclaimer;
+        Scrubber = scrubber;
     }
 
     public SegmentList Segments { get; }
@@ -46,6 +47,8 @@ internal sealed class LogParts : IDisposable
     public BodyWriter Bodies { get; }
 
     public Reclaimer Reclaimer { get; }
+
+    public Scrubber Scrubber { get; }
 
     /// <summary>Null when none are taken.</summary>
     public Checkpointer? Checkpoints { get; }
@@ -112,9 +115,13 @@ internal sealed class LogParts : IDisposable
             observer.Noticed);
         Reclaimer reclaimer = new(scene, options, spares, checkpoints);
         reclaimer.Start();
+        int anySegment = options.ScrubBytesPerSecond > 0 ? random.Next() : 0;
+        Scrubber scrubber = new(
+            place.Disk, appender, segments, maildrops, bodyFiles, options, clock, anySegment, observer.Noticed);
+        scrubber.Start();
         return new LogParts(
             place, segments, maildrops, spares, writer, appender, bodyReader, chunks, bodies, holds, checkpoints,
-            reclaimer);
+            reclaimer, scrubber);
     }
 
     /// <summary>
@@ -153,6 +160,7 @@ internal sealed class LogParts : IDisposable
 
     public void Dispose()
     {
+        Scrubber.Dispose();
         Reclaimer.Dispose(); // first: it waits for the appender and for checkpoints
         BodyReader.Dispose();
         Bodies.Dispose(); // before the appender: it hands what it finishes to the appender

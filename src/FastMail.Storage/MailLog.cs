@@ -70,6 +70,9 @@ public sealed class MailLog : IDisposable
     /// <summary>Counters.</summary>
     public LogStatistics Statistics => _parts.Writer.Statistics;
 
+    /// <summary>What the scrubber has done and found.</summary>
+    public ScrubStatistics ScrubStatistics => _parts.Scrubber.Statistics;
+
     /// <summary>
     /// Opens the log of a data directory, making it when there is none, and recovers it after a crash.
     /// </summary>
@@ -157,6 +160,12 @@ public sealed class MailLog : IDisposable
         }
 
         checkpoints.Take();
+    }
+
+    /// <summary>Looks at everything once, on the caller's thread; what is damaged is told to the observer.</summary>
+    internal void Scrub()
+    {
+        _parts.Scrubber.Pass();
     }
 
     /// <summary>

@@ -66,6 +66,14 @@ public sealed record MailLogOptions
     /// <summary>How long a segment rests before its live messages are copied: most mail is fetched before.</summary>
     public TimeSpan CompactAfter { get; init; } = TimeSpan.FromHours(1);
 
+    /// <summary>
+    /// Octets a second that the scrubber reads at most, on a thread of its own; 0: it does not run.
+    /// </summary>
+    public long ScrubBytesPerSecond { get; init; }
+
+    /// <summary>From the beginning of one look at everything to the next, if it does not take longer.</summary>
+    public TimeSpan ScrubInterval { get; init; } = TimeSpan.FromHours(12);
+
     /// <summary>A record of that length fits into every segment that is made.</summary>
     internal long InlineBytes => Math.Min(LargestRecordBytes, FirstSegmentBytes / 2);
 
@@ -87,6 +95,8 @@ public sealed record MailLogOptions
         ArgumentOutOfRangeException.ThrowIfNegative(PooledContentBytes);
         ArgumentOutOfRangeException.ThrowIfNegative(PooledMessages);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(CheckpointBytes);
+        ArgumentOutOfRangeException.ThrowIfNegative(ScrubBytesPerSecond);
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(ScrubInterval, TimeSpan.Zero);
         if (CheckpointInterval <= TimeSpan.Zero && CheckpointInterval != Timeout.InfiniteTimeSpan)
         {
             throw new ArgumentOutOfRangeException(nameof(CheckpointInterval), CheckpointInterval, "must be positive");

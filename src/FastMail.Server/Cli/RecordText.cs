@@ -74,7 +74,13 @@ internal static class RecordText
     public static string Of(ServerStatus server) =>
         $"server     process {server.ProcessId}, {server.Records} records in {server.Groups} flushes since its start, "
         + $"{server.PendingBytes} bytes waiting{(server.IsSpaceLow ? ", disk space low" : "")}"
-        + $"{(server.HasFailed ? ", failed" : "")}\n";
+        + $"{(server.HasFailed ? ", failed" : "")}\n"
+        + (server.Scrub is { } scrub ? Of(scrub) : "");
+
+    private static string Of(ScrubStatus scrub) =>
+        $"scrubbed   {scrub.Bytes} bytes since its start, "
+        + (scrub.PassEnded is { } ended ? $"all of it {scrub.Passes} times, last {ended:yyyy-MM-ddTHH:mm:ssZ}, " : "")
+        + (scrub.Problems == 0 ? "no damage\n" : $"{scrub.Problems} DAMAGES: see the server's log, fastmail log verify\n");
 
     public static TimeSpan AgeOf(LogCheckpoint checkpoint) =>
         TimeProvider.System.GetUtcNow() - DateTimeOffset.UnixEpoch.AddMicroseconds(checkpoint.CreatedMicros);

@@ -13,9 +13,17 @@ namespace FastMail.Server.Control;
 /// <param name="PendingBytes">Waiting to be flushed, octets.</param>
 /// <param name="IsSpaceLow">New mail is answered 452.</param>
 /// <param name="HasFailed">A write or flush failed; the server is about to end.</param>
+/// <param name="Scrub">The check of stored mail in the background; null when the server knows none.</param>
 internal sealed record ServerStatus(
     int ProcessId, ulong DurableLsn, long Records, long Groups, long Bytes, int Segments, long PendingBytes,
-    bool IsSpaceLow, bool HasFailed);
+    bool IsSpaceLow, bool HasFailed, ScrubStatus? Scrub);
+
+/// <summary>What the scrubber has done since the server's start. Immutable.</summary>
+/// <param name="Passes">Times that everything was looked at.</param>
+/// <param name="Bytes">Octets read.</param>
+/// <param name="Problems">Different damages that are there, as far as is known.</param>
+/// <param name="PassEnded">When the last pass ended; null when none has.</param>
+internal sealed record ScrubStatus(long Passes, long Bytes, long Problems, DateTimeOffset? PassEnded);
 
 /// <summary>First line of <c>GET /v1/log/hold</c>; the hold lasts as long as the connection. Immutable.</summary>
 /// <param name="EndLsn">Everything below is durable.</param>

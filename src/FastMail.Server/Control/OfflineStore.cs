@@ -20,8 +20,9 @@ internal sealed class OfflineStore : IMailLogObserver, IDisposable
         Settings settings = Settings.Load(File.Exists(file) ? file : null, []);
         AccountDirectory accounts = store.ReadDirectory(AddressKeys.Rules(settings));
         var random = new Random(RandomNumberGenerator.GetInt32(int.MaxValue));
+        MailLogOptions options = MailServer.OptionsOf(settings) with { ScrubBytesPerSecond = 0 }; // a verb is soon over
         _log = MailLog.Open(
-            directory, MailServer.OptionsOf(settings), LinuxDisk.Instance, TimeProvider.System, random, this);
+            directory, options, LinuxDisk.Instance, TimeProvider.System, random, this);
         Store = new OpenStore(_log, () => accounts, MailServer.AllowanceOf(settings));
     }
 

@@ -44,10 +44,17 @@ internal sealed class OpenStore : IDisposable
             statistics.Segments,
             _log.PendingBytes,
             _log.IsSpaceLow,
-            _log.HasFailed);
+            _log.HasFailed,
+            StatusOf(_log.ScrubStatistics));
     }
 
     public LogHold Hold() => _log.Hold();
+
+    private static ScrubStatus StatusOf(in ScrubStatistics scrub) => new(
+        scrub.Passes,
+        scrub.Bytes,
+        scrub.Problems,
+        scrub.Passes == 0 ? null : DateTimeOffset.UnixEpoch.AddMicroseconds(scrub.PassEndMicros));
 
     public MaildropSummary[] ListMaildrops()
     {

@@ -51,6 +51,12 @@ public enum FileUse
     /// <summary>It must exist.</summary>
     Existing,
 
+    /// <summary>
+    /// It must exist, for reading only. What is read comes from the disk and leaves the page cache as it is, where the
+    /// file system can; memory, offsets and lengths of the reads are multiples of 4096.
+    /// </summary>
+    ExistingUncached,
+
     /// <summary>It is made when absent; its content stays.</summary>
     OpenOrCreate,
 

@@ -40,6 +40,11 @@ public sealed unsafe class LinuxDisk : IDisk
     /// <inheritdoc/>
     public int Open(string path, FileUse use, out IDiskFile? file)
     {
+        if (use == FileUse.ExistingUncached)
+        {
+            return OpenUncached(path, out file);
+        }
+
         int flags = Native.ReadWrite | Native.CloseOnExec | Native.NoFollow | use switch
         {
             FileUse.Existing => 0,
@@ -47,14 +52,9 @@ public sealed unsafe class LinuxDisk : IDisk
             FileUse.CreateNew => Native.Create | Native.Exclusive,
             _ => Native.Create | Native.Truncate,
         };
-        int fd;
-        do
-        {
-            fd = Native.Open(path, flags, FileMode);
-        }
-        while (fd < 0 && Marshal.GetLastPInvokeError() == Errno.Interrupted);
-        file = fd < 0 ? null : new LinuxFile(fd);
-        return Result(fd);
+        int errno = Open(path, flags, out int fd);
+        file = errno == 0 ? new LinuxFile(fd) : null;
+        return errno;
     }
 
     /// <inheritdoc/>
@@ -113,6 +113,29 @@ public sealed unsafe class LinuxDisk : IDisk
         return returned < 0 ? Marshal.GetLastPInvokeError() : 0;
     }
 
+    /// <summary>
+    /// Some file systems know no direct reads; there the pages are given up again after each read.
+    /// </summary>
+    private static int OpenUncached(string path, out IDiskFile? file)
+    {
+        int flags = Native.ReadOnly | Native.CloseOnExec | Native.NoFollow;
+        int errno = Open(path, flags | Native.Direct, out int fd);
+        bool isDirect = errno != Errno.Invalid;
+        errno = isDirect ? errno : Open(path, flags, out fd);
+        file = errno == 0 ? new LinuxFile(fd, isDirect ? Caching.None : Caching.Brief) : null;
+        return errno;
+    }
+
+    private static int Open(string path, int flags, out int fd)
+    {
+        do
+        {
+            fd = Native.Open(path, flags, FileMode);
+        }
+        while (fd < 0 && Marshal.GetLastPInvokeError() == Errno.Interrupted);
+        return Result(fd);
+    }
+
     private static int List(Func<string, IEnumerable<string>> enumerate, string directory, ICollection<string> names)
     {
         try
@@ -140,10 +163,23 @@ public sealed unsafe class LinuxDisk : IDisk
     }
 }
 
+/// <summary>What becomes of the pages that a file's reads go through. A value.</summary>
+internal enum Caching
+{
+    /// <summary>They stay, as the kernel sees fit.</summary>
+    Normal,
+
+    /// <summary>They are given up after each read, unless somebody has mapped them.</summary>
+    Brief,
+
+    /// <summary>There are none: O_DIRECT.</summary>
+    None,
+}
+
 /// <summary>
 /// A file of <see cref="LinuxDisk"/>: one descriptor. Owned by its opener; positioned calls, any thread.
 /// </summary>
-internal sealed unsafe class LinuxFile(int fd) : IDiskFile
+internal sealed unsafe class LinuxFile(int fd, Caching caching = Caching.Normal) : IDiskFile
 {
     private const int MaxVectors = 1024; // IOV_MAX
 
@@ -248,7 +284,16 @@ internal sealed unsafe class LinuxFile(int fd) : IDiskFile
                 }
 
                 read += (int)got;
+                if (caching == Caching.None && got % SegmentHeader.Bytes != 0)
+                {
+                    break; // the end of the file; a direct read that begins there would be refused
+                }
             }
+        }
+
+        if (caching == Caching.Brief)
+        {
+            _ = Native.AdviseFile(_fd, offset, read, Native.DontNeed); // only advice
         }
 
         return 0;

@@ -15,6 +15,7 @@ internal static unsafe partial class Native
     public const int Truncate = 0x200;
     public const int KeepSize = 1; // FALLOC_FL_KEEP_SIZE
     public const int CloseOnExec = 0x80000;
+    public const int DontNeed = 4; // POSIX_FADV_DONTNEED
 
     public const int SeekEnd = 2;
     public const int LockExclusive = 2;
@@ -26,9 +27,12 @@ internal static unsafe partial class Native
     public const uint StatusLinks = 4; // STATX_NLINK
     public const int PopulateRead = 22; // MADV_POPULATE_READ, Linux 5.14
 
-    // O_NOFOLLOW is one of the few flags that differ between the two architectures.
+    // O_NOFOLLOW and O_DIRECT are among the few flags that differ between the two architectures.
     public static readonly int NoFollow =
         RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x8000 : 0x20000;
+
+    public static readonly int Direct =
+        RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x10000 : 0x4000;
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int Open(string path, int flags, int mode);
@@ -53,6 +57,9 @@ internal static unsafe partial class Native
 
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     public static partial int Allocate(int fd, int mode, long offset, long length);
+
+    [LibraryImport("libc", EntryPoint = "posix_fadvise")]
+    public static partial int AdviseFile(int fd, long offset, long length, int advice);
 
     [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
     public static partial long Seek(int fd, long offset, int whence);

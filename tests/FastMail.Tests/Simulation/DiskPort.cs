@@ -109,7 +109,8 @@ internal sealed class DiskPort(LyingDisk disk, FaultPlan plan) : IDisk
         int errno = Call(DiskVerb.Open, path, (disk, path, _) =>
         {
             LyingContent? content = disk.Find(path);
-            if (content is null && (use == FileUse.Existing || disk.Find(LyingDisk.Parent(path)) is null))
+            bool mustExist = use is FileUse.Existing or FileUse.ExistingUncached;
+            if (content is null && (mustExist || disk.Find(LyingDisk.Parent(path)) is null))
             {
                 return Errno.NotFound;
             }

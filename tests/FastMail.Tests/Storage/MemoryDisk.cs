@@ -66,7 +66,7 @@ internal sealed unsafe class MemoryDisk : IDisk, IDisposable
             found = null;
         }
 
-        if (found is null && use != FileUse.Existing)
+        if (found is null && use is not (FileUse.Existing or FileUse.ExistingUncached))
         {
             found = new MemoryFile();
             _files[path] = found;
