@@ -124,6 +124,14 @@ internal sealed class Ledger
         return _messages[key];
     }
 
+    /// <summary>What scrubbing may find: every damaged message that is listed, and no more than was damaged.</summary>
+    public void JudgeScrub(int findings)
+    {
+        int listed = _messages.Values.Count(m => m.IsDamaged && m.Copies.Values.Any(c => !c.IsRemoved));
+        int all = _messages.Values.Count(m => m.IsDamaged);
+        Demand(findings >= listed && findings <= all, $"scrubbing found {findings} damages of {listed} to {all}");
+    }
+
     /// <summary>Flips a bit of a message that is known to be durable; its key, or null when there is none.</summary>
     public int? TryDamage(LyingDisk disk, Random random)
     {

@@ -20,6 +20,7 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
+    private readonly ConcurrentQueue<string> _noticed = new();
     private readonly ConcurrentQueue<ILoopWork> _posted = new();
     private readonly SemaphoreSlim _turnEnded = new(0);
     private readonly SemaphoreSlim _goOn = new(0);
@@ -127,6 +128,14 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
         AwaitBodies();
     }
 
+    /// <summary>Looks at everything stored; answers how many damages were found.</summary>
+    public int Scrub()
+    {
+        _noticed.Clear();
+        Log.Scrub();
+        return _noticed.Count(n => n.StartsWith("damage", StringComparison.Ordinal));
+    }
+
     /// <summary>Leaves the log idle until it has proven its last group.</summary>
     public void LetItProve()
     {
@@ -212,6 +221,7 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
 
     public void Noticed(string what)
     {
+        _noticed.Enqueue(what);
         _ = _stirred.Set();
     }
 

@@ -152,6 +152,11 @@ internal sealed class SimulationRun
         }
 
         _story.Add($"{_ledger.Kept} kept");
+        if (end == End.Orderly)
+        {
+            _ledger.JudgeScrub(server.Scrub());
+        }
+
         int turns = 1 + _random.Next(6);
         int fault = _random.Next(turns);
         for (int turn = 0; turn < turns && !_port!.IsDown; turn++)

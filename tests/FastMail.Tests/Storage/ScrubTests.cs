@@ -75,6 +75,28 @@ public sealed class ScrubTests
         Assert.Contains($"0x{live:x}:", Assert.Single(Findings(scene)), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Holes_and_cold_segments_are_no_damage_and_flips_in_cold_ones_are_found()
+    {
+        using LogScene scene = new(options: LogScene.Tiny with { TakesCheckpoints = true, ReclaimsByItself = false });
+        MailLog log = scene.Open();
+        scene.Deliver(new string('a', 90_000), 1);
+        scene.Deliver("kept", 2);
+        Fill(scene, segments: 3);
+        Assert.Equal(AppendOutcome.Durable, scene.Expunge(1, [.. scene.Uids(1)]));
+        Assert.Equal(AppendOutcome.Durable, scene.Expunge(2, [.. scene.Uids(2).Skip(5)]));
+        await log.CompactAsync(new CompactOptions { DeadRatio = 1, IncludesCurrent = true });
+        Assert.DoesNotContain(scene.Notices, n => n.Contains("hole", StringComparison.Ordinal));
+        Assert.Empty(Findings(scene));
+        await log.CompactAsync(new CompactOptions { DeadRatio = 0.1, IncludesCurrent = true });
+        string cold = Assert.Single(Directory.GetFiles(scene.LogDirectory, "1-*.seg"));
+        Assert.Empty(Findings(scene));
+        long body = log.Snapshot(2)[3] is { Lsn: var lsn } ? (long)(lsn - SegmentList.ColdLsn) : 0;
+        Flip(cold, (body % new FileInfo(cold).Length) + 600);
+        Assert.Contains("the body of message", Assert.Single(Findings(scene)), StringComparison.Ordinal);
+        Assert.Equal("!Damaged", scene.Bodies(2)[3]);
+    }
+
     [Theory]
     [InlineData("flipped", "fails its checksum")]
     [InlineData("short", "has 299999 bytes")]
@@ -304,6 +326,8 @@ public sealed class ScrubTests
 
         public int Write(ReadOnlySpan<IoVector> vectors, long offset, out long written) =>
             throw new NotSupportedException();
+
+        public int PunchHole(long offset, long length) => throw new NotSupportedException();
 
         public int Flush() => throw new NotSupportedException();
 
