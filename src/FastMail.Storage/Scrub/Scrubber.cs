@@ -14,6 +14,8 @@ namespace FastMail.Storage;
 /// </remarks>
 internal sealed class Scrubber : IDisposable
 {
+    internal const string Unlisted = "no mail is affected: it was removed or is stored elsewhere too";
+
     private const int MostProblems = 10_000; // remembered, so that each is told once
 
     private static readonly TimeSpan FirstPass = TimeSpan.FromMinutes(1); // a start has better things to do
@@ -31,6 +33,7 @@ internal sealed class Scrubber : IDisposable
     private readonly Thread _thread;
     private HashSet<(ulong Lsn, LogProblemKind Kind)> _known = []; // told
     private HashSet<(ulong Lsn, LogProblemKind Kind)> _seen = []; // in this pass
+    private readonly Dictionary<ulong, MaildropSnapshot> _snapshots = [];
     private int _first;
     private long _passes;
     private long _problems;
@@ -173,7 +176,18 @@ internal sealed class Scrubber : IDisposable
         }
 
         problems.AddRange(scrub.Problems);
-        problems.AddRange(scrub.Suspects.Where(IsNeeded).Select(static s => s.Problem));
+        _snapshots.Clear(); // younger than the reads, so that what was removed meanwhile is not missed
+        foreach (WrongBody body in scrub.Bodies)
+        {
+            bool isNeeded = IsNeeded(body.Message);
+            if (isNeeded || !body.IsHole)
+            {
+                problems.Add(new LogProblem(
+                    segment.Path, body.Message.Offset, body.Message.Lsn, LogProblemKind.Body, body.Message.Bytes,
+                    isNeeded ? body.Text : $"{body.Text}; {Unlisted}"));
+            }
+        }
+
         foreach (LogRecord message in scrub.External)
         {
             if (CheckBody(message) is { } problem)
@@ -248,9 +262,9 @@ internal sealed class Scrubber : IDisposable
     }
 
     /// <summary>Some maildrop lists this very record, or a relay recipient may wait for it.</summary>
-    private bool IsNeeded((LogRecord Record, LogProblem Problem) suspect)
+    private bool IsNeeded(LogRecord message)
     {
-        List<LogRecipient> recipients = suspect.Record.ReadRecipients();
+        List<LogRecipient> recipients = message.ReadRecipients();
         if (recipients.Count == 0)
         {
             return true; // its envelope could not be read again
@@ -258,7 +272,7 @@ internal sealed class Scrubber : IDisposable
 
         foreach (LogRecipient recipient in recipients)
         {
-            if (recipient is not { MailboxId: { } mailboxId, Uid: { } uid } || Lists(mailboxId, uid, suspect.Record.Lsn))
+            if (recipient is not { MailboxId: { } mailboxId, Uid: { } uid } || Lists(mailboxId, uid, message.Lsn))
             {
                 return true;
             }
@@ -269,10 +283,15 @@ internal sealed class Scrubber : IDisposable
 
     private bool Lists(ulong mailboxId, ulong uid, ulong lsn)
     {
-        MaildropSnapshot snapshot;
+        MaildropSnapshot? snapshot;
         try
         {
-            snapshot = _maildrops.Snapshot(mailboxId);
+            if (!_snapshots.TryGetValue(mailboxId, out snapshot))
+            {
+                snapshot = _maildrops.Snapshot(mailboxId);
+                _snapshots.Clear(); // one serves a run of holes in a large maildrop
+                _snapshots.Add(mailboxId, snapshot);
+            }
         }
         catch (IOException e)
         {

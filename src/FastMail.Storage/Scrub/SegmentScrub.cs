@@ -18,10 +18,8 @@ internal sealed class SegmentScrub(Segment segment, bool isComplete, long end, S
     /// <summary>What is wrong.</summary>
     public List<LogProblem> Problems { get; } = [];
 
-    /// <summary>
-    /// Bodies that are wrong in the way in which those of removed messages are: no damage when nobody lists them.
-    /// </summary>
-    public List<(LogRecord Record, LogProblem Problem)> Suspects { get; } = [];
+    /// <summary>Bodies that are wrong; which of them anybody misses is to be seen.</summary>
+    public List<WrongBody> Bodies { get; } = [];
 
     /// <summary>Messages whose bodies are files of their own.</summary>
     public List<LogRecord> External { get; } = [];
@@ -150,7 +148,7 @@ internal sealed class SegmentScrub(Segment segment, bool isComplete, long end, S
         else if (!TryExtend(offset + RecordHeader.Bytes + checkedBytes, header.BodyBytes, out crc)
             || crc != header.BodyCrc)
         {
-            CheckHole(offset, header);
+            AddBody(offset, header);
         }
 
         int padding = (int)(header.TotalBytes - RecordHeader.Bytes - header.ContentBytes);
@@ -164,20 +162,13 @@ internal sealed class SegmentScrub(Segment segment, bool isComplete, long end, S
     }
 
     /// <summary>A body whose first whole page is zeros may have been punched out after its message was removed.</summary>
-    private void CheckHole(long offset, in RecordHeader header)
+    private void AddBody(long offset, in RecordHeader header)
     {
-        LogProblem problem = Problem(offset, LogProblemKind.Body, header.TotalBytes,
-            $"the body of message {header.Seq} fails its checksum{Reason}");
+        string text = $"the body of message {header.Seq} fails its checksum{Reason}";
         (long start, long end) = HolePunch.PagesOf(offset, header);
-        if (start < end && window.TryGet(start, ScrubWindow.PageBytes, out ReadOnlySpan<byte> bytes)
-            && !bytes.ContainsAnyExcept((byte)0))
-        {
-            Suspects.Add((new LogRecord(segment.Path, offset, header, ReadMeta(offset, header)), problem));
-        }
-        else
-        {
-            Problems.Add(problem);
-        }
+        bool isHole = start < end && window.TryGet(start, ScrubWindow.PageBytes, out ReadOnlySpan<byte> bytes)
+            && !bytes.ContainsAnyExcept((byte)0);
+        Bodies.Add(new(new LogRecord(segment.Path, offset, header, ReadMeta(offset, header)), isHole, text));
     }
 
     private bool TryExtend(long offset, long length, out uint crc)
@@ -241,3 +232,9 @@ internal sealed class SegmentScrub(Segment segment, bool isComplete, long end, S
         return new LogProblem(segment.Path, offset, segment.BaseLsn + (ulong)offset, kind, bytes, text);
     }
 }
+
+/// <summary>A body that fails its checksum. A value.</summary>
+/// <param name="Message">Whose.</param>
+/// <param name="IsHole">It looks as if it had been punched out, which is no damage when nobody lists the message.</param>
+/// <param name="Text">What is wrong, for people.</param>
+internal readonly record struct WrongBody(LogRecord Message, bool IsHole, string Text);
