@@ -12,6 +12,7 @@ using FastMail.Server.Accounts.Tokens;
 using FastMail.Server.Configuration;
 using FastMail.Server.Control;
 using FastMail.Server.Defence;
+using FastMail.Server.Dns;
 using FastMail.Server.Pop3;
 using FastMail.Server.Proxy;
 using FastMail.Server.Receive;
@@ -47,6 +48,7 @@ internal sealed class MailServer : IAsyncDisposable
     private ControlChannel? _control;
     private ServerTls? _tls;
     private Stress? _stress;
+    private StubResolver? _resolver;
     private SessionPolicy? _policy;
 
     private MailServer(string directory, ILogger log)
@@ -158,6 +160,8 @@ internal sealed class MailServer : IAsyncDisposable
         {
             part.Dispose();
         }
+
+        _resolver?.Dispose(); // the loop's, which has ended
     }
 
     private void Start(Settings settings, TimeProvider clock)
@@ -239,6 +243,7 @@ internal sealed class MailServer : IAsyncDisposable
             Failed = exception => OnFailure(connection: null, exception),
         };
         SessionLimits limits = LimitKeys.Session(settings);
+        Blocklists? blocklists = MakeBlocklists(settings);
         var delays = new LoginDelays(settings.Get(Pop3Keys.LoginDelay), clock);
         _openStore = Own(new OpenStore(mailLog, () => accounts.Current, allowance));
         Expunger = Own(new Expunger(mailLog, accounts, allowance, locks, _loop, clock, _log));
@@ -315,6 +320,7 @@ internal sealed class MailServer : IAsyncDisposable
             Policy = _policy,
             Xclient = xclient,
             Clock = clock,
+            Blocklists = role == SmtpRole.Mx ? blocklists : null,
             Options = new SmtpSessionOptions
             {
                 Hostname = hostname,
@@ -331,6 +337,24 @@ internal sealed class MailServer : IAsyncDisposable
                 Tls = _tls,
             },
         };
+    }
+
+    private Blocklists? MakeBlocklists(Settings settings)
+    {
+        if (settings.Get(DnsblKeys.Zones) is not { Count: > 0 } zones)
+        {
+            return null;
+        }
+
+        var options = new ResolverOptions
+        {
+            Servers = settings.Get(DnsblKeys.Servers) is { Count: > 0 } servers
+                ? servers
+                : ResolverFile.Servers(ResolverFile.Path),
+            Timeout = settings.Get(DnsblKeys.Timeout),
+        };
+        _resolver = new StubResolver(_loop!, options);
+        return new Blocklists(zones, _resolver, _log);
     }
 
     private CommitWatch WatchCommits(TimeProvider clock, TimeSpan deadline)

@@ -12,6 +12,12 @@ public interface IMailSink
     SmtpReply Begin(in MailArguments mail);
 
     /// <summary>
+    /// Asked before each RCPT: true while it is not known yet whether mail of this client is wanted. The session then
+    /// takes no input until <see cref="SmtpSession.GoOn"/>, which is never called synchronously from inside this.
+    /// </summary>
+    bool IsJudgingClient => false;
+
+    /// <summary>
     /// RCPT. <see cref="SmtpReply.ForwardPathOk"/> adds the recipient, any other reply refuses it and leaves the
     /// transaction as it was.
     /// </summary>

@@ -26,6 +26,10 @@ public sealed class SmtpReply
     /// <summary>The command succeeded.</summary>
     public bool IsPositive => Code < 400;
 
+    /// <summary>A DNS blocklist names the client.</summary>
+    /// <param name="zone">ASCII, at most 80 octets: it must fit a reply.</param>
+    public static SmtpReply ListedBy(string zone) => new(554, $"5.7.1 Client host is listed by {zone}");
+
     public override string ToString() => Encoding.ASCII.GetString(_wire).TrimEnd();
 
     /// <summary>The message is durable. The session sends it with the name of the transaction behind it.</summary>

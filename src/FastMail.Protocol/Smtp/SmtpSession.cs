@@ -116,7 +116,7 @@ public sealed partial class SmtpSession : LineSession
         _state = SmtpState.Ready;
     }
 
-    /// <summary>The sink can take content again; call <see cref="Receive"/> afterwards.</summary>
+    /// <summary>The sink can take content again or has judged the client; call <see cref="Receive"/> afterwards.</summary>
     public void GoOn()
     {
         _isHeld = false;
@@ -288,6 +288,12 @@ public sealed partial class SmtpSession : LineSession
         {
             Refuse(verb == SmtpVerb.Data ? DataOutOfPlace() : SessionReplies.BadSequence, ref replies);
             return null;
+        }
+        if (verb == SmtpVerb.Rcpt && _sink.IsJudgingClient)
+        {
+            taken = 0; // the line is read again when the verdict is there
+            _isHeld = true;
+            return OperationStatus.NeedMoreData;
         }
         Dispatch(verb, argument, ref replies);
         return null;

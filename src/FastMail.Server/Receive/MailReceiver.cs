@@ -100,6 +100,11 @@ internal sealed class MailReceiver : IMailSink
     /// <summary>The log cannot take more content just now, and will call when it can.</summary>
     public bool IsHeld { get; private set; }
 
+    /// <summary>What the blocklists say of the client; null where they are not asked.</summary>
+    public BlocklistInquiry? Inquiry { get; set; }
+
+    public bool IsJudgingClient => Inquiry is { IsPending: true };
+
     public bool MustWait => IsHeld = _message!.MustWait(_drained);
 
     /// <summary>After the log has called.</summary>
@@ -169,6 +174,12 @@ internal sealed class MailReceiver : IMailSink
 
     public SmtpReply AddRecipient(in RcptArguments rcpt)
     {
+        if (Inquiry is { Listing: { } zone } && rcpt.AuthIdentity.IsEmpty)
+        {
+            Inquiry.Refused();
+            return zone.Refusal;
+        }
+
         switch (_accounts.Current.Resolve(rcpt.ForwardPath, OwnLiteral(rcpt), _mailboxes))
         {
             case Residence.Mailbox:

@@ -103,6 +103,8 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
         _pacing.End();
         _connection = null;
         _login.Disconnect();
+        _receiver.Inquiry?.Drop();
+        _receiver.Inquiry = null;
         if (!_receiver.IsCommitting)
         {
             _session.Abandon(); // a commit under way is not undone: the client may never hear of it, the mail stays
@@ -149,6 +151,8 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
         _login.Connect(client);
         bool isExempt = connection.IsLocal || _home.Policy.IsExempt(client); // who may open the socket is let in already
         _session.HasPauses = !isExempt;
+        _receiver.Inquiry?.Drop();
+        _receiver.Inquiry = isExempt ? null : _home.Blocklists?.Ask(client, ClientJudged); // while the dialog goes on
         _pacing.Begin(connection, isExempt, _home.Policy.CommandTime);
     }
 
@@ -180,6 +184,13 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
             _session.Committed(SmtpReply.CommitTimedOut);
             _connection.Resume();
         }
+    }
+
+    /// <summary>The blocklists have answered; the session waits for it only if RCPT has come already.</summary>
+    private void ClientJudged()
+    {
+        _session.GoOn();
+        _connection!.Resume();
     }
 
     private void LoggedIn(AuthVerdict verdict, Account? account)

@@ -30,6 +30,9 @@ internal sealed class SmtpHandlers : HandlerPool<SmtpHandler>
 
     public required TimeProvider Clock { get; init; }
 
+    /// <summary>Null where clients are not looked up.</summary>
+    public Blocklists? Blocklists { get; init; }
+
     public required SmtpSessionOptions Options { get; init; }
 
     public override ReadOnlyMemory<byte> Refusal { get; } = "421 4.3.2 Too many connections, try again later\r\n"u8.ToArray();
