@@ -1,32 +1,40 @@
-"""SASL as clients speak it: smtplib, a SCRAM client of our own, swaks and msmtp; and what guessing gets."""
+"""SASL as clients speak it: smtplib, a SCRAM client of our own and msmtp; and what guessing gets."""
 
 import base64
 import hashlib
 import hmac
 import os
 import poplib
-import shutil
 import smtplib
+import ssl
 import subprocess
 import time
 
 from server import PASSWORD, USER, Server, add_account, run
+from skip import Skip, needs
+from test_tls import make_certificate, trusting
 
 
 class ScramClient:
-    """The client's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding."""
+    """
+    The client's side of SCRAM-SHA-256 (RFC 5802, RFC 7677); with the octets of tls-server-end-point (RFC 5929 4) that
+    of SCRAM-SHA-256-PLUS.
+    """
 
-    def __init__(self, user, password):
+    def __init__(self, user, password, end_point=None):
+        self.mechanism = "SCRAM-SHA-256" + ("" if end_point is None else "-PLUS")
+        self.header = "n,," if end_point is None else "p=tls-server-end-point,,"
+        self.binding = base64.b64encode(self.header.encode() + (end_point or b"")).decode()
         self.password = password.encode()
         self.bare = f"n={user.replace('=', '=3D').replace(',', '=2C')},r={base64.b64encode(os.urandom(18)).decode()}"
 
     def first(self):
-        return "n,," + self.bare
+        return self.header + self.bare
 
     def final(self, challenge):
         fields = dict(part.split("=", 1) for part in challenge.split(","))
         salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(fields["s"]), int(fields["i"]))
-        without_proof = f"c=biws,r={fields['r']}"
+        without_proof = f"c={self.binding},r={fields['r']}"
         message = ",".join([self.bare, challenge, without_proof]).encode()
         client_key = hmac.digest(salted, b"Client Key", "sha256")
         signature = hmac.digest(hashlib.sha256(client_key).digest(), message, "sha256")
@@ -39,16 +47,17 @@ class ScramClient:
 
     def over_smtp(self, smtp):
         """Goes through AUTH; returns the last code. smtplib's own loop ends before the server has proved itself."""
-        code, reply = smtp.docmd("AUTH", "SCRAM-SHA-256 " + encode(self.first()))
+        code, reply = smtp.docmd("AUTH", f"{self.mechanism} {encode(self.first())}")
         assert code == 334, (code, reply)
-        code, reply = smtp.docmd(encode(self.final(decode(reply))))
+        if not decode(reply).startswith("e="):  # refused before there is anything to prove
+            code, reply = smtp.docmd(encode(self.final(decode(reply))))
         if code == 334:
             self.said = decode(reply)
             code, _ = smtp.docmd("")
         return code
 
     def over_pop(self, pop):
-        challenge = pop._shortcmd("AUTH SCRAM-SHA-256 " + encode(self.first()))
+        challenge = pop._shortcmd(f"AUTH {self.mechanism} {encode(self.first())}")
         final = pop._shortcmd(encode(self.final(decode(challenge[2:]))))
         assert self.is_server(decode(final[2:])), final
         return pop._shortcmd("")
@@ -124,23 +133,72 @@ def test_guessing_is_slowed_down_and_the_owner_elsewhere_is_not(folder):
         owner.quit()
 
 
-def test_swaks_and_msmtp_speak_scram(folder):
-    with Server(folder + "/data") as server:
-        port = str(server.ports["submission"])
-        msmtp = subprocess.run(
-            ["msmtp", "--host=127.0.0.1", f"--port={port}", "--auth=scram-sha-256", f"--user={USER}",
-             f"--passwordeval=echo '{PASSWORD}'", "--tls=off", f"--from={USER}", USER],
-            input="Subject: msmtp\n\nx\n", capture_output=True, text=True, timeout=60) if shutil.which("msmtp") else None
-        assert msmtp is None or msmtp.returncode == 0 or "not compiled in" in msmtp.stderr \
-            or "not supported" in msmtp.stderr, msmtp.stderr
-        if msmtp is not None and msmtp.returncode == 0:
-            pop = poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=60)
-            pop.user(USER)
-            pop.pass_(PASSWORD)
-            assert pop.stat()[0] == 1
+def test_scram_plus_is_bound_to_the_certificate_of_the_channel(folder):
+    pem, key = make_certificate(folder, "mx.local.test")
+    with open(pem, encoding="ascii") as file:
+        certificate = ssl.PEM_cert_to_DER_cert(file.read())
+    bound = hashlib.sha256(certificate).digest()  # as it is signed with SHA-256
+    trusted = trusting(pem)
+    with Server(folder + "/data", "--tls-cert", pem, "--tls-key", key) as server:
+        def over_smtp(client, starttls):
+            if starttls:
+                smtp = smtplib.SMTP("127.0.0.1", server.ports["submission"], timeout=60)
+                smtp.starttls(context=trusted)
+            else:
+                smtp = smtplib.SMTP_SSL("127.0.0.1", server.ports["submissions"], timeout=60, context=trusted)
+            with smtp:
+                assert smtp.sock.getpeercert(binary_form=True) == certificate
+                smtp.ehlo()
+                assert {"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"} <= set(smtp.esmtp_features["auth"].split())
+                return client.over_smtp(smtp)
+
+        for starttls in (True, False):
+            client = ScramClient(USER, PASSWORD, bound)
+            assert over_smtp(client, starttls) == 235
+            assert client.is_server(client.said)
+            # Who sits in between shows another certificate, whose hash the client then proves with its password.
+            client = ScramClient(USER, PASSWORD, hashlib.sha256(b"another").digest())
+            assert over_smtp(client, starttls) == 535
+            assert client.said == "e=channel-bindings-dont-match", client.said
+        # A client that could bind but was not offered it says so, and has been deceived.
+        client = ScramClient(USER, PASSWORD)
+        client.header, client.binding = "y,,", encode("y,,")
+        assert over_smtp(client, False) == 535 and "channel-binding" in client.said, client.said
+        assert over_smtp(ScramClient(USER, PASSWORD), False) == 235  # one that knows nothing of it is welcome
+        with submission(server) as smtp:  # in the clear there is nothing to bind to
+            assert "SCRAM-SHA-256-PLUS" not in smtp.esmtp_features["auth"].split()
+            assert smtp.docmd("AUTH", "SCRAM-SHA-256-PLUS " + encode("p=tls-server-end-point,,n=u,r=abcdef"))[0] == 504
+
+        pops = [poplib.POP3_SSL("127.0.0.1", server.ports["pop3s"], timeout=60, context=trusted),
+                poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=60)]
+        pops[1].stls(context=trusted)
+        for pop in pops:
+            assert "SCRAM-SHA-256-PLUS" in pop.capa()["SASL"]
+            assert ScramClient(USER, PASSWORD, bound).over_pop(pop).startswith(b"+OK")
             pop.quit()
-        else:
-            print("   msmtp of this machine has no SCRAM:", msmtp and msmtp.stderr.strip())
+
+
+def test_msmtp_speaks_scram(folder):
+    needs("msmtp")
+    features = subprocess.run(["msmtp", "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    if "scram-sha-256" not in features.lower():
+        raise Skip("this msmtp is built without SCRAM-SHA-256")
+    pem, key = make_certificate(folder, "mx.local.test")
+    with Server(folder + "/data", "--tls-cert", pem, "--tls-key", key) as server:
+        kinds = [("scram-sha-256", "off"), ("scram-sha-256", "on")]
+        kinds += [("scram-sha-256-plus", "on")] if "scram-sha-256-plus" in features.lower() else []
+        for mechanism, tls in kinds:
+            result = subprocess.run(
+                ["msmtp", "--host=127.0.0.1", f"--port={server.ports['submission']}", f"--auth={mechanism}",
+                 f"--user={USER}", f"--passwordeval=echo '{PASSWORD}'", f"--tls={tls}", "--tls-starttls=on",
+                 f"--tls-trust-file={pem}", f"--from={USER}", USER],
+                input="Subject: msmtp\n\nx\n", capture_output=True, text=True, timeout=60)
+            assert result.returncode == 0, (mechanism, tls, result.stderr)
+        pop = poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=60)
+        pop.user(USER)
+        pop.pass_(PASSWORD)
+        assert pop.stat()[0] == len(kinds)
+        pop.quit()
 
 
 def test_thunderbird_logs_in_without_an_initial_response(folder):
