@@ -207,7 +207,8 @@ internal sealed class Pop3Rig : Rig
         bool allowsCleartext = true,
         int maxLoginFailures = 3,
         FakeTlsOffer? tls = null,
-        Expiry expiry = default)
+        Expiry expiry = default,
+        bool isStrictUtf8 = false)
     {
         var options = new Pop3SessionOptions
         {
@@ -219,6 +220,7 @@ internal sealed class Pop3Rig : Rig
             ServerNonce = Rfc7677.Nonce,
             Tls = tls,
             Expiry = () => expiry,
+            IsStrictUtf8 = isStrictUtf8,
         };
         var source = new FakeMaildropSource(maildrop);
         return new Pop3Rig(new Pop3Session(options, source), source, replyBytes);
