@@ -59,13 +59,14 @@ internal sealed class LogVerbs
         };
         dump.SetAction(parsed => Run(parsed, Dump));
         return new Command("log", """
-            Looks at the mail log of a data directory and changes nothing. While a server has it open, everything is
-            looked at that was durable when the verb began.
+            Looks at the mail log of a data directory. While a server has it open, everything is looked at that was
+            durable when the verb began. Only compact changes anything, and no mail.
             """)
         {
             verify,
             stat,
             dump,
+            new CompactVerb(_data).Build(),
         };
     }
 

@@ -22,15 +22,24 @@ internal sealed class ProgressLine : IDisposable
 
     public void Report(long bytes)
     {
+        Show(() =>
+        {
+            double seconds = _clock.GetElapsedTime(_start).TotalSeconds;
+            double percent = 100.0 * bytes / Math.Max(_total, 1);
+            return $"{percent:F0} % of {_total >> 20} MiB, {(bytes >> 20) / seconds:F0} MiB/s";
+        });
+    }
+
+    /// <summary>The same for work that cannot be told in percent.</summary>
+    public void Show(Func<string> say)
+    {
         if (_clock.GetElapsedTime(_last) < _interval)
         {
             return;
         }
 
         _last = _clock.GetTimestamp();
-        double seconds = _clock.GetElapsedTime(_start).TotalSeconds;
-        double percent = 100.0 * bytes / Math.Max(_total, 1);
-        string text = $"{percent:F0} % of {_total >> 20} MiB, {(bytes >> 20) / seconds:F0} MiB/s";
+        string text = say();
         if (Console.IsErrorRedirected)
         {
             Console.Error.WriteLine(text);

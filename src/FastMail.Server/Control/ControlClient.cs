@@ -78,6 +78,9 @@ internal sealed class ControlClient : IDisposable
     /// <summary>What the server streams; the caller disposes it.</summary>
     public Stream Open(string path) => Send(new HttpRequestMessage(HttpMethod.Get, path)).Content.ReadAsStream();
 
+    /// <summary>The same for work that a GET must not begin.</summary>
+    public Stream OpenByPost(string path) => Send(new HttpRequestMessage(HttpMethod.Post, path)).Content.ReadAsStream();
+
     public T Post<T>(string path, Stream body, JsonTypeInfo<T> type)
     {
         using HttpResponseMessage response =

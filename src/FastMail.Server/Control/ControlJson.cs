@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using FastMail.Server.Maildrops;
+using FastMail.Storage;
 
 namespace FastMail.Server.Control;
 
@@ -30,6 +31,25 @@ internal sealed record ScrubStatus(long Passes, long Bytes, long Problems, DateT
 /// <param name="Segments">Names of the segment files.</param>
 internal sealed record HeldLog(ulong EndLsn, IReadOnlyList<string> Segments);
 
+/// <summary>
+/// A line of <c>POST /v1/log/compact</c>: how far it has come. The last one is complete or has an error. Immutable.
+/// </summary>
+/// <param name="Messages">Messages that were copied.</param>
+/// <param name="CopiedBytes">Octets of their records.</param>
+/// <param name="Segments">Segment files that were removed.</param>
+/// <param name="FreedBytes">Their length, octets.</param>
+/// <param name="IsComplete">Nothing is left to be done.</param>
+/// <param name="Error">Why it ended early, for people.</param>
+internal sealed record CompactStep(
+    long Messages, long CopiedBytes, int Segments, long FreedBytes, bool IsComplete,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Error = null)
+{
+    public static CompactStep None { get; } = new(0, 0, 0, 0, IsComplete: false);
+
+    public static CompactStep Of(in CompactProgress progress, bool isComplete = false) =>
+        new(progress.Messages, progress.CopiedBytes, progress.Segments, progress.FreedBytes, isComplete);
+}
+
 /// <summary>The body of every answer that is not 200. Immutable.</summary>
 /// <param name="Error">For people.</param>
 internal sealed record ControlError(string Error);
@@ -38,6 +58,7 @@ internal sealed record ControlError(string Error);
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
 [JsonSerializable(typeof(ServerStatus))]
 [JsonSerializable(typeof(HeldLog))]
+[JsonSerializable(typeof(CompactStep))]
 [JsonSerializable(typeof(ControlError))]
 [JsonSerializable(typeof(MaildropSummary[]))]
 [JsonSerializable(typeof(ExportedMessage))]

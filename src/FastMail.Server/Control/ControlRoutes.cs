@@ -1,5 +1,7 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using System.Threading.Channels;
 using FastMail.Server.Maildrops;
 using FastMail.Storage;
 using Microsoft.AspNetCore.Builder;
@@ -15,6 +17,8 @@ namespace FastMail.Server.Control;
 /// </summary>
 internal sealed class ControlRoutes
 {
+    private const long CompactBytesPerSecond = 50L << 20; // mail comes first
+
     private readonly OpenStore _store;
     private readonly CancellationToken _stopping;
 
@@ -29,6 +33,7 @@ internal sealed class ControlRoutes
         var routes = new ControlRoutes(store, app.Lifetime.ApplicationStopping);
         app.MapGet("/v1/status", (RequestDelegate)routes.Status);
         app.MapGet("/v1/log/hold", (RequestDelegate)routes.Hold);
+        app.MapPost("/v1/log/compact", (RequestDelegate)routes.Compact);
         app.MapGet("/v1/maildrops", (RequestDelegate)routes.ListMaildrops);
         app.MapGet("/v1/maildrop/messages", (RequestDelegate)routes.Export);
         app.MapPost("/v1/maildrop/messages", (RequestDelegate)routes.Import);
@@ -54,6 +59,60 @@ internal sealed class ControlRoutes
         {
             // The client has what it wanted, or the server stops.
         }
+    }
+
+    /// <summary>
+    /// Compacts with <c>?ratio=</c> and tells how far it has come, a line each time; the client ends it by going away.
+    /// </summary>
+    private async Task Compact(HttpContext http)
+    {
+        if (!double.TryParse(http.Request.Query["ratio"], NumberStyles.Float, CultureInfo.InvariantCulture, out double ratio)
+            || !(ratio >= 0 && ratio <= 1))
+        {
+            await Refuse(http, StatusCodes.Status400BadRequest, "ratio must be a number from 0 to 1");
+            return;
+        }
+
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted, _stopping);
+        var steps = Channel.CreateUnbounded<CompactStep>();
+        Task compacting = CompactAsync(ratio, steps.Writer, ended.Token);
+        http.Response.ContentType = "application/x-ndjson";
+        try
+        {
+            await http.Response.StartAsync(ended.Token); // the client learns that it has begun
+            await foreach (CompactStep step in steps.Reader.ReadAllAsync(ended.Token))
+            {
+                byte[] line = JsonSerializer.SerializeToUtf8Bytes(step, ControlJson.Default.CompactStep);
+                await http.Response.Body.WriteAsync((byte[])[.. line, (byte)'\n'], ended.Token);
+                await http.Response.Body.FlushAsync(ended.Token);
+            }
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException)
+        {
+            await ended.CancelAsync(); // the client went away, or the server stops
+        }
+
+        await compacting;
+    }
+
+    private async Task CompactAsync(double ratio, ChannelWriter<CompactStep> steps, CancellationToken token)
+    {
+        CompactStep last = CompactStep.None;
+        try
+        {
+            last = await _store.CompactAsync(ratio, CompactBytesPerSecond, step => steps.TryWrite(last = step), token);
+        }
+        catch (OperationCanceledException)
+        {
+            last = last with { Error = "the server is stopping" };
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        {
+            last = last with { Error = e.Message };
+        }
+
+        steps.TryWrite(last);
+        steps.Complete();
     }
 
     private Task ListMaildrops(HttpContext http) =>

@@ -50,6 +50,25 @@ internal sealed class OpenStore : IDisposable
 
     public LogHold Hold() => _log.Hold();
 
+    /// <summary>Brings space back now.</summary>
+    /// <param name="deadRatio">Segments are copied when more than this part of them is dead.</param>
+    /// <param name="bytesPerSecond">Copied at most; 0 for no limit.</param>
+    /// <param name="report">Called by a thread of the log.</param>
+    /// <param name="token">Gives up the copy that is being made; what was done stays done.</param>
+    /// <exception cref="IOException">A segment cannot be read, or the disk failed; nothing is lost.</exception>
+    public async Task<CompactStep> CompactAsync(
+        double deadRatio, long bytesPerSecond, Action<CompactStep> report, CancellationToken token)
+    {
+        var options = new CompactOptions
+        {
+            DeadRatio = deadRatio,
+            IncludesCurrent = true,
+            BytesPerSecond = bytesPerSecond,
+        };
+        CompactProgress end = await _log.CompactAsync(options, new Reports(p => report(CompactStep.Of(p))), token);
+        return CompactStep.Of(end, isComplete: true);
+    }
+
     private static ScrubStatus StatusOf(in ScrubStatistics scrub) => new(
         scrub.Passes,
         scrub.Bytes,
@@ -223,6 +242,16 @@ internal sealed class OpenStore : IDisposable
 
             throw;
         }
+    }
+
+    /// <summary>Hands progress on at once, on the thread that makes it. Stateless.</summary>
+    private sealed class Reports : IProgress<CompactProgress>
+    {
+        private readonly Action<CompactProgress> _report;
+
+        public Reports(Action<CompactProgress> report) => _report = report;
+
+        public void Report(CompactProgress value) => _report(value);
     }
 
     /// <summary>
