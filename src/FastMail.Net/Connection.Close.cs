@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+using System.Net.Sockets;
 using System.Runtime.InteropServices;
 
 namespace FastMail.Net;
@@ -162,9 +164,32 @@ public sealed partial class Connection
             return;
         }
 
+        if (_loop.IsStopping && IsIdle())
+        {
+            Over();
+            return;
+        }
+
         _lingerLeft = EventLoopOptions.LingerBytes;
         _loop.Arm(_timer, EventLoopOptions.LingerTime);
         Discard();
+    }
+
+    /// <summary>
+    /// The peer has sent nothing for a second and nothing is unread: closing now sends no reset, and the process need
+    /// not wait for a client that sits between two commands.
+    /// </summary>
+    private bool IsIdle()
+    {
+        Span<byte> info = stackalloc byte[256];
+        if (_socket!.AddressFamily == AddressFamily.Unix || _socket.Available > 0)
+        {
+            return false;
+        }
+
+        int length = _socket.GetRawSocketOption(Native.TcpLevel, Native.TcpInfo, info);
+        return length >= Native.LastDataReceivedAt + sizeof(uint)
+            && BinaryPrimitives.ReadUInt32LittleEndian(info[Native.LastDataReceivedAt..]) >= EventLoopOptions.IdleMilliseconds;
     }
 
     /// <summary>Throws away what still comes until the peer has ended too, in bounds of octets and time.</summary>

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
@@ -105,6 +106,14 @@ public sealed partial class Connection : ICompletion
     }
 
     internal bool HasNoDelay => OpenSocket.GetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.NoDelay) is 1;
+
+    /// <summary>An option of the accepted socket as the kernel has it, whoever set it.</summary>
+    internal int OptionOf(int level, int name)
+    {
+        Span<byte> value = stackalloc byte[sizeof(int)];
+        OpenSocket.GetRawSocketOption(level, name, value);
+        return BinaryPrimitives.ReadInt32LittleEndian(value);
+    }
 
     /// <summary>Position in the loop's list of live connections.</summary>
     internal int Index { get; set; }

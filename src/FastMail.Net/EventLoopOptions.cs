@@ -45,6 +45,9 @@ public sealed class EventLoopOptions
     /// </summary>
     internal const int ReservedDescriptors = 96;
 
+    /// <summary>A peer that has sent nothing for so long, in milliseconds, is not about to read a reply late.</summary>
+    internal const int IdleMilliseconds = 1000;
+
     internal static readonly TimeSpan LingerTime = TimeSpan.FromSeconds(2);
 
     internal static readonly TimeSpan FirstAcceptPause = TimeSpan.FromMilliseconds(100);

@@ -16,6 +16,8 @@ internal static unsafe partial class Native
 
     internal const int TcpLevel = 6; // IPPROTO_TCP
     internal const int TcpUserTimeout = 18; // TCP_USER_TIMEOUT
+    internal const int TcpInfo = 11; // TCP_INFO
+    internal const int LastDataReceivedAt = 52; // of tcpi_last_data_recv in struct tcp_info, milliseconds ago
 
     internal const int Interrupted = 4; // EINTR
     internal const int WouldBlock = 11; // EAGAIN

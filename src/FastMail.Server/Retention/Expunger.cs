@@ -17,8 +17,6 @@ internal sealed class Expunger : IDisposable
 
     private static readonly TimeSpan Interval = TimeSpan.FromHours(1);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
-    private static readonly TimeSpan Jump = TimeSpan.FromHours(1);
-    private static readonly TimeSpan Doubt = TimeSpan.FromDays(1);
 
     private readonly MailLog _log;
     private readonly LiveAccounts _accounts;
@@ -73,22 +71,16 @@ internal sealed class Expunger : IDisposable
     {
         try
         {
-            DateTimeOffset wall = _clock.GetUtcNow();
-            long start = _clock.GetTimestamp();
-            TimeSpan doubtUntil = TimeSpan.Zero;
+            var doubt = new ClockDoubt(_clock);
             while (!_stopping.Token.WaitHandle.WaitOne(Interval))
             {
-                // A clock that was set forward by mistake must not cost anybody's mail before somebody has noticed.
-                TimeSpan elapsed = _clock.GetElapsedTime(start);
-                DateTimeOffset now = _clock.GetUtcNow();
-                if (now - wall - elapsed > Jump)
+                bool isInDoubt = doubt.IsInDoubt(out bool isNew);
+                if (isNew)
                 {
-                    doubtUntil = elapsed + Doubt;
-                    wall = now - elapsed;
                     _logger.LogWarning("retention: the clock was set forward; nothing is removed for a day");
                 }
 
-                if (elapsed >= doubtUntil && Round() is var removed and > 0)
+                if (!isInDoubt && Round() is var removed and > 0)
                 {
                     _logger.LogInformation("retention: {Count} messages removed", removed);
                 }

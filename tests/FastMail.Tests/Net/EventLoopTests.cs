@@ -415,6 +415,19 @@ public sealed class EventLoopTests
         Assert.Equal(SocketError.AddressAlreadyInUse, exception.SocketErrorCode);
     }
 
+    [Theory]
+    [InlineData(1, 9, 1)] // SO_KEEPALIVE
+    [InlineData(6, 4, 30)] // TCP_KEEPIDLE, seconds
+    [InlineData(6, 5, 10)] // TCP_KEEPINTVL, seconds
+    [InlineData(6, 18, 60_000)] // TCP_USER_TIMEOUT, milliseconds
+    public void Accepted_sockets_notice_that_their_peer_has_died(int level, int option, int value)
+    {
+        using LoopFixture fixture = new();
+        using LineClient client = fixture.Connect();
+        Assert.True(fixture.Handlers.Opened.TryPeek(out LineHandler? handler));
+        Assert.Equal(value, fixture.OnLoop(() => handler.Connection!.OptionOf(level, option)));
+    }
+
     [Fact]
     public void Accepted_sockets_have_no_delay_and_know_both_addresses()
     {

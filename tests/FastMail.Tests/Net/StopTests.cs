@@ -27,6 +27,17 @@ public sealed class StopTests
     }
 
     [Fact]
+    public async Task A_peer_that_was_silent_for_long_is_not_waited_for()
+    {
+        using LoopFixture fixture = new(clock: new StandingClock()); // so lingering would never end
+        using LineClient client = fixture.Connect();
+        await Task.Delay(1500); // the kernel's own clock tells how long it was silent
+        await fixture.Loop.StopAsync(LongDrain).WaitAsync(LoopFixture.Patience);
+        client.AssertLines("last words: Stopping", null);
+        fixture.AssertAllIsReturned();
+    }
+
+    [Fact]
     public async Task A_wait_ends_and_is_answered_before_the_last_words()
     {
         using LoopFixture fixture = new();
