@@ -169,13 +169,14 @@ public sealed class Pop3FieldDefectTests
     [Fact]
     public void A_name_is_answered_alike_whether_there_is_such_a_user_or_not()
     {
-        var replies = new[] { "u", "nobody" }.Select(name =>
+        static string Guess(string name)
         {
             var rig = Pop3Rig.Create(Three());
             rig.Feed(Encoding.ASCII.GetBytes($"USER {name}\r\nPASS wrong\r\n"));
             return rig.Sent;
-        });
-        Assert.Single(replies.Distinct());
+        }
+
+        Assert.Equal(Guess("u"), Guess("nobody"));
     }
 
     [Theory]

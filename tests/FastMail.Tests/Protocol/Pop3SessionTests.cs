@@ -127,7 +127,7 @@ public sealed class Pop3SessionTests
         Say(rig, "CAPA\r\n" + Login + "CAPA\r\n");
         Assert.Equal(
             [before, after],
-            rig.Sent.Split("\r\n").Where(line => line.StartsWith("EXPIRE ", StringComparison.Ordinal)).Select(line => line[7..]));
+            [.. rig.Sent.Split("\r\n").Where(line => line.StartsWith("EXPIRE ", StringComparison.Ordinal)).Select(line => line[7..])]);
     }
 
     [Fact]

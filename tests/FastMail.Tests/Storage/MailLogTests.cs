@@ -63,7 +63,7 @@ public sealed class MailLogTests
                 "Return-Path: <>\r\nDate: now\r\nx: y\r\n\r\nbody\r\n.\r\n", Encoding.ASCII.GetString(stored.Wire.Span));
             Assert.Equal(
                 ["reversePath=a@b.test", "local 7/1=user7@example.net", "originalRecipient=rfc822;7", "notify=\a", "transactionId=T1"],
-                MetaText.Of(stored.Meta.Span).Where(line => line.Trim('\0') != "padding="));
+                MetaText.Of(stored.Meta.Span).FindAll(line => line.Trim('\0') != "padding="));
             scene.Reopen();
         }
     }
