@@ -75,7 +75,8 @@ internal sealed class HolePunch(ReclaimScene scene)
             || !RecordHeader.TryRead(
                 segment.Span(offset, RecordHeader.Bytes), segment.Header.Salt, lsn, segment.Length - offset,
                 out RecordHeader header)
-            || header.Type != RecordType.Message)
+            || header.Type != RecordType.Message
+            || header.HasExternalBody) // its length is that of the file: behind the record stands other mail
         {
             return;
         }
@@ -101,7 +102,7 @@ internal sealed class HolePunch(ReclaimScene scene)
         }
     }
 
-    /// <summary>The whole pages of a record's body, as offsets in the file.</summary>
+    /// <summary>The whole pages of a body that is in its record, as offsets in the file.</summary>
     public static (long Start, long End) PagesOf(long offset, in RecordHeader header)
     {
         long body = offset + RecordHeader.Bytes + header.MetaBytes + header.TraceBytes;

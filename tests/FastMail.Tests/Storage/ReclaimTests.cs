@@ -208,6 +208,25 @@ public abstract class ReclaimStory(bool takesCheckpoints)
     }
 
     [Fact]
+    public async Task The_removal_of_a_message_with_a_body_file_punches_nothing_out_of_those_behind_it()
+    {
+        using LogScene scene = new(options: Of(LogScene.Tiny));
+        MailLog log = scene.Open();
+        scene.Deliver(new string('j', 300_000), 1); // its record is short, its body a file
+        for (int i = 0; i < 10; i++)
+        {
+            scene.Deliver(new string((char)('a' + i), 15_000), 2);
+        }
+
+        string[] bodies = scene.Bodies(2);
+        scene.Expunge(1, 1);
+        await log.CompactAsync(new CompactOptions { DeadRatio = 1, IncludesCurrent = true });
+        Assert.Equal(bodies, scene.Bodies(2));
+        scene.Reopen();
+        Assert.Equal(bodies, scene.Bodies(2));
+    }
+
+    [Fact]
     public async Task No_hole_is_punched_while_somebody_may_read_there()
     {
         using LogScene scene = new(options: Of(LogScene.Small));
