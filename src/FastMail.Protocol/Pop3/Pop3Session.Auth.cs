@@ -54,7 +54,7 @@ public sealed partial class Pop3Session
             Refuse("-ERR malformed authentication response\r\n"u8, ref replies);
             return;
         }
-        _userLength = 0;
+        _user.Clear();
         Answer(_sasl.Begin(mechanism, space >= 0, initial), ref replies);
     }
 

@@ -101,8 +101,7 @@ public sealed partial class Pop3Session
             Refuse("-ERR a name is expected\r\n"u8, ref replies);
             return;
         }
-        name.CopyTo(_user); // copied: the receive buffer is reused after this call
-        _userLength = name.Length;
+        _user.Set(name); // copied: the receive buffer is reused after this call
         _state = Pop3State.AfterUser;
         replies.Write("+OK\r\n"u8);
     }
@@ -115,7 +114,7 @@ public sealed partial class Pop3Session
             Refuse("-ERR a password is expected\r\n"u8, ref replies);
             return;
         }
-        if (!_authenticator.TryBegin(_user.AsSpan(0, _userLength), password))
+        if (!_authenticator.TryBegin(_user.Span, password))
         {
             replies.Write("-ERR [SYS/TEMP] too busy, try again later\r\n"u8);
             _state = Pop3State.Authorization;

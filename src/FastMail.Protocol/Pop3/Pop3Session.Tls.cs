@@ -22,7 +22,7 @@ public sealed partial class Pop3Session
         _tls = tls;
         if (_state == Pop3State.StartingTls)
         {
-            _userLength = 0; // said in the clear, perhaps by somebody else
+            _user.Clear(); // said in the clear, perhaps by somebody else
             _sasl.Reset();
             _state = Pop3State.Authorization;
         }

@@ -21,8 +21,7 @@ public sealed partial class Pop3Session : LineSession
     private int _badCommands;
     private int _loginFailures;
 
-    private readonly byte[] _user = new byte[Limits.Pop3CommandLineBytes]; // copied out of the receive buffer
-    private int _userLength;
+    private OctetCopy _user;
 
     // A multi-line answer that goes on in the next call: a listing, or what comes behind a body.
     private Pop3Verb _listing;
@@ -78,7 +77,7 @@ public sealed partial class Pop3Session : LineSession
         _lines.Reset();
         _badCommands = 0;
         _loginFailures = 0;
-        _userLength = 0;
+        _user.Clear();
         _sasl.Reset();
         _tls = null;
         HasPauses = false;

@@ -59,7 +59,7 @@ internal sealed partial class SaslExchange
             return false;
         }
         Span<byte> authorize = stackalloc byte[Limits.SaslPartBytes];
-        _identityLength = 0;
+        _identity.Clear();
         if (!header.Authorize.IsEmpty
             && (!ScramMessage.TryUnescape(header.Authorize, authorize, out var length) || !TryClaim(authorize[..length])))
         {

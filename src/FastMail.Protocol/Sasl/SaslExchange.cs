@@ -37,8 +37,7 @@ internal enum SaslStep
 internal sealed partial class SaslExchange
 {
     private readonly IAuthenticator _authenticator;
-    private readonly byte[] _identity = new byte[Limits.SaslPartBytes]; // copied out of the receive buffer
-    private int _identityLength;
+    private OctetCopy _identity;
     private Stage _stage;
     private ReadOnlyMemory<byte> _challenge; // not yet in base64
 
@@ -71,7 +70,7 @@ internal sealed partial class SaslExchange
     }
 
     /// <summary>Who it is, or claims to be while the exchange goes on.</summary>
-    public ReadOnlySpan<byte> Identity => _identity.AsSpan(0, _identityLength);
+    public ReadOnlySpan<byte> Identity => _identity.Span;
 
     /// <summary>The channel under this session; null when there is none, or none that could be told by.</summary>
     public IChannelBindings? ChannelBindings { get; set; }
@@ -83,7 +82,7 @@ internal sealed partial class SaslExchange
     public void Reset()
     {
         End();
-        _identityLength = 0;
+        _identity.Clear();
         ChannelBindings = null;
     }
 
@@ -93,7 +92,7 @@ internal sealed partial class SaslExchange
     /// <param name="initial">It, in base64; <c>=</c> is one of no octets, as opposed to none.</param>
     public SaslStep Begin(SaslMechanisms mechanism, bool hasInitial, ReadOnlySpan<byte> initial)
     {
-        _identityLength = 0;
+        _identity.Clear();
         _challenge = default;
         _mechanism = mechanism;
         _stage = mechanism switch
@@ -136,8 +135,7 @@ internal sealed partial class SaslExchange
     {
         if (verdict == AuthVerdict.Accepted && !identity.IsEmpty)
         {
-            identity.CopyTo(_identity); // copied: the caller's view dies with its call
-            _identityLength = identity.Length;
+            _identity.Set(identity); // copied: the caller's view dies with its call
         }
         var step = (_stage, verdict) switch
         {
@@ -191,8 +189,7 @@ internal sealed partial class SaslExchange
         {
             return false;
         }
-        identity.CopyTo(_identity); // copied: the message dies with this call
-        _identityLength = identity.Length;
+        _identity.Set(identity); // copied: the message dies with this call
         return true;
     }
 

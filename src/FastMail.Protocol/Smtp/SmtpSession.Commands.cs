@@ -47,8 +47,7 @@ public sealed partial class SmtpSession
         CloseTransaction();
         if (!_isHeloDeclared)
         {
-            argument.CopyTo(_helo); // copied: the receive buffer is reused after this call
-            _heloLength = argument.Length;
+            _helo.Set(argument); // copied: the receive buffer is reused after this call
         }
         _isExtended = isExtended;
         _state = SmtpState.Ready;

@@ -26,7 +26,7 @@ public sealed partial class SmtpSession
         if (_state == SmtpState.StartingTls)
         {
             // RFC 3207 4.2: whatever was said in the clear may have been said by somebody else.
-            _heloLength = 0;
+            _helo.Clear();
             _isHeloDeclared = false;
             _isExtended = false;
             ResetAuth();

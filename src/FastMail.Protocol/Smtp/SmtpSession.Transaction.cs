@@ -220,7 +220,7 @@ public sealed partial class SmtpSession
         ResetContent();
         return _sink.BeginContent(new TransactionFacts
         {
-            Helo = _helo.AsSpan(0, _heloLength),
+            Helo = _helo.Span,
             AuthIdentity = AuthIdentity,
             Tls = _tls is null ? default : _tls.Description.Span,
             IsExtended = _isExtended,

@@ -55,8 +55,7 @@ public sealed partial class SmtpSession
         _isExtended = false;
         _isDeclared = true;
         _isHeloDeclared = attributes.HeloLength > 0;
-        _heloLength = attributes.HeloLength;
-        helo[.._heloLength].CopyTo(_helo);
+        _helo.Set(helo[..attributes.HeloLength]);
         ResetAuth();
         Greet(ref replies);
     }

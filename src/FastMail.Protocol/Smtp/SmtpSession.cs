@@ -27,8 +27,7 @@ public sealed partial class SmtpSession : LineSession
     private bool _hasInputBehind; // more came along with the line at hand
 
     // What must outlive the call that brought it, copied into memory of the session.
-    private readonly byte[] _helo = new byte[Limits.DomainBytes];
-    private int _heloLength;
+    private OctetCopy _helo;
     private bool _isExtended;
 
     /// <summary>
@@ -75,7 +74,7 @@ public sealed partial class SmtpSession : LineSession
         _lines.Reset();
         _badCommands = 0;
         _idleCommands = 0;
-        _heloLength = 0;
+        _helo.Clear();
         _isExtended = false;
         _tls = null;
         HasPauses = false;

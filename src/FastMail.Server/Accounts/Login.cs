@@ -18,8 +18,7 @@ internal sealed class Login : IAuthenticator, ILoopWork
     private readonly Action<AuthVerdict, Account?> _ended;
     private readonly PasswordCheck _check;
     private readonly LoopTimer _timer;
-    private readonly byte[] _name = new byte[LongestName]; // in lower case, as the guard counts it
-    private int _nameLength;
+    private OctetCopy _name; // in lower case, as the guard counts it
     private IPAddress? _client; // null when nobody is connected, or the client is exempt
     private bool _isGuarded;
     private ScramVerifier? _verifier;
@@ -74,7 +73,7 @@ internal sealed class Login : IAuthenticator, ILoopWork
         }
 
         _verifier = _shared.Accounts.Current.Find(identity)?.Scram
-            ?? _shared.Accounts.Decoys.Make(Name, _shared.Passwords.Iterations);
+            ?? _shared.Accounts.Decoys.Make(_name.Span, _shared.Passwords.Iterations);
         return _verifier;
     }
 
@@ -131,27 +130,26 @@ internal sealed class Login : IAuthenticator, ILoopWork
         }
         else if (_verdict == AuthVerdict.Rejected)
         {
-            HoldBack(_shared.Guard.Failed(_client, Name), _verdict);
+            HoldBack(_shared.Guard.Failed(_client, _name.Span), _verdict);
         }
         else
         {
             if (_verdict == AuthVerdict.Accepted)
             {
-                _shared.Guard.Succeeded(_client, Name);
+                _shared.Guard.Succeeded(_client, _name.Span);
             }
 
             _ended(_verdict, _account);
         }
     }
 
-    private ReadOnlySpan<byte> Name => _name.AsSpan(0, _nameLength);
-
     private bool IsAdmitted(ReadOnlySpan<byte> identity)
     {
-        _nameLength = Math.Min(identity.Length, _name.Length);
-        System.Text.Ascii.ToLower(identity[.._nameLength], _name, out int lowered);
-        identity[lowered.._nameLength].CopyTo(_name.AsSpan(lowered)); // behind the first octet that is not ASCII
-        return !_isGuarded || _shared.Guard.Admits(_client!, Name);
+        identity = identity[..Math.Min(identity.Length, LongestName)];
+        Span<byte> name = _name.Take(identity.Length);
+        System.Text.Ascii.ToLower(identity, name, out int lowered);
+        identity[lowered..].CopyTo(name[lowered..]); // behind the first octet that is not ASCII
+        return !_isGuarded || _shared.Guard.Admits(_client!, _name.Span);
     }
 
     private void HoldBack(TimeSpan delay, AuthVerdict verdict)

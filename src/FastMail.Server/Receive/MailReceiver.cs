@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Net;
 using System.Text;
 using FastMail.Net;
+using FastMail.Protocol;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
 using FastMail.Server.Defence;
@@ -29,14 +30,12 @@ internal sealed class MailReceiver : IMailSink
     private readonly Action _drained;
     private readonly byte[] _clientAddress = new byte[16];
     private readonly byte[] _clientText = new byte[65]; // the longest text of an IPv6 address with its scope
-    private readonly byte[] _reversePath = new byte[256]; // RFC 5321 4.5.3.1.3
-    private readonly byte[] _onlyRecipient = new byte[256];
+    private OctetCopy _reversePath;
+    private OctetCopy _onlyRecipient;
     private readonly List<Account> _mailboxes = []; // of one address, for the time of a call
     private readonly RecipientOutcomes? _outcomes; // LMTP only
     private int _clientAddressLength;
     private int _clientTextLength;
-    private int _reversePathLength;
-    private int _onlyRecipientLength;
     private int _recipients;
     private bool _isSmtpUtf8;
     private bool _isSubmission;
@@ -164,8 +163,7 @@ internal sealed class MailReceiver : IMailSink
         _message = _log.RentMessage();
         _message.SetReversePath(mail.ReversePath);
         AddWishes(_message, mail);
-        mail.ReversePath.CopyTo(_reversePath); // copied: the receive buffer is reused after this call
-        _reversePathLength = mail.ReversePath.Length;
+        _reversePath.Set(mail.ReversePath); // copied: the receive buffer is reused after this call
         _recipients = 0;
         _quota.Begin(mail.DeclaredSize, TraceFields.MaxBytes);
         _outcomes?.Clear();
@@ -217,8 +215,7 @@ internal sealed class MailReceiver : IMailSink
         if (_quota.Count > known)
         {
             _recipients++;
-            _onlyRecipientLength = rcpt.ForwardPath.Length;
-            rcpt.ForwardPath.CopyTo(_onlyRecipient); // copied: the receive buffer is reused after this call
+            _onlyRecipient.Set(rcpt.ForwardPath); // copied: the receive buffer is reused after this call
         }
 
         _outcomes?.Add(_mailboxes);
@@ -250,12 +247,12 @@ internal sealed class MailReceiver : IMailSink
             trace,
             new TraceArguments
             {
-                ReversePath = _reversePath.AsSpan(0, _reversePathLength),
+                ReversePath = _reversePath.Span,
                 Helo = facts.Helo,
                 ClientAddress = _clientAddress.AsSpan(0, _clientAddressLength),
                 Hostname = _hostname.Span,
                 TransactionId = id,
-                OnlyRecipient = _recipients == 1 ? _onlyRecipient.AsSpan(0, _onlyRecipientLength) : [],
+                OnlyRecipient = _recipients == 1 ? _onlyRecipient.Span : [],
                 Tls = facts.Tls,
                 IsExtended = facts.IsExtended,
                 IsAuthenticated = !facts.AuthIdentity.IsEmpty,
