@@ -78,12 +78,18 @@ internal sealed class DataDirectory : IDisposable
     /// <summary>
     /// Makes the first segment, then FORMAT: a crash in between leaves a directory that is simply made anew.
     /// </summary>
+    /// <exception cref="DamagedLogException">There was a store, and its FORMAT is gone; nothing was touched.</exception>
     public StoreFormat MakeStore(MailLogOptions options, TimeProvider clock, Random random)
     {
+        List<string> unused = FindUnusedSegments();
         Errno.Check(Disk.CreateDirectory(LogPath), "make", LogPath);
         // Now, and not together with the name of FORMAT: that must not survive a power loss which takes log/.
         Errno.Check(Disk.SyncDirectory(Path), "flush", Path);
-        RemoveUnusedSegments();
+        foreach (string path in unused)
+        {
+            Errno.Check(Disk.Remove(path), "remove", path);
+        }
+
         Span<byte> id = stackalloc byte[16];
         random.NextBytes(id);
         StoreFormat format = new(0, 0, 0, new Guid(id));
@@ -139,26 +145,53 @@ internal sealed class DataDirectory : IDisposable
         _lock.Dispose();
     }
 
-    /// <summary>Without FORMAT a segment can only be the empty one of an interrupted beginning.</summary>
-    private void RemoveUnusedSegments()
+    /// <summary>
+    /// Without FORMAT a segment can only be the empty one of an interrupted beginning, and nothing else can be there.
+    /// All is looked at before anything is removed, to the last octet: the start of a segment may have decayed too.
+    /// </summary>
+    private List<string> FindUnusedSegments()
     {
-        Span<byte> first = stackalloc byte[RecordHeader.Bytes];
+        List<string> unused = [];
         foreach (string name in ListLog().Where(SegmentHeader.IsSegmentName))
         {
             string path = System.IO.Path.Join(LogPath, name);
-            Errno.Check(Disk.Open(path, FileUse.Existing, out IDiskFile? file), "open", path);
-            first.Clear();
-            using (file)
+            if (!IsUnused(path))
             {
-                Errno.Check(file!.Read(first, SegmentHeader.Bytes, out _), "read", path);
+                throw WithoutFormat(name);
             }
 
-            if (first.ContainsAnyExcept((byte)0))
-            {
-                throw new DamagedLogException($"{Path} has mail in {name} but no FORMAT file; restore that file");
-            }
+            unused.Add(path);
+        }
 
-            Errno.Check(Disk.Remove(path), "remove", path);
+        List<string> others = [];
+        int errno = Disk.ListDirectories(System.IO.Path.Join(Path, CheckpointFiles.DirectoryName), others);
+        Errno.Check(errno == Errno.NotFound ? 0 : errno, "list", Path);
+        errno = Disk.List(System.IO.Path.Join(Path, BodyFiles.DirectoryName), others);
+        Errno.Check(errno == Errno.NotFound ? 0 : errno, "list", Path);
+        return others.Count == 0 ? unused : throw WithoutFormat(others[0]);
+    }
+
+    private DamagedLogException WithoutFormat(string name)
+    {
+        return new($"{Path} has mail in {name} but no FORMAT file; restore that file");
+    }
+
+    /// <summary>Nothing but zeros behind the header page, which a segment has before it has a name.</summary>
+    private bool IsUnused(string path)
+    {
+        Errno.Check(Disk.Open(path, FileUse.Existing, out IDiskFile? file), "open", path);
+        using (file)
+        {
+            byte[] piece = new byte[256 * 1024];
+            long offset = SegmentHeader.Bytes;
+            int read;
+            do
+            {
+                Errno.Check(file!.Read(piece, offset, out read), "read", path);
+                offset += read;
+            }
+            while (read > 0 && !piece.AsSpan(0, read).ContainsAnyExcept((byte)0));
+            return read == 0 && offset > SegmentHeader.Bytes;
         }
     }
 }

@@ -12,7 +12,7 @@ internal sealed record Checkpoint(Manifest Manifest, IReadOnlyList<Shard> Shards
 /// </summary>
 internal sealed class CheckpointFiles(IDisk disk, string dataPath, Guid storeId)
 {
-    private const string DirectoryName = "ckpt";
+    public const string DirectoryName = "ckpt";
 
     private readonly string _path = Path.Join(dataPath, DirectoryName);
 
