@@ -58,7 +58,8 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
         var first = Start(disk, isForged ? null : image, out var added);
         if (first.Refusal is not null)
         {
-            Promise(before.SequenceEqual(Contents(disk)), $"touched although refused: {first.Refusal}");
+            var touched = before.Except(Contents(disk)).Concat(Contents(disk).Except(before)).Select(f => f.Key);
+            Promise(!touched.Any(), $"{string.Join(", ", touched)} was touched although refused: {first.Refusal}");
         }
         var second = Start(disk, isForged ? null : image, out _);
         Promise(
