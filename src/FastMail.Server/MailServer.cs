@@ -129,6 +129,12 @@ internal sealed class MailServer : IAsyncDisposable
         CheckpointInterval = settings.Get(StoreKeys.CheckpointInterval),
         ScrubBytesPerSecond = settings.Get(ScrubKeys.Rate),
         ScrubInterval = settings.Get(ScrubKeys.Interval),
+        ReserveBytes = settings.Get(StoreKeys.ReserveBytes),
+        MinFreeBytes = StoreKeys.LeastFree(settings),
+        ReclaimsByItself = settings.Get(StoreKeys.Reclaims),
+        CompactDeadRatio = settings.Get(StoreKeys.ReclaimDeadPercent) / 100.0,
+        CompactAfter = settings.Get(StoreKeys.ReclaimAfter),
+        CompactBytesPerSecond = settings.Get(StoreKeys.ReclaimRate),
     };
 
     /// <summary>What an account may hold that has no allowance of its own.</summary>

@@ -133,7 +133,8 @@ internal sealed class DataDirectory : IDisposable
     /// <summary>Removes half-made files of an earlier run.</summary>
     public void RemoveTemporaries()
     {
-        foreach (string name in (ReadOnlySpan<string>)[SegmentFiles.TemporaryName, ColdWriter.TemporaryName])
+        foreach (string name in (ReadOnlySpan<string>)
+            [SegmentFiles.TemporaryName, SegmentFiles.ReserveTemporaryName, ColdWriter.TemporaryName])
         {
             string path = System.IO.Path.Join(LogPath, name);
             Errno.Check(Disk.Remove(path), "remove", path);

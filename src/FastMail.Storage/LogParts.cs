@@ -86,14 +86,14 @@ internal sealed class LogParts : IDisposable
         BodySweep.Run(bodyFiles, maildrops.Bodies, observer.Noticed);
 
         SegmentFiles files = new(place.Disk, place.LogPath, format.StoreId, clock, random);
-        SpareMaker spares = new(files, observer);
+        SpareMaker spares = new(files, options, observer);
         GroupWriter writer = new(segments, maildrops, files, spares, options, clock);
         writer.StartAt(end);
 
         // A GROUP record opens every run, durable before anything else is written. It proves the rewritten tail, and
         // it makes sure that a clean end stands last in the log only if nothing was written after it.
         Errno.Check(writer.Prove(isClean: false), "write", end.Segment!.Path);
-        spares.Start(files.FindSpare(options.FirstSegmentBytes), options.SpareBytesAfter(end.Segment.Length));
+        spares.Start(options.SpareBytesAfter(end.Segment.Length));
         Checkpointer? checkpoints = options.TakesCheckpoints
             ? new(maildrops, checkpointFiles, format.StoreId, foundCheckpoint.Checkpoint, options, clock, observer)
             : null;

@@ -22,7 +22,8 @@ public sealed class MailLog : IDisposable
     }
 
     /// <summary>
-    /// No segment beyond the present one can be had: MAIL answers 452 (RFC 5321 4.2.2) until this is false again.
+    /// No segment beyond the present one can be had, or less of the disk is free than
+    /// <see cref="MailLogOptions.MinFreeBytes"/>: MAIL answers 452 (RFC 5321 4.2.2) until this is false again.
     /// </summary>
     public bool IsSpaceLow => _parts.Spares.IsSpaceLow;
 
@@ -45,7 +46,7 @@ public sealed class MailLog : IDisposable
     public long PendingBytes => _parts.Appender.PendingBytes;
 
     /// <summary>The next segment is ready and the maker of segments at rest; tests script the disk only then.</summary>
-    internal bool HasSpare => _parts.Spares.HasSpare;
+    internal bool HasSpare => _parts.Spares.HasSpare && _parts.Spares.IsAtRest;
 
     /// <summary>Body files that messages name.</summary>
     internal int BodiesInUse

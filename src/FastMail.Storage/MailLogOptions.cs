@@ -17,6 +17,19 @@ public sealed record MailLogOptions
     /// </summary>
     public long FirstSegmentBytes { get; init; } = 16L * 1024 * 1024;
 
+    /// <summary>
+    /// Length of the file kept for a full disk, a multiple of 4096: when the current segment is full and the disk has no
+    /// room for another, removals go on in it, as do the log's own records, and lead to space again. The default takes
+    /// the removal of every other one of a million messages.
+    /// </summary>
+    public long ReserveBytes { get; init; } = 8L * 1024 * 1024;
+
+    /// <summary>
+    /// Octets that stay free on the disk: no segment is begun that would leave less, and below it space counts as low.
+    /// 0: only a full disk does.
+    /// </summary>
+    public long MinFreeBytes { get; init; }
+
     /// <summary>A group takes no further record beyond this; a single larger record is a group of its own.</summary>
     public int GroupBytes { get; init; } = 8 * 1024 * 1024;
 
@@ -87,7 +100,9 @@ public sealed record MailLogOptions
     {
         Check(SegmentBytes, nameof(SegmentBytes));
         Check(FirstSegmentBytes, nameof(FirstSegmentBytes));
+        Check(ReserveBytes, nameof(ReserveBytes));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(FirstSegmentBytes, SegmentBytes);
+        ArgumentOutOfRangeException.ThrowIfNegative(MinFreeBytes);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(GroupBytes);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(LargestRecordBytes);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(MaxBodiesInFlight);

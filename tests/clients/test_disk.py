@@ -10,6 +10,7 @@ from server import USER, Server
 from skip import Skip
 
 MOUNT_MIB = 64
+KIB = 1024
 BODY = b"Subject: filler\r\n\r\n" + (b"z" * 76 + b"\r\n") * 1300
 
 
@@ -61,5 +62,56 @@ def test_a_full_disk_is_answered_452_and_service_goes_on_when_space_returns(fold
             for number in range(1, pop.stat()[0] + 1):
                 assert content_of(retrieve(pop, number)[0]) == BODY
             pop.quit()
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+def free_bytes(path):
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
+
+
+def test_a_full_disk_is_emptied_over_pop3_and_takes_mail_again_within_a_second(folder):
+    if os.geteuid() != 0:
+        raise Skip("mounting a tmpfs needs root")
+    mount = folder + "/mnt"
+    os.mkdir(mount)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", mount], check=True)
+    try:
+        with Server(
+                mount + "/data", "--segment-size", "2MiB", "--max-message-size", "1MiB",
+                "--set", "store.reserve=1MiB", "--set", "store.min_free=3MiB") as server:
+            for cycle in range(3):
+                accepted = 0
+                while (reply := send(server))[0] == 250:
+                    accepted += 1
+                    assert accepted < 1000, "the disk never filled up"
+                assert reply[0] == 452 and reply[1].startswith(b"4.3.1"), reply
+                assert accepted > 200, accepted
+                full = free_bytes(mount)
+                assert 2 << 20 < full < 8 << 20, full
+                if cycle == 1:
+                    server.kill()  # and it starts on a full disk
+                    server.start()
+                    assert send(server)[0] == 452
+                pop = open_maildrop(server)
+                assert pop.stat()[0] == accepted, (pop.stat(), accepted)
+                for number in range(1, accepted + 1):
+                    pop.dele(number)
+                pop.quit()
+                began = time.monotonic()
+                while (reply := send(server))[0] != 250:
+                    assert time.monotonic() - began < 10, reply
+                    time.sleep(0.02)
+                took = time.monotonic() - began
+                pop = open_maildrop(server)
+                assert pop.stat()[0] == 1, pop.stat()
+                assert content_of(retrieve(pop, 1)[0]) == BODY
+                pop.dele(1)
+                pop.quit()
+                print(
+                    f"        {accepted} accepted; {full // KIB} KiB free when full, {free_bytes(mount) // KIB} KiB"
+                    f" when emptied; accepts again after {took:.2f} s", flush=True)
+                assert free_bytes(mount) > 20 << 20, free_bytes(mount)
     finally:
         subprocess.run(["umount", mount], check=True)

@@ -169,6 +169,6 @@ internal static class LimitKeys
         BeginsAtPercent = settings.Get(StressBegin),
         EndsAtPercent = Math.Min(settings.Get(StressBegin), settings.Get(StressEnd)),
         CommitAge = settings.Get(StressCommitAge),
-        FreeBytes = settings.Get(MessageBytes) * 3 / 2,
+        FreeBytes = StoreKeys.LeastFree(settings),
     };
 }

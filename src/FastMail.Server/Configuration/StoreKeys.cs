@@ -1,4 +1,5 @@
 using FastMail.Server.Cli;
+using FastMail.Storage;
 
 namespace FastMail.Server.Configuration;
 
@@ -35,8 +36,43 @@ internal static class StoreKeys
         "A message that is not on the disk by then is answered 451 4.4.5 and taken back; clients wait for 10min.",
         Values.Duration(TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(9)));
 
+    public static readonly Key<long> ReserveBytes = new(
+        "store.reserve", "8MiB", "octets",
+        "File kept for a full disk, 1MiB to 1GiB: removals go on in it until space is back.",
+        text => Values.Size(1 << 20, MailLogOptions.MaxSegmentBytes)(text) & ~4095L);
+
+    public static readonly Key<long> MinFreeBytes = new(
+        "store.min_free", "auto", "octets",
+        "With less of the disk free MAIL is answered 452 4.3.1; auto: 1.5 x limits.message_size + store.reserve.",
+        static text => text == "auto" ? Auto : Values.Size(0, 1L << 50)(text));
+
+    public static readonly Key<bool> Reclaims = new(
+        "store.reclaim", "on", "on, off", "Whether space of removed mail comes back by itself.", Values.Switch);
+
+    public static readonly Key<int> ReclaimDeadPercent = new(
+        "store.reclaim_dead", "50", "percent", "Segments are copied together when more than this part of them is dead.",
+        Values.Count(1, 99));
+
+    public static readonly Key<TimeSpan> ReclaimAfter = new(
+        "store.reclaim_after", "1h", "time", "So long a full segment rests before its live messages are copied.",
+        Values.Duration(TimeSpan.Zero, TimeSpan.FromDays(365)));
+
+    public static readonly Key<long> ReclaimRate = new(
+        "store.reclaim_rate", "50MiB", "octets/s", "So much is copied at most; 0 is no limit.",
+        Values.Size(0, 1L << 40));
+
+    private const long Auto = -1;
+
     public static IEnumerable<Key> All =>
     [
         SegmentBytes, JumboBytes, JumbosInFlight, CheckpointBytes, CheckpointInterval, SlowAfter, CommitDeadline,
+        ReserveBytes, MinFreeBytes, Reclaims, ReclaimDeadPercent, ReclaimAfter, ReclaimRate,
     ];
+
+    /// <summary>Octets that stay free on the disk.</summary>
+    public static long LeastFree(Settings settings)
+    {
+        long bytes = settings.Get(MinFreeBytes);
+        return bytes != Auto ? bytes : (settings.Get(LimitKeys.MessageBytes) * 3 / 2) + settings.Get(ReserveBytes);
+    }
 }

@@ -191,7 +191,7 @@ internal sealed class Appender : IDisposable
             {
                 return; // a group never spans segments
             }
-            else if (Check(_writer.Roll(record.Bytes, out bool hasSpace), "the next segment") && !hasSpace)
+            else if (Check(_writer.Roll(record, out bool hasSpace), "the next segment") && !hasSpace)
             {
                 record.Outcome = AppendOutcome.NoSpace;
                 MoveToDone(record);

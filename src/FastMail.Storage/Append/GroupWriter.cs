@@ -11,7 +11,10 @@ internal sealed class GroupWriter(
     SegmentList segments, MaildropTable maildrops, SegmentFiles files, SpareMaker spares, MailLogOptions options,
     TimeProvider clock)
 {
-    /// <summary>Bytes at the end of the last segment that only expunges may use while no spare exists.</summary>
+    /// <summary>
+    /// Bytes at the end of the last segment that only what leads to space may use while no spare exists; behind them
+    /// comes the reserve file.
+    /// </summary>
     public const int ReserveBytes = 64 * 1024;
 
     private readonly VectorList _vectors = new();
@@ -66,6 +69,13 @@ internal sealed class GroupWriter(
         return segmentBytes - SegmentHeader.Bytes - GroupMeta.TotalBytes - ReserveBytes - SealMeta.TotalBytes;
     }
 
+    /// <summary>The shortest segment that takes a record of that size.</summary>
+    public static long SegmentFor(long recordBytes)
+    {
+        long bytes = recordBytes - RoomIn(0);
+        return (bytes + SegmentHeader.Bytes - 1) / SegmentHeader.Bytes * SegmentHeader.Bytes;
+    }
+
     /// <summary>Goes on where recovery (or the making of the store) left the log.</summary>
     public void StartAt(LogEnd end)
     {
@@ -78,7 +88,7 @@ internal sealed class GroupWriter(
     public bool HasRoomFor(PendingAppend record)
     {
         bool mayFill = record.MayUseReserve || spares.HasSpare;
-        return !_at.IsSealed && Start() + record.Bytes <= FillEnd(mayFill);
+        return !_at.IsSealed && (mayFill || !spares.IsExhausted) && Start() + record.Bytes <= FillEnd(mayFill);
     }
 
     /// <summary>
@@ -165,12 +175,13 @@ internal sealed class GroupWriter(
     }
 
     /// <summary>
-    /// Goes on in the next segment, waiting while that is being prepared. <paramref name="hasSpace"/> is false when
-    /// the disk has no room for one; nothing changed then.
+    /// Goes on in the next segment, waiting while that is being prepared; in the reserve when the record may.
+    /// <paramref name="hasSpace"/> is false when the disk has no room for one; nothing changed then.
     /// </summary>
-    public int Roll(long recordBytes, out bool hasSpace)
+    public int Roll(PendingAppend record, out bool hasSpace)
     {
-        hasSpace = spares.TryTake(recordBytes, out PreparedFile file);
+        hasSpace = spares.TryTake(record.Bytes, out PreparedFile file)
+            || (record.MayUseReserve && spares.TryTakeReserve(record.Bytes, out file));
         if (!hasSpace)
         {
             return 0;

@@ -9,6 +9,11 @@ internal sealed class Reclaimer : IDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10); // for what grows old; the rest rings
 
+    private static readonly TimeSpan UrgentInterval = TimeSpan.FromMilliseconds(500); // while mail is refused
+
+    // What a copy has besides the records: header page, GROUP, SEAL, the rest of the last page; and its name.
+    private const long CopyOverhead = 8 * SegmentHeader.Bytes;
+
     private readonly ReclaimScene _scene;
     private readonly MailLogOptions _options;
     private readonly SpareMaker _spares;
@@ -21,6 +26,7 @@ internal sealed class Reclaimer : IDisposable
     private readonly Queue<Request> _requests = new();
     private readonly Thread _thread;
     private bool _isClosed;
+    private bool _isGone; // the bell is
 
     /// <param name="scene">What it works with.</param>
     /// <param name="options">When and how fast.</param>
@@ -42,6 +48,7 @@ internal sealed class Reclaimer : IDisposable
         if (_options.ReclaimsByItself)
         {
             _scene.Maildrops.Liveness.Died = Ring;
+            _spares.BecameLow = Ring;
         }
 
         _thread.Start();
@@ -50,7 +57,13 @@ internal sealed class Reclaimer : IDisposable
     /// <summary>There may be something to do. Any thread.</summary>
     public void Ring()
     {
-        _ = _bell.Set();
+        lock (_gate) // the maker of spare segments may ring until the very end
+        {
+            if (!_isGone)
+            {
+                _ = _bell.Set();
+            }
+        }
     }
 
     /// <summary>Has the thread compact, and answers when it has.</summary>
@@ -94,14 +107,19 @@ internal sealed class Reclaimer : IDisposable
         }
 
         _stop.Dispose();
-        _bell.Dispose();
+        lock (_gate)
+        {
+            _isGone = true;
+            _bell.Dispose();
+        }
     }
 
     private void Run()
     {
         while (!_stop.IsCancellationRequested)
         {
-            _ = _bell.WaitOne(_options.ReclaimsByItself ? Interval : Timeout.InfiniteTimeSpan);
+            TimeSpan interval = _spares.IsSpaceLow ? UrgentInterval : Interval;
+            _ = _bell.WaitOne(_options.ReclaimsByItself ? interval : Timeout.InfiniteTimeSpan);
             Request? request;
             while (!_stop.IsCancellationRequested && (request = NextRequest()) is not null)
             {
@@ -153,6 +171,11 @@ internal sealed class Reclaimer : IDisposable
         };
         try
         {
+            if (isUrgent)
+            {
+                LeaveDeadSegment();
+            }
+
             long newest = _scene.NowMicros - (rest.Ticks / TimeSpan.TicksPerMicrosecond);
             _ = Reclaim(options, newest, null, isAsked: false, _stop.Token);
         }
@@ -163,6 +186,29 @@ internal sealed class Reclaimer : IDisposable
         catch (IOException e)
         {
             _scene.Notice($"reclaiming space: {e.Message}");
+        }
+    }
+
+    /// <summary>
+    /// Only full segments are removed and copied. When the disk has no room for another, and most of the current one is
+    /// dead, the log goes on in the reserve, so that it can be.
+    /// </summary>
+    private void LeaveDeadSegment()
+    {
+        bool isWorthIt;
+        long live;
+        lock (_scene.Maildrops.Gate)
+        {
+            Segment current = _scene.Segments.Hot[^1];
+            live = current.Life.Bytes;
+            long dead = current.ReadableEnd - SegmentHeader.Bytes - live;
+            isWorthIt = dead > _options.CompactDeadRatio * current.Length
+                || (current.Life.Messages == 0 && current.Length >= 2 * _options.ReserveBytes);
+        }
+
+        if (isWorthIt && (live == 0 || HasRoomFor(live)))
+        {
+            _ = _scene.Append(new PendingMark(endsSegment: true)); // without a reserve it stays as it is
         }
     }
 
@@ -291,7 +337,7 @@ internal sealed class Reclaimer : IDisposable
     private bool HasRoomFor(long liveBytes)
     {
         return _scene.Disk.FreeBytes(_scene.LogPath, out long free) == 0
-            && free > liveBytes + (2 * GroupWriter.ReserveBytes);
+            && free >= liveBytes + CopyOverhead;
     }
 
     /// <summary>Somebody waits for a compaction. Completed once.</summary>

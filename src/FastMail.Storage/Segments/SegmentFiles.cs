@@ -9,7 +9,9 @@ internal sealed class SegmentFiles(
     IDisk disk, string directory, Guid storeId, TimeProvider clock, Random random)
 {
     public const string SpareName = "spare";
+    public const string ReserveName = "reserve"; // lies there until a full disk leaves nothing else
     public const string TemporaryName = "spare.tmp";
+    public const string ReserveTemporaryName = "reserve.tmp";
 
     private const int WriteBytes = 1024 * 1024;
     private const int FlushBytes = 8 * 1024 * 1024; // small, so that the appender's flushes do not queue behind it
@@ -43,29 +45,36 @@ internal sealed class SegmentFiles(
     }
 
     /// <summary>Renames the finished zeros so that the next start finds and reuses them.</summary>
-    public int KeepAsSpare()
+    public int Keep(string temporaryName, string name)
     {
-        return disk.Rename(Path.Join(directory, TemporaryName), Path.Join(directory, SpareName));
+        return disk.Rename(Path.Join(directory, temporaryName), Path.Join(directory, name));
     }
 
     /// <summary>
-    /// The spare an earlier run made and did not use; null when there is none, or none that is large enough.
+    /// The file of that name that an earlier run made and did not use; null when there is none, or none that is large
+    /// enough.
     /// </summary>
-    public PreparedFile? FindSpare(long leastBytes)
+    public PreparedFile? Find(string name, long leastBytes)
     {
-        if (disk.Open(Path.Join(directory, SpareName), FileUse.Existing, out IDiskFile? file) != 0)
+        if (disk.Open(Path.Join(directory, name), FileUse.Existing, out IDiskFile? file) != 0)
         {
             return null;
         }
 
         if (file!.Length(out long bytes) == 0 && bytes >= leastBytes
-            && bytes <= MailLogOptions.MaxSegmentBytes)
+            && bytes <= MailLogOptions.MaxSegmentBytes && bytes % SegmentHeader.Bytes == 0)
         {
-            return new PreparedFile(file, bytes, SpareName);
+            return new PreparedFile(file, bytes, name);
         }
 
         file.Dispose();
         return null;
+    }
+
+    /// <summary>Removes a spare that turned out too small; its space may be needed for the next.</summary>
+    public void RemoveSpare()
+    {
+        _ = disk.Remove(Path.Join(directory, SpareName)); // what stays behind is replaced by the next
     }
 
     /// <summary>

@@ -44,6 +44,7 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
     {
         SegmentBytes = MailLogOptions.MinSegmentBytes,
         FirstSegmentBytes = MailLogOptions.MinSegmentBytes,
+        ReserveBytes = MailLogOptions.MinSegmentBytes,
         GroupBytes = 192 * 1024,
         PooledContentBytes = 0,
         PooledMessages = 4,
@@ -238,7 +239,7 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
     /// <summary>The next segment is ready, or it is known that there will be none.</summary>
     private void AwaitSpare()
     {
-        Await(() => Port.IsDown || Log.HasFailed || Log.IsSpaceLow || HasSpare(), Patience);
+        Await(() => Port.IsDown || Log.HasFailed || Log.IsSpaceLow || Log.HasSpare, Patience);
     }
 
     private void AwaitBodies()
@@ -256,14 +257,6 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
             {
                 throw new BrokenPromiseException($"{files} body files for {Log.BodiesInUse} messages that need one");
             }
-        }
-    }
-
-    private bool HasSpare()
-    {
-        lock (Port.Disk.Gate)
-        {
-            return Port.Disk.Find(Directory + "/log/spare") is not null;
         }
     }
 

@@ -153,10 +153,13 @@ public sealed class FaultTests
     {
         ScriptedDisk disk = new();
         using LogScene scene = new(disk, LogScene.Tiny);
+        scene.Open();
+        scene.Deliver("kept", 1);
+        scene.Close();
+        File.Delete(Path.Join(scene.LogDirectory, "spare"));
         disk.Script = (name, _) => name == "free" ? NoSpace : 0;
         scene.Open();
         Assert.True(scene.SpaceChangedSignal.Wait(TimeSpan.FromSeconds(60)));
-        scene.Deliver("kept", 1);
         int expunges = 0;
         while (scene.Expunge(1, 1000, 2000) == AppendOutcome.Durable)
         {

@@ -15,11 +15,17 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
     private readonly List<string> _notices = [];
     private readonly List<bool> _spaceChanges = [];
 
-    public LogScene(IDisk? disk = null, MailLogOptions? options = null)
+    private readonly bool _isOnDisk;
+
+    /// <param name="disk">The real one when it is not said.</param>
+    /// <param name="options"><see cref="Small"/> when it is not said.</param>
+    /// <param name="directory">On a disk that is not real; else a temporary one is made.</param>
+    public LogScene(IDisk? disk = null, MailLogOptions? options = null, string? directory = null)
     {
         Disk = disk ?? LinuxDisk.Instance;
         Options = options ?? Small;
-        Directory = System.IO.Directory.CreateTempSubdirectory("fastmail-storage-").FullName;
+        _isOnDisk = directory is null;
+        Directory = directory ?? System.IO.Directory.CreateTempSubdirectory("fastmail-storage-").FullName;
     }
 
     /// <summary>The smallest segments, for tests that open a log a thousand times.</summary>
@@ -27,6 +33,7 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
     {
         SegmentBytes = MailLogOptions.MinSegmentBytes,
         FirstSegmentBytes = MailLogOptions.MinSegmentBytes,
+        ReserveBytes = MailLogOptions.MinSegmentBytes,
         PooledContentBytes = 0,
         PooledMessages = 16,
         TakesCheckpoints = false,
@@ -45,6 +52,7 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
     {
         SegmentBytes = 64 << 20,
         FirstSegmentBytes = 64 << 20,
+        ReserveBytes = MailLogOptions.MinSegmentBytes,
         TakesCheckpoints = false,
     };
 
@@ -52,6 +60,7 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
     {
         SegmentBytes = 1024 * 1024,
         FirstSegmentBytes = 1024 * 1024,
+        ReserveBytes = MailLogOptions.MinSegmentBytes,
         TakesCheckpoints = false,
     };
 
@@ -108,7 +117,11 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
     public void Dispose()
     {
         Close();
-        System.IO.Directory.Delete(Directory, recursive: true);
+        if (_isOnDisk)
+        {
+            System.IO.Directory.Delete(Directory, recursive: true);
+        }
+
         SpaceChangedSignal.Dispose();
     }
 
