@@ -225,7 +225,14 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
         {
             if (Path.GetFileName(path) != "LOCK")
             {
-                files.Add(Path.GetRelativePath(Directory, path), File.ReadAllBytes(path));
+                try
+                {
+                    files.Add(Path.GetRelativePath(Directory, path), File.ReadAllBytes(path));
+                }
+                catch (FileNotFoundException) when (path.EndsWith(".tmp", StringComparison.Ordinal))
+                {
+                    // The log, still open, has finished it meanwhile and given it its name.
+                }
             }
         }
 
