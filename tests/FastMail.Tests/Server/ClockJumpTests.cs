@@ -41,7 +41,7 @@ public sealed class ClockJumpTests
             Assert.StartsWith("250", Say(idle, "NOOP\r\n"), StringComparison.Ordinal);
         }
 
-        Assert.Equal(ids.Order(StringComparer.Ordinal).Distinct(StringComparer.Ordinal), ids);
+        Assert.Equal(ids.Order(StringComparer.Ordinal).Distinct(StringComparer.Ordinal), ids, StringComparer.Ordinal);
         Say(pop, "USER u@local.test\r\n");
         Say(pop, $"PASS {ServerFixture.Password}\r\n");
         Assert.StartsWith($"+OK {ids.Count} ", Say(pop, "STAT\r\n"), StringComparison.Ordinal);

@@ -164,7 +164,7 @@ public sealed class ScrubTests
     }
 
     [Fact]
-    public void A_log_that_grows_and_rolls_meanwhile_is_no_damage()
+    public async Task A_log_that_grows_and_rolls_meanwhile_is_no_damage()
     {
         using LogScene scene = new(options: LogScene.Tiny);
         MailLog log = scene.Open();
@@ -178,8 +178,8 @@ public sealed class ScrubTests
             while (!stop.IsCancellationRequested);
         });
         Fill(scene, segments: 8);
-        stop.Cancel();
-        scrubbing.Wait();
+        await stop.CancelAsync();
+        await scrubbing;
         Assert.DoesNotContain(scene.Notices, n => n.Contains("scrubbing", StringComparison.Ordinal));
         Assert.True(log.ScrubStatistics.Passes > 0);
     }

@@ -211,7 +211,7 @@ public sealed class BlocklistTests
         do
         {
             line = Talk.ReadLine(smtp);
-            Assert.NotEqual("", line);
+            Assert.NotEmpty(line);
         }
         while (!line.Contains(text, StringComparison.Ordinal));
         return line;
