@@ -127,19 +127,20 @@ public readonly ref struct ProxyHeader
         {
             return OperationStatus.InvalidData;
         }
+        var isNameless = command == local || family == 0; // a health check of the proxy, or a client it cannot name
+        var addressBytes = family == 0x11 ? 4 : family == 0x21 ? 16 : 0; // TCP over IPv4, over IPv6
+        if (!isNameless && (addressBytes == 0 || length < (2 * addressBytes) + 4))
+        {
+            return OperationStatus.InvalidData;
+        }
         if (received.Length < BinaryBytes + length)
         {
             return OperationStatus.NeedMoreData;
         }
         consumed = BinaryBytes + length;
-        if (command == local || family == 0)
+        if (isNameless)
         {
-            return OperationStatus.Done; // a health check of the proxy, or a client it cannot name
-        }
-        var addressBytes = family == 0x11 ? 4 : family == 0x21 ? 16 : 0; // TCP over IPv4, over IPv6
-        if (addressBytes == 0 || length < (2 * addressBytes) + 4)
-        {
-            return OperationStatus.InvalidData;
+            return OperationStatus.Done;
         }
         var body = received[BinaryBytes..];
         body[..addressBytes].CopyTo(address);
