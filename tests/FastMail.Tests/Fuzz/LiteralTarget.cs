@@ -11,8 +11,10 @@ namespace FastMail.Tests.Fuzz;
 /// </summary>
 internal sealed partial class LiteralTarget() : FuzzTarget(
     "literal",
-    "192.0.2.1", "IPv6:", "ipv6:", "2001:db8::1", "::", ":", "::ffff:192.0.2.1", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:1.2.3.4",
-    "::1.2.3.4", "fe80::1%eth0", "0", "255", "256", "010", "0x7f", ".", "ffff", "FFFF", "0000", "00000", "g", "[", "]", "[]",
+    "192.0.2.1", "IPv6:", "ipv6:", "2001:db8::1", "::", ":", "::ffff:192.0.2.1", "1:2:3:4:5:6:7:8",
+    "1:2:3:4:5:6:1.2.3.4",
+    "::1.2.3.4", "fe80::1%eth0", "0", "255", "256", "010", "0x7f", ".", "ffff", "FFFF", "0000", "00000", "g", "[",
+    "]", "[]",
     "1::", "::1", "1::2:3:4:5:6:7", "1:2:3:4:5:6::", "-1", "+1", " ", "\0", "\xD9\xA1", "Tag:x", "127.1", "2130706433")
 {
     public override int QuickRuns => 30_000;
@@ -92,10 +94,12 @@ internal sealed partial class LiteralTarget() : FuzzTarget(
 
     [GeneratedRegex(
         @"^(0|[1-9][0-9]?|1[0-9][0-9]|2[0-4][0-9]|25[0-5])(\.(0|[1-9][0-9]?|1[0-9][0-9]|2[0-4][0-9]|25[0-5])){3}\z",
-        RegexOptions.NonBacktracking)]
+        RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture)]
     private static partial Regex FourNumbers();
 
-    [GeneratedRegex(@"^[0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4})*\z", RegexOptions.NonBacktracking)]
+    [GeneratedRegex(
+        @"^[0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4})*\z",
+        RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture)]
     private static partial Regex Groups();
 }
 

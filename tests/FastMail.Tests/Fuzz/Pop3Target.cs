@@ -7,10 +7,12 @@ namespace FastMail.Tests.Fuzz;
 /// <summary>POP3 sessions over a maildrop whose messages come whole, or in parts where replies are scarce.</summary>
 internal sealed partial class Pop3Target() : DialogTarget(
     "pop3",
-    "USER u\r\n", "PASS p w\r\n", "PASS no\r\n", "USER u\r\nPASS p w\r\n", "STAT\r\n", "LIST\r\n", "UIDL\r\n", "LIST 2\r\n",
+    "USER u\r\n", "PASS p w\r\n", "PASS no\r\n", "USER u\r\nPASS p w\r\n", "STAT\r\n", "LIST\r\n", "UIDL\r\n",
+    "LIST 2\r\n",
     "UIDL 3\r\n", "RETR 1\r\n", "RETR 2\r\n", "RETR 4\r\n", "TOP 1 0\r\n", "TOP 1 1\r\n", "TOP 2 99\r\n", "TOP 3 0\r\n",
     "TOP 4 1\r\n", "DELE 1\r\n", "DELE 3\n", "RSET\r\n", "NOOP\r\n", "CAPA\r\n", "QUIT\r\n", "AUTH\r\n", "AUTH \r\n",
-    "AUTH PLAIN\r\n", "AUTH PLAIN AHUAcCB3\r\n", "AHUAcCB3\r\n", "AUTH LOGIN\r\n", "dQ==\r\n", "cCB3\r\n", "*\r\n", "=\r\n",
+    "AUTH PLAIN\r\n", "AUTH PLAIN AHUAcCB3\r\n", "AHUAcCB3\r\n", "AUTH LOGIN\r\n", "dQ==\r\n", "cCB3\r\n", "*\r\n",
+    "=\r\n",
     "AUTH SCRAM-SHA-256 biwsbj11c2VyLHI9ck9wck5HZndFYmVSV2diTkVrcU8=\r\n", "AUTH XOAUTH2 ", "STLS\r\n", "UTF8\r\n",
     "LANG\r\n", "LANG *\r\n", "LANG en\r\n", "LANG fr\r\n", "\r\n", "\r", "\n", "\0", "\t", " ", "\xC3\xA9", "FOO\r\n",
     "XTND\r\n", "APOP u x\r\n", "GET / HTTP/1.0\r\n", "{{200*x}}", "{{250*y}}\r\n", "{{13000*A}}\r\n")
@@ -95,18 +97,22 @@ internal sealed partial class Pop3Target() : DialogTarget(
         }
         else
         {
-            Promise(Array.TrueForAll(text, l => ListedLine().IsMatch(l) || Messages.Any(m => m.Contains(l, StringComparison.Ordinal))),
+            Promise(
+                Array.TrueForAll(
+                    text, l => ListedLine().IsMatch(l) || Messages.Any(m => m.Contains(l, StringComparison.Ordinal))),
                 "an odd listing: " + string.Join('|', text));
         }
     }
 
-    [GeneratedRegex("^([+]OK( [ -~]*)?|-ERR [ -~]*|[+] [A-Za-z0-9+/=]*)$", RegexOptions.NonBacktracking)]
+    [GeneratedRegex(
+        "^([+]OK( [ -~]*)?|-ERR [ -~]*|[+] [A-Za-z0-9+/=]*)$",
+        RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture)]
     private static partial Regex StatusLine();
 
     [GeneratedRegex("^[+]OK (?<n>[0-9]+) octets$", RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture)]
     private static partial Regex OctetsLine();
 
-    [GeneratedRegex("^[!-~][ -~]*$", RegexOptions.NonBacktracking)]
+    [GeneratedRegex("^[!-~][ -~]*$", RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture)]
     private static partial Regex ListedLine();
 }
 

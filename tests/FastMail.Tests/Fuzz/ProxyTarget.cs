@@ -138,10 +138,14 @@ internal sealed partial class ProxyTarget() : FuzzTarget(
     private sealed record Header(OperationStatus Status, int Consumed, string Address, int Port);
 
     /// <summary>A NUL, or a LF that no CR precedes.</summary>
-    [GeneratedRegex(@"\0|(?<!\r)\n", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(
+        @"\0|(?<!\r)\n",
+        RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex Spoiled();
 
-    [GeneratedRegex(@"^PROXY UNKNOWN( |\z)", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(
+        @"^PROXY UNKNOWN( |\z)",
+        RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex Unknown();
 
     [GeneratedRegex(
@@ -149,7 +153,7 @@ internal sealed partial class ProxyTarget() : FuzzTarget(
         RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture)]
     private static partial Regex Known();
 
-    [GeneratedRegex(@"^(0|[1-9][0-9]{0,4})\z", RegexOptions.NonBacktracking)]
+    [GeneratedRegex(@"^(0|[1-9][0-9]{0,4})\z", RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture)]
     private static partial Regex Decimal();
 }
 

@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Security.Cryptography;
 using System.Text;
 using FastMail.Storage;
 using FastMail.Tests.Simulation;
@@ -23,7 +25,7 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
         StoreImage.Make(isClosed: false, hasCheckpoints: false),
     ]);
 
-    public override int QuickRuns => 100;
+    public override int QuickRuns => 40;
 
     public override byte[] Make(Random random, IReadOnlyList<byte[]> population)
     {
@@ -70,9 +72,10 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
         var found = second.Listed.Order(StringComparer.Ordinal);
         Promise(
             expected.SequenceEqual(found, StringComparer.Ordinal),
-            $"the second start lost [{string.Join(", ", expected.Except(found))}]"
-            + $" and lists [{string.Join(", ", found.Except(expected))}]");
-        return $"{lines[0]} {Kind(first.Refusal)} {first.Listed.Count} {first.Listed.Count(l => l.Contains('!', StringComparison.Ordinal))} "
+            $"the second start lost [{string.Join(", ", expected.Except(found, StringComparer.Ordinal))}]"
+            + $" and lists [{string.Join(", ", found.Except(expected, StringComparer.Ordinal))}]");
+        var unreadable = first.Listed.Count(l => l.EndsWith('!'));
+        return $"{lines[0]} {Kind(first.Refusal)} {first.Listed.Count} {unreadable} "
             + string.Join('|', first.Notices.Select(Kind).Distinct(StringComparer.Ordinal));
     }
 
@@ -106,9 +109,12 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
     private static SortedDictionary<string, string> Contents(LyingDisk disk)
     {
         var all = new SortedDictionary<string, string>(StringComparer.Ordinal);
-        foreach (var (path, content) in disk.Names.Where(n => !n.Value.IsDirectory && !n.Key.EndsWith("/LOCK", StringComparison.Ordinal)))
+        foreach (var (path, content) in disk.Names)
         {
-            all.Add(path, Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(content.Cache)));
+            if (!content.IsDirectory && !path.EndsWith("/LOCK", StringComparison.Ordinal))
+            {
+                all.Add(path, Convert.ToHexString(SHA256.HashData(content.Cache)));
+            }
         }
         return all;
     }
@@ -152,7 +158,7 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
                 Promise(
                     image is null || body is null || body == NewBody || body == image.BodyOf(mailbox, uid),
                     $"wrong bytes under {mailbox}/{uid}: {body?[..Math.Min(body.Length, 40)]}");
-                all.Add($"{mailbox}/{uid} {body?.Length.ToString(System.Globalization.CultureInfo.InvariantCulture) ?? "!"}");
+                all.Add($"{mailbox}/{uid} {body?.Length.ToString(CultureInfo.InvariantCulture) ?? "!"}");
             }
         }
         return all;
@@ -164,7 +170,8 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
         var status = log.TryRead(lsn, out var message);
         if (status == ReadStatus.Ok)
         {
-            return Encoding.Latin1.GetString(message.Wire.Span[message.TraceBytes..^Math.Min(5, message.Wire.Length - message.TraceBytes)]);
+            var wire = message.Wire.Span[message.TraceBytes..];
+            return Encoding.Latin1.GetString(wire[..^Math.Min(5, wire.Length)]);
         }
         if (status != ReadStatus.External || log.TryOpenBody(message, out var body) != ReadStatus.Ok)
         {
@@ -172,9 +179,9 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
         }
         using (body)
         {
-            var wire = new byte[body!.Bytes];
-            return body.Verify() == ReadStatus.Ok && body.Read(wire, 0) == ReadStatus.Ok
-                ? Encoding.Latin1.GetString(wire.AsSpan()[..^5])
+            var content = new byte[body!.Bytes];
+            return body.Verify() == ReadStatus.Ok && body.Read(content, 0) == ReadStatus.Ok
+                ? Encoding.Latin1.GetString(content.AsSpan()[..^5])
                 : null;
         }
     }
@@ -199,14 +206,16 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
         }
         var snapshot = log.Snapshot(mailbox);
         var line = $"{mailbox}/{snapshot[snapshot.Count - 1].Uid} {NewBody.Length}";
-        Promise(listed is null || !listed.Exists(l => l.StartsWith(line.Split(' ')[0] + " ", StringComparison.Ordinal)), $"{line} is given twice");
+        var id = line.Split(' ')[0] + " ";
+        Promise(
+            listed is null || !listed.Exists(l => l.StartsWith(id, StringComparison.Ordinal)), $"{line} is given twice");
         log.Return(message);
         return line;
     }
 
     /// <summary>A text without its numbers and names.</summary>
     private static string Kind(string? text) =>
-        text is null ? "opens" : string.Join(' ', text.Split(' ').Where(w => w.All(c => char.IsAsciiLetter(c))).Take(12));
+        text is null ? "opens" : string.Join(' ', text.Split(' ').Where(w => w.All(char.IsAsciiLetter)).Take(12));
 
     /// <summary>How a start ended. A value.</summary>
     private sealed record Outcome(string? Refusal, List<string> Listed, List<string> Notices);

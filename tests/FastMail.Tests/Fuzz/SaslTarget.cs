@@ -14,7 +14,8 @@ namespace FastMail.Tests.Fuzz;
 internal sealed partial class SaslTarget() : FuzzTarget(
     "sasl",
     "PLAIN\n", "LOGIN\n", "SCRAM-SHA-256\n", "SCRAM-SHA-256-PLUS\n", "OAUTHBEARER\n", "XOAUTH2\n", "\n", "*\n", "=\n",
-    "~\\x00demo@local.test\\x00secret\n", "~demo@local.test\\x00demo@local.test\\x00secret\n", "~demo@local.test\n", "~secret\n",
+    "~\\x00demo@local.test\\x00secret\n", "~demo@local.test\\x00demo@local.test\\x00secret\n", "~demo@local.test\n",
+    "~secret\n",
     "~n,,n=user,r=rOprNGfwEbeRWgbNEkqO\n", "~c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
     + "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=\n", "~y,,n=user,r=x\n", "~p=tls-server-end-point,,n=user,r=x\n",
     "~n,a=user,n=user,r=rOprNGfwEbeRWgbNEkqO\n", "~n,a=user@example.com,\\x01auth=Bearer "

@@ -17,12 +17,15 @@ internal sealed partial class SmtpTarget(string name, SmtpRole role, bool hasTls
         "EHLO c.test\r\n", "HELO c.test\r\n", "LHLO c.test\r\n", "EHLO [192.0.2.1]\r\n", "EHLO [IPv6:2001:db8::1]\r\n",
         "MAIL FROM:<a@b.test>\r\n", "MAIL FROM:<>", " SIZE=5", " BODY=8BITMIME", " SMTPUTF8", " RET=HDRS",
         " ENVID=QQ+2B1", " BY=120;R", " BY=-5;NT", " MT-PRIORITY=-3", " REQUIRETLS", " AUTH=<>", " AUTH=a+40b.test",
-        "RCPT TO:<u@local.test>\r\n", "RCPT TO:<v@local.test>", "RCPT TO:<Postmaster>\r\n", "RCPT TO:<x@relay.test>\r\n",
+        "RCPT TO:<u@local.test>\r\n", "RCPT TO:<v@local.test>", "RCPT TO:<Postmaster>\r\n",
+        "RCPT TO:<x@relay.test>\r\n",
         "RCPT TO:<@one.test,@two.test:u@local.test>", " NOTIFY=NEVER", " NOTIFY=SUCCESS,DELAY", " ORCPT=rfc822;u+2Bx",
         " ORCPT=utf-8;\\\\x{E9}", "\r\n", "\r\n.\r\n", "DATA\r\n", "Subject: s\r\n\r\n", ".\r\n", "..\r\n", "\r\n\r\n",
         "Received: by x\r\n", "Date: now\r\n", "Message-ID: <m>\r\n", "\r", "\n", "\0", "RSET\r\n", "NOOP\r\n",
-        "QUIT\r\n", "VRFY u\r\n", "EXPN u\r\n", "HELP\r\n", "ETRN x\r\n", "STARTTLS\r\n", "BDAT 3\r\n", "BDAT 3 LAST\r\n",
-        "BDAT 0 LAST\r\n", "BDAT 7\r\n.\r\n.\r\na", "abc", ".abc\r\n", "BDAT 1001 LAST\r\n", "FOO\r\n", "*\r\n", "=\r\n",
+        "QUIT\r\n", "VRFY u\r\n", "EXPN u\r\n", "HELP\r\n", "ETRN x\r\n", "STARTTLS\r\n", "BDAT 3\r\n",
+        "BDAT 3 LAST\r\n",
+        "BDAT 0 LAST\r\n", "BDAT 7\r\n.\r\n.\r\na", "abc", ".abc\r\n", "BDAT 1001 LAST\r\n", "FOO\r\n", "*\r\n",
+        "=\r\n",
         "AUTH PLAIN AGRlbW9AbG9jYWwudGVzdABzZWNyZXQ=\r\n", "AUTH PLAIN\r\n", "AUTH LOGIN\r\n", "Yg==\r\n",
         "ZGVtb0Bsb2NhbC50ZXN0\r\n", "c2VjcmV0\r\n",
         "AUTH SCRAM-SHA-256 biwsbj11c2VyLHI9ck9wck5HZndFYmVSV2diTkVrcU8=\r\n", "AUTH XOAUTH2 ", "AUTH OAUTHBEARER ",
@@ -103,14 +106,16 @@ internal sealed partial class SmtpTarget(string name, SmtpRole role, bool hasTls
             $"stored otherwise than it came: {message}");
     }
 
-    [GeneratedRegex("^[2-5][0-9][0-9][ -][ -~]*$", RegexOptions.NonBacktracking)]
+    [GeneratedRegex("^[2-5][0-9][0-9][ -][ -~]*$", RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture)]
     private static partial Regex ReplyLine();
 
-    [GeneratedRegex("^(?i)((u|v|postmaster)@local[.]test|postmaster)$", RegexOptions.NonBacktracking)]
+    [GeneratedRegex(
+        "^(?i)((u|v|postmaster)@local[.]test|postmaster)$",
+        RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture)]
     private static partial Regex Hosted();
 
     /// <summary>Where a content may begin: no message comes out of anything else.</summary>
-    [GeneratedRegex("(?i)DATA|BDAT", RegexOptions.NonBacktracking)]
+    [GeneratedRegex("(?i)DATA|BDAT", RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture)]
     private static partial Regex Ends();
 }
 
