@@ -39,7 +39,7 @@ internal static class SessionReplies
     public static readonly SmtpReply MustStartTls = new(530, "5.7.0 Must issue a STARTTLS command first");
     public static readonly SmtpReply EncryptionRequired = new(538, "5.7.11 Encryption required for authentication");
     public static readonly SmtpReply BadCredentials = new(535, "5.7.8 Authentication credentials invalid");
-    public static readonly SmtpReply NotForYou = new(550, "5.7.0 Not for you");
+    public static readonly SmtpReply NotForYou = new(550, "5.7.1 Not for you");
     public static readonly SmtpReply ClientRefused = new(
         421, "4.7.0 Too many connections from that client, try again later");
     public static readonly SmtpReply BareLineEnd = new(550, "5.5.2 Bare CR or bare LF in content");

@@ -53,10 +53,10 @@ internal readonly record struct Damage(string Verb, long[] Numbers)
             "zero" => $"zero {file} {place} {length}",
             "fill" => $"fill {file} {place} {length} 255",
             "noise" => $"noise {file} {place} {length} {random.Next(1000)}",
- 
-                      "copy" => $"copy {file} {places[random.Next(places.Length)]} {length} {random.Next(image.Files.Count)} {place}",
- 
-                      "header" => $"header {file} {random.Next(places.Length)} {random.Next(8) * 8} {1 << random.Next(4)} {value}",
+            "copy" =>
+                $"copy {file} {places[random.Next(places.Length)]} {length} {random.Next(image.Files.Count)} {place}",
+            "header" =>
+                $"header {file} {random.Next(places.Length)} {random.Next(8) * 8} {1 << random.Next(4)} {value}",
             "meta" => $"meta {file} {random.Next(places.Length)} {random.Next(80)} {1 << random.Next(4)} {value}",
             "cut" => $"cut {file} {place}",
             "grow" => $"grow {file} {length}",

@@ -183,7 +183,7 @@ public sealed class BadInputTests
     [Theory]
     [InlineData("RELAY-nul-domain", @"RCPT TO:<x@local.test\x00.relay.test>\r\n", "500 5.5.2", true, 0)]
     [InlineData("RELAY-crlf-domain", @"RCPT TO:<x@local.test\n@relay.test>\r\n", "500 5.5.2", true, 0)]
-    [InlineData("MAIL-xclient-mid", @"XCLIENT ADDR=127.0.0.1\r\n", "500 5.5.2", false, 0)]
+    [InlineData("MAIL-xclient-mid", @"XCLIENT ADDR=127.0.0.1\r\n", "503 5.5.1", false, 0)]
     [InlineData("DATA-no-rcpt", @"DATA\r\n", "503 5.5.1", false, 0)]
     public void Inside_a_transaction(string id, string octets, string replies, bool closes, int stored) =>
         Play(id, "mail", octets, replies, closes, stored);

@@ -12,7 +12,7 @@ namespace FastMail.Tests.Simulation;
 [Collection(SimulationGroup.Name)]
 public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper output)
 {
-    private const int Scenario = 4711;
+    private const int Scenario = 4737;
     private const int Turns = 7;
     private const int AllAftermaths = 3;
 

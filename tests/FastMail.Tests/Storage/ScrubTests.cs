@@ -268,20 +268,20 @@ public sealed class ScrubTests
     /// <summary>The real disk with one page of the first segment that cannot be read past the cache.</summary>
     private sealed class FailingReads : IDisk
     {
-        private static readonly LinuxDisk _disk = LinuxDisk.Instance;
+        private static readonly LinuxDisk Disk = LinuxDisk.Instance;
 
         public long BadPage { get; init; }
 
-        public int CreateDirectory(string path) => _disk.CreateDirectory(path);
+        public int CreateDirectory(string path) => Disk.CreateDirectory(path);
 
-        public int List(string directory, ICollection<string> names) => _disk.List(directory, names);
+        public int List(string directory, ICollection<string> names) => Disk.List(directory, names);
 
         public int ListDirectories(string directory, ICollection<string> names) =>
-            _disk.ListDirectories(directory, names);
+            Disk.ListDirectories(directory, names);
 
         public int Open(string path, FileUse use, out IDiskFile? file)
         {
-            int errno = _disk.Open(path, use, out file);
+            int errno = Disk.Open(path, use, out file);
             if (use == FileUse.ExistingUncached && path.EndsWith("-0000000000000000.seg", StringComparison.Ordinal))
             {
                 file = new BadFile(file!, BadPage);
@@ -290,15 +290,15 @@ public sealed class ScrubTests
             return errno;
         }
 
-        public int Rename(string from, string to) => _disk.Rename(from, to);
+        public int Rename(string from, string to) => Disk.Rename(from, to);
 
-        public int Remove(string path) => _disk.Remove(path);
+        public int Remove(string path) => Disk.Remove(path);
 
-        public int RemoveDirectory(string path) => _disk.RemoveDirectory(path);
+        public int RemoveDirectory(string path) => Disk.RemoveDirectory(path);
 
-        public int SyncDirectory(string path) => _disk.SyncDirectory(path);
+        public int SyncDirectory(string path) => Disk.SyncDirectory(path);
 
-        public int FreeBytes(string path, out long bytes) => _disk.FreeBytes(path, out bytes);
+        public int FreeBytes(string path, out long bytes) => Disk.FreeBytes(path, out bytes);
 
         public bool FlushReportsErrors() => true;
     }
