@@ -49,7 +49,7 @@ public sealed class XclientTests
         await using ServerFixture fixture = await ServerFixture.StartAsync($"xclient.peers={peers}");
         using Socket smtp = fixture.Connect("mx");
         Say(smtp, "", "\r\n");
-        Assert.StartsWith("550 5.7.0", Say(smtp, "XCLIENT ADDR=192.0.2.9\r\n", "\r\n"), StringComparison.Ordinal);
+        Assert.StartsWith("550 5.7.1", Say(smtp, "XCLIENT ADDR=192.0.2.9\r\n", "\r\n"), StringComparison.Ordinal);
         Assert.DoesNotContain(
             "XCLIENT", Say(smtp, "EHLO c.test\r\n", "ENHANCEDSTATUSCODES\r\n"), StringComparison.Ordinal);
     }
