@@ -25,6 +25,11 @@ internal sealed class SegmentOpening(
         string[] names = [.. fileNames.Where(SegmentHeader.IsSegmentName).Order(StringComparer.Ordinal)];
         string[] hot = [.. names.Where(name => !IsCold(name))];
         OpenHot(hot);
+        foreach (string name in fileNames.Where(n => n is SegmentFiles.SpareName or SegmentFiles.ReserveName))
+        {
+            RefuseSegment(name, names);
+        }
+
         foreach (string name in names.Where(IsCold))
         {
             Segment segment = OpenOne(name, "", 0);
@@ -65,6 +70,31 @@ internal sealed class SegmentOpening(
         }
 
         return first;
+    }
+
+    /// <summary>
+    /// A spare gets its header before its name, and records only after that name is durable: one with both is a
+    /// segment, whatever it is called.
+    /// </summary>
+    private void RefuseSegment(string name, string[] names)
+    {
+        string path = Path.Join(directory, name);
+        Errno.Check(disk.Open(path, FileUse.Existing, out IDiskFile? file), "open", path);
+        using (file)
+        {
+            byte[] start = new byte[SegmentHeader.Bytes + RecordHeader.Bytes];
+            Errno.Check(file!.Read(start, 0, out int read), "read", path);
+            if (read == start.Length && SegmentHeader.TryRead(start.AsSpan(0, SegmentHeader.Bytes), out var header)
+                && header.StoreId == format.StoreId && !names.Contains(header.FileName, StringComparer.Ordinal)
+                && RecordHeader.TryRead(
+                    start.AsSpan(SegmentHeader.Bytes), header.Salt, header.BaseLsn + SegmentHeader.Bytes,
+                    header.SegmentBytes, out _))
+            {
+                throw new DamagedLogException(
+                    $"{path}: the file is a segment with mail under a wrong name. Nothing was modified; rename it to "
+                    + header.FileName);
+            }
+        }
     }
 
     private static bool IsCold(string name)

@@ -57,13 +57,13 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
 
         var disk = MakeDisk(image, files);
         var before = Contents(disk);
-        var first = Start(disk, isForged ? null : image, out var added);
+        var first = Start(disk, 1, isForged ? null : image, out var added);
         if (first.Refusal is not null)
         {
             var touched = before.Except(Contents(disk)).Concat(Contents(disk).Except(before)).Select(f => f.Key);
             Promise(!touched.Any(), $"{string.Join(", ", touched)} was touched although refused: {first.Refusal}");
         }
-        var second = Start(disk, isForged ? null : image, out _);
+        var second = Start(disk, 2, isForged ? null : image, out _);
         Promise(
             first.Refusal == second.Refusal,
             $"the first start said {first.Refusal ?? "yes"}, the second {second.Refusal ?? "yes"}");
@@ -119,7 +119,7 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
         return all;
     }
 
-    private static Outcome Start(LyingDisk disk, StoreImage? image, out string? added)
+    private static Outcome Start(LyingDisk disk, int seed, StoreImage? image, out string? added)
     {
         added = null;
         var witness = new Witness();
@@ -127,7 +127,7 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
         try
         {
             using var log = MailLog.Open(
-                Directory, LogScene.Saving with { ReclaimsByItself = false }, port, new SteppedClock(), new FixedRandom(),
+                Directory, LogScene.Saving with { ReclaimsByItself = false }, port, new SteppedClock(), new Random(seed),
                 witness);
             var listed = List(log, image);
             added = Deliver(log, witness, image is null ? null : listed);
