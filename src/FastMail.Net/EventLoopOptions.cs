@@ -52,7 +52,8 @@ public sealed class EventLoopOptions
 
     internal static readonly TimeSpan FirstAcceptPause = TimeSpan.FromMilliseconds(100);
 
-    internal static readonly TimeSpan LongestAcceptPause = TimeSpan.FromSeconds(1);
+    /// <summary>Half of the second in which accepting must go on once there are descriptors again.</summary>
+    internal static readonly TimeSpan LongestAcceptPause = TimeSpan.FromMilliseconds(500);
 
     /// <summary>
     /// Told of every exception that escaped a handler (with its connection, which is then aborted), a posted work or a
