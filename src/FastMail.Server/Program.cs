@@ -1,5 +1,14 @@
 using System.CommandLine;
+using FastMail.Server.Accounts;
 using FastMail.Server.Cli;
+
+Nfc.ForgetLocale();
+if (!Nfc.IsAvailable)
+{
+    Console.Error.WriteLine(
+        "fastmail: addresses and passwords cannot be compared without ICU; unset DOTNET_SYSTEM_GLOBALIZATION_INVARIANT");
+    return ExitCode.Configuration;
+}
 
 RootCommand root = CommandTree.Build();
 ParseResult parsed = root.Parse(args, new ParserConfiguration

@@ -41,6 +41,29 @@ def test_wrong_options_exit_64_and_say_what_is_wrong(folder):
         assert not result.stdout, (words, result.stdout)
 
 
+def test_the_locale_of_whoever_starts_it_changes_nothing_and_without_ICU_nothing_starts(folder):
+    add_account(folder + "/data", "Info@TITLE.test")  # Turkish would make other letters of the I
+    try:
+        os.environ["LC_ALL"] = "tr_TR.UTF-8"
+        listed = run("account", "list", "--data", folder + "/data")
+        assert "info@title.test" in listed.stdout.lower(), listed
+        assert run("account", "passwd", "INFO@TITLE.TEST", "--password-stdin", "--data", folder + "/data",
+                   stdin="another\n").returncode == 0
+        with Server(folder + "/data", accounts=()) as server:
+            reply = dialog(server.ports["mx"], b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<INFO@TITLE.test>\r\nDATA\r\n.\r\nQUIT\r\n")
+            assert b"250 2.0.0" in reply, reply
+            with socket.create_connection(("127.0.0.1", server.ports["pop3"])) as s, s.makefile("rb") as lines:
+                s.sendall(b"USER info@title.test\r\nPASS another\r\nTOP 1 0\r\nQUIT\r\n")
+                text = lines.read()
+        assert any(day in text for day in (b"Mon,", b"Tue,", b"Wed,", b"Thu,", b"Fri,", b"Sat,", b"Sun,")), text
+        os.environ["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] = "1"
+        refused = run("account", "list", "--data", folder + "/data")
+        assert refused.returncode == 78 and "ICU" in refused.stderr, refused
+    finally:
+        os.environ.pop("LC_ALL", None)
+        os.environ.pop("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", None)
+
+
 def test_a_data_directory_is_made_on_demand_and_missing_accounts_are_told(folder):
     assert run("account", "list", "--data", folder + "/no/where").returncode == 66
     assert not os.path.exists(folder + "/no")

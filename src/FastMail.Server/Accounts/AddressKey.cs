@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Text;
 
@@ -71,8 +72,12 @@ internal static class AddressKey
             localPart = "\"\""; // a legal local-part, and not a domain's own key
         }
 
-        string folded = Fold(localPart);
-        string domain = at < 0 ? "" : "@" + DomainLabels(whole[(at + 1)..]);
+        if (!TryFold(localPart, out string? folded) || !TryFold(whole[(at + 1)..], out string? domain))
+        {
+            return -1;
+        }
+
+        domain = at < 0 ? "" : "@" + DomainLabels(domain);
         if (folded.Length + domain.Length > key.Length)
         {
             return -1;
@@ -102,12 +107,15 @@ internal static class AddressKey
     }
 
     /// <summary>Lower case may take a string out of NFC and NFC never out of lower case, so NFC comes last.</summary>
-    private static string Fold(ReadOnlySpan<char> text) =>
-        Nfc.Normalize(Nfc.Normalize(text.ToString()).ToLowerInvariant());
-
-    private static string DomainLabels(ReadOnlySpan<char> domain)
+    private static bool TryFold(ReadOnlySpan<char> text, [NotNullWhen(true)] out string? folded)
     {
-        string folded = Fold(domain);
+        folded = null;
+        return Nfc.TryNormalize(text.ToString(), out string? composed)
+            && Nfc.TryNormalize(composed.ToLowerInvariant(), out folded);
+    }
+
+    private static string DomainLabels(string folded)
+    {
         if (Ascii.IsValid(folded))
         {
             return folded;

@@ -12,15 +12,17 @@ internal static class PasswordText
     /// <summary>Octets of the longest password, before and after (RFC 4616 2).</summary>
     public const int MaxBytes = 255;
 
-    /// <summary>What to hash; null with control characters, without any character, or when it is too long.</summary>
+    /// <summary>What to hash; null with control characters or none at all, when it is no text, or too long.</summary>
     public static byte[]? Prepare(string password)
     {
-        if (password.Length == 0 || password.Any(char.IsControl))
+        if (password.Length == 0
+            || password.Any(char.IsControl)
+            || !Nfc.TryNormalize(WithPlainSpaces(password), out string? normalized))
         {
             return null;
         }
 
-        byte[] prepared = Encoding.UTF8.GetBytes(Nfc.Normalize(WithPlainSpaces(password)));
+        byte[] prepared = Encoding.UTF8.GetBytes(normalized);
         return prepared.Length <= MaxBytes ? prepared : null;
     }
 
