@@ -36,13 +36,13 @@ public sealed partial class Connection
     /// <summary>The loop stops: what is under way ends first, everything else is told and closed.</summary>
     internal void Stop()
     {
-        if (_phase == Phase.Securing)
+        if (_phase is Phase.Securing or Phase.Connecting)
         {
-            Over(); // in the midst of a handshake there is nothing to say it with
+            Over(ConnectionEnd.Stopping); // there is nothing to say it with
             return;
         }
 
-        bool isIdle = _phase == Phase.Open && _turn == Turn.Receive && !_isSending && !_isPosted && !_isEntered;
+        bool isIdle = _phase == Phase.Open && _turn == Turn.Receive && !_isSending && !_isPosted && !_isEntered && !IsBusy;
         if (isIdle)
         {
             SayLastWords(CloseReason.Stopping);
@@ -85,9 +85,10 @@ public sealed partial class Connection
 
     private void DeadlineReached()
     {
-        if (_phase is Phase.Lingering or Phase.Securing)
+        if (_phase is Phase.Lingering or Phase.Securing or Phase.Connecting)
         {
-            Over();
+            _connectError = SocketError.TimedOut;
+            Over(ConnectionEnd.TimedOut);
             return;
         }
 
@@ -104,7 +105,7 @@ public sealed partial class Connection
         }
         else if (_isSending)
         {
-            Over(); // the peer reads nothing: words would only join the queue
+            Over(ConnectionEnd.TimedOut); // the peer reads nothing: words would only join the queue
         }
         else
         {
@@ -114,6 +115,7 @@ public sealed partial class Connection
 
     private void SayLastWords(CloseReason reason)
     {
+        End = reason == CloseReason.Timeout ? ConnectionEnd.TimedOut : ConnectionEnd.Stopping;
         _hasSaidLastWords = true;
         _isCallDue = false;
         _outgoing ??= _loop.Outgoings.Rent();
@@ -155,6 +157,7 @@ public sealed partial class Connection
     private void Finish()
     {
         _phase = Phase.Lingering;
+        End = End == ConnectionEnd.None ? ConnectionEnd.ByHandler : End;
         ReturnSlab();
         _tls?.SayCloseNotify();
         EndSession();
@@ -218,6 +221,12 @@ public sealed partial class Connection
         }
     }
 
+    private void Over(ConnectionEnd why)
+    {
+        End = End == ConnectionEnd.None ? why : End;
+        Over();
+    }
+
     /// <summary>
     /// Closes the socket. The session ends here, or, while a send is in flight, when that has come back: until then the
     /// kernel may read a body.
@@ -229,7 +238,9 @@ public sealed partial class Connection
             return;
         }
 
+        bool isConnected = _phase != Phase.Connecting;
         _phase = Phase.Closed;
+        End = End == ConnectionEnd.None ? ConnectionEnd.ByHandler : End;
         _loop.Disarm(_timer);
         if (!_isStepping)
         {
@@ -237,7 +248,7 @@ public sealed partial class Connection
             _tls?.End();
         }
 
-        _socket!.Dispose();
+        _socket?.Dispose();
         _socket = null;
         _descriptor = -1;
         if (_client is not null)
@@ -246,7 +257,11 @@ public sealed partial class Connection
             _client = null;
         }
 
-        if (!_isSending)
+        if (!isConnected)
+        {
+            TellFailure();
+        }
+        else if (!_isSending)
         {
             ReturnGather();
             ReturnOutgoing();
@@ -272,7 +287,7 @@ public sealed partial class Connection
         {
             if (entry == Entry.Opened)
             {
-                _handler = _factory!.Rent();
+                _handler = _caller ?? _factory!.Rent();
                 _handler.Opened(this);
             }
             else if (entry == Entry.Secured)
@@ -289,7 +304,7 @@ public sealed partial class Connection
                 }
                 finally
                 {
-                    _factory!.Return(handler);
+                    _factory?.Return(handler);
                 }
             }
         }
@@ -308,13 +323,18 @@ public sealed partial class Connection
     private void ReleaseWhenQuiet()
     {
         bool isInTls = _isStepping || _tls is { IsAwaitingInput: true };
-        if (_phase != Phase.Closed || _isReceiving || _isSending || _isPosted || _isEntered || isInTls)
+        bool isInFlight = _isConnecting || _isReceiving || _isSending || _isPosted;
+        if (_phase != Phase.Closed || isInFlight || _isEntered || isInTls)
         {
             return;
         }
 
+        bool isOutgoing = IsOutgoing;
         _phase = Phase.Free;
         _factory = null;
+        _caller = null;
+        End = ConnectionEnd.None;
+        _isSpeaking = false;
         _tls?.Close();
         _tls = null;
         _isSecure = false;
@@ -328,6 +348,6 @@ public sealed partial class Connection
         _hasSaidLastWords = false;
         _isReadable = false;
         _hasPeerEnded = false;
-        _loop.Release(this);
+        _loop.Release(this, isOutgoing);
     }
 }

@@ -41,13 +41,13 @@ public sealed partial class Connection
             {
                 _hasPeerEnded = true; // half closed or gone: every command before was answered, the session is over
                 _tls?.SayCloseNotify();
-                Over();
+                Over(ConnectionEnd.ByPeer);
                 return false;
             }
 
             if (received != -Native.WouldBlock)
             {
-                Over();
+                Over(ConnectionEnd.Broken);
                 return false;
             }
         }

@@ -31,7 +31,7 @@ public sealed partial class Connection
             long sent = outgoing.Send(_descriptor);
             if (sent < 0 && sent != -Native.WouldBlock && sent != -Native.Interrupted)
             {
-                Over();
+                Over(ConnectionEnd.Broken);
                 return false;
             }
 
@@ -81,7 +81,7 @@ public sealed partial class Connection
         }
         else if (args.SocketError != SocketError.Success)
         {
-            Over();
+            Over(ConnectionEnd.Broken);
         }
         else
         {

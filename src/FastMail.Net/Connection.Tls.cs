@@ -62,7 +62,7 @@ public sealed partial class Connection
         }
         else if (!hasLeft)
         {
-            Over();
+            Over(ConnectionEnd.Broken);
         }
         else
         {
@@ -145,7 +145,7 @@ public sealed partial class Connection
     {
         if (_loop.IsStopping)
         {
-            Over();
+            Over(ConnectionEnd.Stopping);
             return;
         }
 
@@ -173,7 +173,7 @@ public sealed partial class Connection
         else
         {
             server.Refuse();
-            Over();
+            Over(ConnectionEnd.TlsFailed);
         }
     }
 
@@ -185,6 +185,7 @@ public sealed partial class Connection
                 BeginService();
                 return;
             case Handshake.Failed:
+                End = ConnectionEnd.TlsFailed;
                 Finish();
                 return;
         }
@@ -208,7 +209,7 @@ public sealed partial class Connection
 
             if (received != -Native.WouldBlock)
             {
-                Over();
+                Over(ConnectionEnd.TlsFailed);
                 return;
             }
 
@@ -225,6 +226,7 @@ public sealed partial class Connection
             case Handshake.NeedsInput:
                 return false;
             case Handshake.Failed:
+                End = ConnectionEnd.TlsFailed;
                 Finish();
                 return true;
         }
@@ -304,7 +306,7 @@ public sealed partial class Connection
         }
         catch (IOException)
         {
-            Over(); // the peer is gone
+            Over(ConnectionEnd.Broken); // the peer is gone
         }
 
         return false;

@@ -7,7 +7,7 @@ using System.Net.Sockets;
 namespace FastMail.Net;
 
 /// <summary>
-/// One accepted socket and the turns of its handler. Owned and pooled by its loop, touched on the loop thread only; a
+/// One socket, accepted or connected, and the turns of its handler. Owned and pooled by its loop, touched on the loop thread only; a
 /// handler must drop it in <see cref="IConnectionHandler.Closed"/>, for afterwards it serves somebody else. At most one
 /// receive and one send are in flight, and the handler is not entered while a send is: unsent output never exceeds one
 /// turn.
@@ -50,6 +50,9 @@ public sealed partial class Connection : ICompletion
     private enum Phase : byte
     {
         Free,
+
+        /// <summary>An outgoing connection that does not stand yet.</summary>
+        Connecting,
         Open,
 
         /// <summary>The TLS handshake is under way; the handler waits for its end.</summary>
@@ -159,14 +162,19 @@ public sealed partial class Connection : ICompletion
     {
         Debug.Assert(_phase == Phase.Free, "a connection is rented once");
         _socket = socket;
-        // The descriptor stays ours until Over closes the socket on this same thread, so the bare number is safe.
-        // Asking for it tells the runtime not to assume the socket's mode; its asynchronous calls set O_NONBLOCK
-        // themselves on first use, and ours say MSG_DONTWAIT each time.
-        _descriptor = (int)socket.SafeHandle.DangerousGetHandle();
         _factory = factory;
         _client = client;
         _declared = null;
         _listenerTls = tls;
+        BeginSession(socket);
+    }
+
+    private void BeginSession(Socket socket)
+    {
+        // The descriptor stays ours until Over closes the socket on this same thread, so the bare number is safe.
+        // Asking for it tells the runtime not to assume the socket's mode; its asynchronous calls set O_NONBLOCK
+        // themselves on first use, and ours say MSG_DONTWAIT each time.
+        _descriptor = (int)socket.SafeHandle.DangerousGetHandle();
         _phase = Phase.Open;
         _turn = Turn.Continue;
         _isCallDue = true;
@@ -177,9 +185,9 @@ public sealed partial class Connection : ICompletion
             return;
         }
 
-        if (tls is { IsImplicit: true } && !factory.DeclaresClients)
+        if (_listenerTls is { IsImplicit: true } && !_factory!.DeclaresClients)
         {
-            SecureIfThereIsRoom(tls.Server);
+            SecureIfThereIsRoom(_listenerTls.Server);
         }
         else
         {
@@ -189,7 +197,12 @@ public sealed partial class Connection : ICompletion
 
     void ICompletion.Completed(LoopArgs args)
     {
-        if (ReferenceEquals(args, _receive))
+        if (_isConnecting)
+        {
+            _isConnecting = false;
+            Connected(args.SocketError);
+        }
+        else if (ReferenceEquals(args, _receive))
         {
             _isReceiving = false;
             if (_tls is { IsAwaitingInput: true } tls)
@@ -255,7 +268,12 @@ public sealed partial class Connection : ICompletion
                 RenewDeadline();
                 return true;
             default:
-                if (_loop.IsStopping)
+                if (_isSpeaking)
+                {
+                    return true;
+                }
+
+                if (_loop.IsStopping && !IsBusy)
                 {
                     SayLastWords(CloseReason.Stopping);
                     return false;
@@ -304,6 +322,7 @@ public sealed partial class Connection : ICompletion
         int written;
         ReadOnlyMemory<byte> body;
         _isResumed = false;
+        _isSpeaking = false;
         _isEntered = true;
         try
         {
@@ -365,6 +384,10 @@ public sealed partial class Connection : ICompletion
         if (_phase == Phase.Open)
         {
             Serve();
+        }
+        else if (_phase == Phase.Connecting)
+        {
+            Connected(_connectError);
         }
         else
         {

@@ -64,13 +64,13 @@ public sealed partial class EventLoop
             connection.Stop();
         }
 
-        if (drain <= TimeSpan.Zero)
-        {
-            AbortAll();
-        }
-        else if (drain != Timeout.InfiniteTimeSpan)
+        if (drain > TimeSpan.Zero)
         {
             Arm(new LoopTimer(new Call(AbortAll)), drain);
+        }
+        else if (drain != Timeout.InfiniteTimeSpan) // which is negative
+        {
+            AbortAll();
         }
 
         FinishStopWhenEmpty();

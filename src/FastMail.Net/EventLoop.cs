@@ -39,7 +39,9 @@ public sealed partial class EventLoop : IDisposable
         Options = options;
         _clock = clock;
         _started = clock.GetTimestamp();
-        _connectionCap = (int)Math.Clamp(DescriptorsForConnections(), 1, options.ConnectionCap);
+        long descriptors = DescriptorsForConnections();
+        _outgoingCap = (int)Math.Clamp(descriptors / 4, 1, options.OutgoingCap);
+        _connectionCap = (int)Math.Clamp(descriptors - _outgoingCap, 1, options.ConnectionCap);
         Slabs = new SlabPool(options.SlabBytes, options.SlabsKept);
         Outgoings = new OutgoingPool(this, options.SlabBytes, options.SlabsKept);
         _ticked = new Ticked(this);
@@ -70,10 +72,10 @@ public sealed partial class EventLoop : IDisposable
 
     public bool IsLoopThread => Environment.CurrentManagedThreadId == _threadId;
 
-    /// <summary>Connections from accept until their socket is closed, lingering ones included.</summary>
+    /// <summary>Accepted connections until their socket is closed, lingering ones included.</summary>
     public int ConnectionCount => _connectionCount;
 
-    /// <summary>Connections that may be open at a time: the cap, lowered to 80 % of the descriptors.</summary>
+    /// <summary>Accepted connections that may be open at a time: the cap, lowered to what descriptors there are.</summary>
     public int ConnectionCap => _connectionCap;
 
     internal EventLoopOptions Options { get; }
@@ -197,22 +199,35 @@ public sealed partial class EventLoop : IDisposable
     /// <summary>A new connection; <paramref name="client"/> is who entered, null when nobody counts them.</summary>
     internal void Begin(Socket socket, IHandlerFactory handlers, ListenerTls? tls, IPAddress? client)
     {
-        Connection connection = _free.TryPop(out Connection? pooled) ? pooled : new Connection(this);
-        connection.Index = _live.Count;
-        _live.Add(connection);
-        _connectionCount = _live.Count;
-        connection.Begin(socket, handlers, tls, client);
+        _connectionCount++;
+        Rent().Begin(socket, handlers, tls, client);
     }
 
-    internal void Release(Connection connection)
+    internal void Release(Connection connection, bool isOutgoing)
     {
+        if (isOutgoing)
+        {
+            _outgoingCount--;
+        }
+        else
+        {
+            _connectionCount--;
+        }
+
         Connection last = _live[^1];
         _live[connection.Index] = last;
         last.Index = connection.Index;
         _live.RemoveAt(_live.Count - 1);
-        _connectionCount = _live.Count;
         _free.Push(connection);
         FinishStopWhenEmpty();
+    }
+
+    private Connection Rent()
+    {
+        Connection connection = _free.TryPop(out Connection? pooled) ? pooled : new Connection(this);
+        connection.Index = _live.Count;
+        _live.Add(connection);
+        return connection;
     }
 
     /// <summary>

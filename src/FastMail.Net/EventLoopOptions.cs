@@ -70,8 +70,14 @@ public sealed class EventLoopOptions
     /// <summary>Free slabs of each kind that are kept for reuse; 1,024 of 16 KiB are 16 MiB.</summary>
     public int SlabsKept { get; init; } = 1024;
 
-    /// <summary>Connections open at a time; lowered to 80 % of the descriptors the process may have, or to those that are free.</summary>
+    /// <summary>
+    /// Accepted connections open at a time; lowered to 80 % of the descriptors the process may have, or to those that are
+    /// free, less what outgoing connections may take.
+    /// </summary>
     public int ConnectionCap { get; init; } = 20_000;
+
+    /// <summary>Outgoing connections open at a time, set aside: a flood of clients does not keep mail from leaving.</summary>
+    public int OutgoingCap { get; init; } = 512;
 
     public int Backlog { get; init; } = 4096;
 

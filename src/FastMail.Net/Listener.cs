@@ -169,7 +169,7 @@ public sealed class Listener : ICompletion, ILoopWork
     }
 
     /// <summary>A peer that vanished without a word must not hold its place until a deadline of minutes.</summary>
-    private static void NoticeDeath(Socket socket, TimeSpan timeout)
+    internal static void NoticeDeath(Socket socket, TimeSpan timeout)
     {
         socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
         socket.SetSocketOption(
