@@ -2,11 +2,13 @@ using System.CommandLine;
 using FastMail.LoadTest.Cli;
 
 var root = new RootCommand(
-    "Load generators for mail servers: sends over SMTP, collects over POP3, and proves by a ledger outside the "
+    "Load generators for mail servers: sends over SMTP, collects over POP3, receives what a relay sends on, and proves by a ledger outside the "
     + "server that what was acknowledged is there, once and unchanged.")
 {
     SmtpVerb.Create(),
     Pop3Verb.Create(),
+    SinkVerb.Create(),
+    AuditVerb.Create(),
 };
 
 ParseResult line = root.Parse(args);

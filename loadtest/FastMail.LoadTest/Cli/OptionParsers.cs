@@ -23,6 +23,31 @@ internal static class OptionParsers
         return address;
     }
 
+    /// <summary>Where to listen; port 0 lets the system choose.</summary>
+    internal static TargetAddress? Listening(ArgumentResult result)
+    {
+        if (!TargetAddress.TryParse(result.Tokens[0].Value, leastPort: 0, out TargetAddress? address, out string error))
+        {
+            result.AddError($"--listen: {error}");
+        }
+
+        return address;
+    }
+
+    /// <summary>A share from 0 to 1.</summary>
+    internal static double? Share(ArgumentResult result)
+    {
+        string text = result.Tokens[0].Value;
+        if (double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double share)
+            && share <= 1)
+        {
+            return share;
+        }
+
+        result.AddError($"'{text}' is not a share from 0 to 1 like 0.05");
+        return null;
+    }
+
     /// <summary>N or A..B, each with an optional K or M (1024).</summary>
     internal static OctetRange? Size(ArgumentResult result)
     {

@@ -15,12 +15,17 @@ internal static unsafe partial class Linux
     internal const uint PollIn = 0x1;
     internal const uint PollOut = 0x4;
 
+    internal const uint PollHangUp = 0x10;
+
     internal const int ControlAdd = 1;
     internal const int ControlModify = 3;
 
     private const int StreamSocket = 1;
     private const int NonBlocking = 0x800;
     private const int CloseOnExec = 0x80000;
+    private const int SocketLevel = 1;
+    private const int ReuseAddress = 2;
+    private const int Backlog = 4096;
     private const int TcpLevel = 6;
     private const int TcpNoDelay = 1;
 
@@ -37,6 +42,56 @@ internal static unsafe partial class Linux
         }
 
         return descriptor;
+    }
+
+    /// <summary>A non-blocking TCP socket that listens at this address, or -1.</summary>
+    internal static int OpenListener(int family, ReadOnlySpan<byte> socketAddress)
+    {
+        int descriptor = Socket(family, StreamSocket | NonBlocking | CloseOnExec, 0);
+        if (descriptor < 0)
+        {
+            return descriptor;
+        }
+
+        int on = 1;
+        fixed (byte* address = socketAddress)
+        {
+            if (SetSocketOption(descriptor, SocketLevel, ReuseAddress, &on, sizeof(int)) == 0
+                && Bind(descriptor, address, (uint)socketAddress.Length) == 0
+                && Listen(descriptor, Backlog) == 0)
+            {
+                return descriptor;
+            }
+        }
+
+        int errno = Marshal.GetLastPInvokeError();
+        _ = Close(descriptor);
+        Marshal.SetLastPInvokeError(errno);
+        return -1;
+    }
+
+    /// <summary>The next connection, non-blocking and without Nagle's delay, or -1.</summary>
+    internal static int Accept(int listener)
+    {
+        int descriptor = Accept(listener, null, null, NonBlocking | CloseOnExec);
+        if (descriptor >= 0)
+        {
+            int on = 1;
+            _ = SetSocketOption(descriptor, TcpLevel, TcpNoDelay, &on, sizeof(int)); // only costs speed if refused
+        }
+
+        return descriptor;
+    }
+
+    /// <summary>The port a socket is bound to.</summary>
+    internal static int PortOf(int descriptor)
+    {
+        const int Longest = 28; // sockaddr_in6; the port is the same two octets in both
+        byte* address = stackalloc byte[Longest];
+        uint bytes = Longest;
+        return GetSocketName(descriptor, address, &bytes) < 0
+            ? throw new IOException($"getsockname: {ErrorText(Marshal.GetLastPInvokeError())}")
+            : (address[2] << 8) | address[3];
     }
 
     [LibraryImport("libc", EntryPoint = "epoll_create1", SetLastError = true)]
@@ -57,8 +112,23 @@ internal static unsafe partial class Linux
     [LibraryImport("libc", EntryPoint = "writev", SetLastError = true)]
     internal static partial nint WriteVectors(int descriptor, IoVector* vectors, int count);
 
+    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
+    internal static partial nint Write(int descriptor, byte* buffer, nint bytes);
+
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     internal static partial int Close(int descriptor);
+
+    [LibraryImport("libc", EntryPoint = "bind", SetLastError = true)]
+    private static partial int Bind(int descriptor, byte* address, uint addressBytes);
+
+    [LibraryImport("libc", EntryPoint = "listen", SetLastError = true)]
+    private static partial int Listen(int descriptor, int backlog);
+
+    [LibraryImport("libc", EntryPoint = "accept4", SetLastError = true)]
+    private static partial int Accept(int descriptor, byte* address, uint* addressBytes, int flags);
+
+    [LibraryImport("libc", EntryPoint = "getsockname", SetLastError = true)]
+    private static partial int GetSocketName(int descriptor, byte* address, uint* addressBytes);
 
     [LibraryImport("libc", EntryPoint = "socket", SetLastError = true)]
     private static partial int Socket(int family, int type, int protocol);

@@ -4,7 +4,7 @@ using System.Net.Sockets;
 
 namespace FastMail.LoadTest.Kernel;
 
-/// <summary>Where the load goes: HOST:PORT resolved once, with its sockaddr. Immutable; any thread.</summary>
+/// <summary>Where the load goes, or where a sink waits for it: HOST:PORT resolved once, with its sockaddr. Immutable; any thread.</summary>
 internal sealed class TargetAddress
 {
     private readonly byte[] _socketAddress;
@@ -25,14 +25,22 @@ internal sealed class TargetAddress
     /// <summary>A pinned struct sockaddr.</summary>
     internal ReadOnlySpan<byte> SocketAddress => _socketAddress;
 
+    /// <summary>HOST:PORT or [IPv6]:PORT of a server.</summary>
+    internal static bool TryParse(string text, out TargetAddress? address, out string error) =>
+        TryParse(text, leastPort: 1, out address, out error);
+
     /// <summary>HOST:PORT or [IPv6]:PORT; a name takes its first address.</summary>
-    internal static bool TryParse(string text, out TargetAddress? address, out string error)
+    /// <param name="text">What was said.</param>
+    /// <param name="leastPort">0 where the system may choose the port.</param>
+    /// <param name="address">What it means.</param>
+    /// <param name="error">Or why it means nothing.</param>
+    internal static bool TryParse(string text, int leastPort, out TargetAddress? address, out string error)
     {
         address = null;
         int colon = text.LastIndexOf(':');
         if (colon <= 0
             || !int.TryParse(text.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int port)
-            || port is < 1 or > 65535)
+            || port < leastPort || port > 65535)
         {
             error = $"'{text}' is not HOST:PORT (for example 127.0.0.1:2525 or [::1]:2525)";
             return false;

@@ -26,7 +26,7 @@ internal static class Pop3Report
             + Line($"{run.SystemTime.TotalSeconds:0.000} s system"));
         if (run.Audit is { } audit)
         {
-            WriteAudit(audit, output);
+            AuditReport.WriteText(audit, output);
         }
     }
 
@@ -60,7 +60,9 @@ internal static class Pop3Report
             json.WriteNumber("cpuSystemSeconds", Math.Round(run.SystemTime.TotalSeconds, 6));
             if (run.Audit is { } audit)
             {
-                WriteAudit(audit, json);
+                json.WriteStartObject("ledger");
+                AuditReport.Write(audit, json);
+                json.WriteEndObject();
             }
 
             JsonText.WriteStrings(json, "firstErrors", run.FirstErrors);
@@ -68,37 +70,6 @@ internal static class Pop3Report
         }
 
         output.WriteLine(Encoding.UTF8.GetString(buffer.ToArray()));
-    }
-
-    private static void WriteAudit(LedgerAudit audit, TextWriter output)
-    {
-        output.WriteLine(Line($"ledger: {(audit.IsClean ? "clean" : "NOT CLEAN")}; ")
-            + Line($"lost {audit.Lost}, doubled {audit.Doubled}, foreign {audit.Foreign}, damaged {audit.Damaged}, ")
-            + Line($"refused yet stored {audit.RefusedYetStored}"));
-        output.WriteLine(Line($"acked and stored {audit.AckedAndStored}, in doubt and stored {audit.InDoubtStored}, ")
-            + Line($"in doubt and absent {audit.InDoubtAbsent}, not collected {audit.NotCollected}"));
-        foreach (string finding in audit.Findings)
-        {
-            output.WriteLine($"  {finding}");
-        }
-    }
-
-    private static void WriteAudit(LedgerAudit audit, Utf8JsonWriter json)
-    {
-        json.WriteStartObject("ledger");
-        json.WriteBoolean("clean", audit.IsClean);
-        json.WriteNumber("stored", audit.Stored);
-        json.WriteNumber("ackedAndStored", audit.AckedAndStored);
-        json.WriteNumber("lost", audit.Lost);
-        json.WriteNumber("doubled", audit.Doubled);
-        json.WriteNumber("foreign", audit.Foreign);
-        json.WriteNumber("damaged", audit.Damaged);
-        json.WriteNumber("refusedYetStored", audit.RefusedYetStored);
-        json.WriteNumber("inDoubtStored", audit.InDoubtStored);
-        json.WriteNumber("inDoubtAbsent", audit.InDoubtAbsent);
-        json.WriteNumber("notCollected", audit.NotCollected);
-        JsonText.WriteStrings(json, "findings", audit.Findings);
-        json.WriteEndObject();
     }
 
     private static string Line(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
