@@ -18,7 +18,7 @@ internal sealed class AuditVerb
         Arity = ArgumentArity.OneOrMore,
     };
 
-    private readonly Option<int> _mayDouble = SmtpVerb.Number(
+    private readonly Option<int> _mayDouble = SmtpOptions.Number(
         "--may-double", 0, 0, int.MaxValue,
         "Copies beyond the first that are forgiven: a relay that is killed may send again what was on its way.");
 

@@ -28,7 +28,7 @@ internal sealed class Pop3Verb
         Required = true,
     };
 
-    private readonly Option<int> _users = SmtpVerb.Number(
+    private readonly Option<int> _users = SmtpOptions.Number(
         "--users", 1, 1, int.MaxValue, "How many users {n} goes over.");
 
     private readonly Option<bool> _passwordStdin = new("--password-stdin")
@@ -50,7 +50,7 @@ internal sealed class Pop3Verb
         HelpName = "N",
     };
 
-    private readonly Option<int> _parallel = SmtpVerb.Number(
+    private readonly Option<int> _parallel = SmtpOptions.Number(
         "--parallel", 1, 1, 10_000, "Sessions at the same time; at most --users, a maildrop admits one session.", "-c");
 
     private readonly Option<string> _do = new("--do")
@@ -67,7 +67,7 @@ internal sealed class Pop3Verb
         HelpName = "N",
     };
 
-    private readonly Option<int> _depth = SmtpVerb.Number(
+    private readonly Option<int> _depth = SmtpOptions.Number(
         "--depth", 1, 1, 200, "RETR or DELE commands in flight (PIPELINING); 1: one per round trip.");
 
     private readonly Option<bool> _delete = new("--delete")

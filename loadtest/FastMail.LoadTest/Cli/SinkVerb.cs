@@ -34,7 +34,7 @@ internal sealed class SinkVerb
 
     private readonly Option<double?> _drop = Share("--drop", "contents after which the connection is closed, unanswered");
 
-    private readonly Option<int> _readRate = SmtpVerb.Number(
+    private readonly Option<int> _readRate = SmtpOptions.Number(
         "--read-rate", 0, 0, int.MaxValue, "Octets a second that each connection reads; 0: as they come.");
 
     private readonly Option<string?> _keywords = new("--keywords")
@@ -44,7 +44,7 @@ internal sealed class SinkVerb
         HelpName = "LIST",
     };
 
-    private readonly Option<int> _seed = SmtpVerb.Number("--seed", 1, 0, int.MaxValue, "Seed of the faults.");
+    private readonly Option<int> _seed = SmtpOptions.Number("--seed", 1, 0, int.MaxValue, "Seed of the faults.");
 
     private readonly Option<string?> _record = new("--record")
     {

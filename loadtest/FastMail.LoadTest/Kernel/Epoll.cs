@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
@@ -38,10 +39,12 @@ internal sealed unsafe class Epoll : IDisposable
     internal void Modify(int descriptor, uint interest, int token) =>
         Control(Linux.ControlModify, descriptor, interest, token);
 
-    /// <summary>Number of events ready, 0 after the timeout or a signal.</summary>
-    internal int Wait(int timeoutMilliseconds)
+    /// <summary>Number of events ready; 0 after a signal, and once it is due, in stopwatch ticks, or in a second.</summary>
+    internal int WaitUntil(long due)
     {
-        int ready = Linux.EpollWait(_descriptor, _events, Capacity, timeoutMilliseconds);
+        long left = Math.Max(0, due - Stopwatch.GetTimestamp());
+        var timeout = new TimeSpecification(TimeSpan.FromSeconds(Math.Min(1, (double)left / Stopwatch.Frequency)));
+        int ready = Linux.EpollWait(_descriptor, _events, Capacity, timeout, 0);
         if (ready < 0)
         {
             int errno = Marshal.GetLastPInvokeError();

@@ -100,8 +100,10 @@ internal static unsafe partial class Linux
     [LibraryImport("libc", EntryPoint = "epoll_ctl", SetLastError = true)]
     internal static partial int EpollControl(int epoll, int operation, int descriptor, byte* oneEvent);
 
-    [LibraryImport("libc", EntryPoint = "epoll_wait", SetLastError = true)]
-    internal static partial int EpollWait(int epoll, byte* events, int capacity, int timeoutMilliseconds);
+    /// <summary>Linux 5.11 and later. The signal mask is left as it is.</summary>
+    [LibraryImport("libc", EntryPoint = "epoll_pwait2", SetLastError = true)]
+    internal static partial int EpollWait(
+        int epoll, byte* events, int capacity, in TimeSpecification timeout, nint signalMask);
 
     [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
     internal static partial int Connect(int descriptor, byte* address, uint addressBytes);
@@ -143,4 +145,12 @@ internal unsafe struct IoVector(byte* start, nint length)
 {
     internal byte* Start = start;
     internal nint Length = length;
+}
+
+/// <summary>struct timespec.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal readonly struct TimeSpecification(TimeSpan time)
+{
+    internal readonly long Seconds = time.Ticks / TimeSpan.TicksPerSecond;
+    internal readonly long Nanoseconds = time.Ticks % TimeSpan.TicksPerSecond * TimeSpan.NanosecondsPerTick;
 }

@@ -81,7 +81,7 @@ internal sealed class SinkServer : IDisposable
         long shown = 0;
         while (!_isStopped)
         {
-            int ready = _epoll.Wait(MillisecondsUntil(Math.Min(tickAt, NextPauseEnd())));
+            int ready = _epoll.WaitUntil(Math.Min(tickAt, NextPauseEnd()));
             _now = Stopwatch.GetTimestamp();
             for (int i = 0; i < ready; i++)
             {
@@ -188,11 +188,5 @@ internal sealed class SinkServer : IDisposable
                 connection.EndPause(); // otherwise it has been closed meanwhile
             }
         }
-    }
-
-    private static int MillisecondsUntil(long due)
-    {
-        long left = due - Stopwatch.GetTimestamp();
-        return left <= 0 ? 0 : (int)((left * 1000 / Second) + 1);
     }
 }

@@ -10,6 +10,7 @@ internal sealed unsafe partial class SmtpConnection
 {
     // The next message: claimed, its envelope perhaps on the way. _asked of its commands were sent, _answered answered.
     private LoadMessage _next;
+    private long _nextDueAt;
     private bool _hasNext;
     private int _asked;
     private int _answered;
@@ -19,6 +20,7 @@ internal sealed unsafe partial class SmtpConnection
 
     // The current message: its content is leaving or has left, its reply is not there yet.
     private LoadMessage _current;
+    private long _currentDueAt;
     private bool _awaitsVerdict;
     private bool _isForNobody;
     private bool _isMeasured;
@@ -29,7 +31,15 @@ internal sealed unsafe partial class SmtpConnection
     {
         if (!_hasNext && !TryTakeNext())
         {
-            SendLine(Quit, Phase.Quit);
+            if (!IsUsedUp && _run.TryIdle(this))
+            {
+                _phase = Phase.Idle;
+            }
+            else
+            {
+                SendLine(Quit, Phase.Quit);
+            }
+
             return;
         }
 
@@ -40,10 +50,12 @@ internal sealed unsafe partial class SmtpConnection
         Send();
     }
 
+    private bool IsUsedUp =>
+        _run.Plan.MessagesPerConnection > 0 && _messagesTaken >= _run.Plan.MessagesPerConnection;
+
     private bool TryTakeNext()
     {
-        int most = _run.Plan.MessagesPerConnection;
-        if ((most > 0 && _messagesTaken >= most) || !_run.TryClaim(out _next))
+        if (IsUsedUp || !_run.TryClaim(out _next, out _nextDueAt))
         {
             return false;
         }
@@ -56,6 +68,7 @@ internal sealed unsafe partial class SmtpConnection
     private void WriteEnvelope()
     {
         _envelope.Write(_next.Sequence);
+        _run.Times?.Note(_next.Sequence, _nextDueAt != 0 ? _nextDueAt : Stopwatch.GetTimestamp());
         _answered = 0;
         _isMailAccepted = false;
         _isContentAsked = false;
@@ -129,6 +142,7 @@ internal sealed unsafe partial class SmtpConnection
     private void SendContent()
     {
         _current = _next;
+        _currentDueAt = _nextDueAt;
         _hasNext = false;
         _isForNobody = _envelope.AcceptedRecipients == 0;
         if (!_isForNobody)
@@ -188,7 +202,7 @@ internal sealed unsafe partial class SmtpConnection
         else if (isAccepted && !isEarly)
         {
             _run.Ledger?.Acked(_run.Generator.IdOf(_current), _hash, reply);
-            _run.Acked(_current, _isMeasured ? Stopwatch.GetTimestamp() - _contentLeftAt : -1);
+            _run.Acked(_current, _isMeasured ? LatencyNow() : -1);
         }
         else
         {
@@ -203,6 +217,12 @@ internal sealed unsafe partial class SmtpConnection
                 : "the server accepted a message without recipients");
         }
     }
+
+    /// <summary>
+    /// Closed loop: since the last octet left. Open loop: since the message was to leave, so that a server that is slow
+    /// for all is not forgiven the messages that had to wait for it.
+    /// </summary>
+    private long LatencyNow() => Stopwatch.GetTimestamp() - (_currentDueAt != 0 ? _currentDueAt : _contentLeftAt);
 
     private void Refuse(in LoadMessage message, ReadOnlySpan<byte> reply)
     {

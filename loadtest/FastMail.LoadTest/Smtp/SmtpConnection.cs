@@ -20,6 +20,7 @@ internal sealed unsafe partial class SmtpConnection
         Greeting,
         Ehlo,
         Auth,
+        Idle,
         Envelope,
         Content,
         Rset,
@@ -59,10 +60,33 @@ internal sealed unsafe partial class SmtpConnection
     internal void Open(in LoadMessage first)
     {
         _next = first;
+        _nextDueAt = 0;
         _hasNext = true;
+        _messagesTaken = 1;
+        Connect();
+    }
+
+    /// <summary>Starts a session that waits until a message is due.</summary>
+    internal void Open()
+    {
+        _hasNext = false;
+        _messagesTaken = 0;
+        Connect();
+    }
+
+    /// <summary>A message is due, or none will ever be.</summary>
+    internal void Wake()
+    {
+        if (_phase == Phase.Idle) // it may have been lost meanwhile
+        {
+            BeginTransaction();
+        }
+    }
+
+    private void Connect()
+    {
         _asked = 0;
         _answered = 0;
-        _messagesTaken = 1;
         _awaitsVerdict = false;
         _phase = Phase.Greeting;
         _run.Tally.ConnectionsOpened++;

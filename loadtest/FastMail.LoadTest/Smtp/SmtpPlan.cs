@@ -31,6 +31,12 @@ internal sealed record SmtpPlan
 
     internal TimeSpan WarmUp { get; init; }
 
+    /// <summary>
+    /// Messages a second by the clock, whatever the server does (open loop); 0: the next when the one before is
+    /// answered.
+    /// </summary>
+    internal double Rate { get; init; }
+
     internal OctetRange Size { get; init; }
 
     internal required RecipientPattern Recipients { get; init; }

@@ -21,7 +21,7 @@ internal static class SmtpReport
             Line($"acked {tally.Acked} of {tally.Claimed} messages, {tally.AckedOctets / 1e6:0.0} MB"),
             Line($"measured {tally.MeasuredAcked} in {run.Measured.TotalSeconds:0.000} s: ")
                 + Line($"{Rate(run):0} messages/s, {Megabytes(run):0.0} MB/s"),
-            $"latency of the last dot: {LatencyText.Of(tally.Latency)}",
+            $"latency {LatencyFrom(run)}: {LatencyText.Of(tally.Latency)}",
             Line($"refused {tally.Refused}, in doubt {tally.InDoubt}, recipients refused {tally.RecipientsRefused}"),
             Line($"connections opened {tally.ConnectionsOpened}, lost {tally.ConnectionsLost}"),
             Line($"generator CPU {run.UserTime.TotalSeconds:0.000} s user, ")
@@ -41,44 +41,54 @@ internal static class SmtpReport
 
     internal static void WriteJson(SmtpRun run, TextWriter output)
     {
-        SmtpTally tally = run.Tally;
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer))
         {
             json.WriteStartObject();
-            json.WriteBoolean("allAcknowledged", IsAllAcknowledged(run));
-            json.WriteNumber("claimed", tally.Claimed);
-            json.WriteNumber("acked", tally.Acked);
-            json.WriteNumber("ackedOctets", tally.AckedOctets);
-            json.WriteNumber("refused", tally.Refused);
-            json.WriteNumber("inDoubt", tally.InDoubt);
-            json.WriteNumber("recipientsRefused", tally.RecipientsRefused);
-            json.WriteNumber("connectionsOpened", tally.ConnectionsOpened);
-            json.WriteNumber("connectionsLost", tally.ConnectionsLost);
-            json.WriteNumber("faults", tally.Faults);
-            json.WriteBoolean("givenUp", run.IsGivenUp);
-            json.WriteNumber("measuredMessages", tally.MeasuredAcked);
-            json.WriteNumber("measuredSeconds", Math.Round(run.Measured.TotalSeconds, 6));
-            json.WriteNumber("messagesPerSecond", Math.Round(Rate(run), 1));
-            json.WriteNumber("megabytesPerSecond", Math.Round(Megabytes(run), 3));
-            LatencyText.Write(json, "latencyMicroseconds", tally.Latency);
-            json.WriteNumber("cpuUserSeconds", Math.Round(run.UserTime.TotalSeconds, 6));
-            json.WriteNumber("cpuSystemSeconds", Math.Round(run.SystemTime.TotalSeconds, 6));
-            json.WriteNumber("cpuMicrosecondsPerMessage", Math.Round(CpuPerMessage(run), 2));
-            json.WriteNumber("seed", run.Plan.Seed);
-            json.WriteStartObject("unexpectedReplies");
-            foreach ((int code, long count) in tally.UnexpectedReplies)
-            {
-                json.WriteNumber(code.ToString(CultureInfo.InvariantCulture), count);
-            }
-
-            json.WriteEndObject();
-            JsonText.WriteStrings(json, "firstErrors", tally.FirstErrors);
+            Write(run, json);
             json.WriteEndObject();
         }
 
         output.WriteLine(Encoding.UTF8.GetString(buffer.ToArray()));
     }
+
+    /// <summary>The members of an object that the caller has begun.</summary>
+    internal static void Write(SmtpRun run, Utf8JsonWriter json)
+    {
+        SmtpTally tally = run.Tally;
+        json.WriteBoolean("allAcknowledged", IsAllAcknowledged(run));
+        json.WriteNumber("claimed", tally.Claimed);
+        json.WriteNumber("acked", tally.Acked);
+        json.WriteNumber("ackedOctets", tally.AckedOctets);
+        json.WriteNumber("refused", tally.Refused);
+        json.WriteNumber("inDoubt", tally.InDoubt);
+        json.WriteNumber("recipientsRefused", tally.RecipientsRefused);
+        json.WriteNumber("connectionsOpened", tally.ConnectionsOpened);
+        json.WriteNumber("connectionsLost", tally.ConnectionsLost);
+        json.WriteNumber("faults", tally.Faults);
+        json.WriteBoolean("givenUp", run.IsGivenUp);
+        json.WriteNumber("measuredMessages", tally.MeasuredAcked);
+        json.WriteNumber("measuredSeconds", Math.Round(run.Measured.TotalSeconds, 6));
+        json.WriteNumber("messagesPerSecond", Math.Round(Rate(run), 1));
+        json.WriteNumber("megabytesPerSecond", Math.Round(Megabytes(run), 3));
+        LatencyText.Write(json, "latencyMicroseconds", tally.Latency);
+        json.WriteNumber("cpuUserSeconds", Math.Round(run.UserTime.TotalSeconds, 6));
+        json.WriteNumber("cpuSystemSeconds", Math.Round(run.SystemTime.TotalSeconds, 6));
+        json.WriteNumber("cpuMicrosecondsPerMessage", Math.Round(CpuPerMessage(run), 2));
+        json.WriteNumber("seed", run.Plan.Seed);
+        json.WriteStartObject("unexpectedReplies");
+        foreach ((int code, long count) in tally.UnexpectedReplies)
+        {
+            json.WriteNumber(code.ToString(CultureInfo.InvariantCulture), count);
+        }
+
+        json.WriteEndObject();
+        JsonText.WriteStrings(json, "firstErrors", tally.FirstErrors);
+    }
+
+    private static string LatencyFrom(SmtpRun run) => run.Plan.Rate > 0
+        ? Line($"since the time it was due at {run.Plan.Rate:0.##} messages/s")
+        : "of the last dot";
 
     private static double Rate(SmtpRun run) =>
         run.Measured > TimeSpan.Zero ? run.Tally.MeasuredAcked / run.Measured.TotalSeconds : 0;

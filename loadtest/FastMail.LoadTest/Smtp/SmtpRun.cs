@@ -22,6 +22,7 @@ internal sealed class SmtpRun : IDisposable
     private readonly SmtpConnection[] _connections;
     private readonly List<SmtpConnection> _deferred = [];
     private readonly List<SmtpConnection> _waiting = [];
+    private readonly Stack<SmtpConnection> _idle = []; // open loop: logged in, and nothing is due
     private readonly SmtpProgress _progressLine;
     private long _nextSequence;
     private long _claimLimit;
@@ -78,6 +79,9 @@ internal sealed class SmtpRun : IDisposable
 
     internal bool IsGivenUp { get; private set; }
 
+    /// <summary>Notes when each message was to leave, for whoever sees it arrive; null for nobody.</summary>
+    internal SendTimes? Times { get; init; }
+
     /// <summary>Runs until everything is answered, the time is over or the server is given up.</summary>
     internal void Run()
     {
@@ -86,7 +90,7 @@ internal sealed class SmtpRun : IDisposable
         long tickAt = _startedAt + Second;
         while (_live > 0)
         {
-            int ready = _epoll.Wait(MillisecondsUntil(NextDue(tickAt)));
+            int ready = _epoll.WaitUntil(NextDue(tickAt));
             _now = Stopwatch.GetTimestamp();
             for (int i = 0; i < ready; i++)
             {
@@ -95,6 +99,7 @@ internal sealed class SmtpRun : IDisposable
 
             WriteDeferred();
             ReopenDue();
+            WakeDue();
             if (_now >= tickAt)
             {
                 tickAt += Second;
@@ -125,17 +130,42 @@ internal sealed class SmtpRun : IDisposable
         Generator.Dispose();
     }
 
-    internal bool TryClaim(out LoadMessage message)
+    /// <summary>Takes up the next message, if it is time for one.</summary>
+    /// <param name="message">Which.</param>
+    /// <param name="dueAt">Open loop: when it was to leave, stopwatch ticks; else 0.</param>
+    internal bool TryClaim(out LoadMessage message, out long dueAt)
     {
         message = default;
+        dueAt = 0;
         if (!MayClaim())
         {
             return false;
         }
 
+        if (Plan.Rate > 0)
+        {
+            dueAt = DueAt(Tally.Claimed);
+            if (dueAt > _now)
+            {
+                return false;
+            }
+        }
+
         Tally.Claimed++;
         message = Generator.Describe(_nextSequence++);
         return true;
+    }
+
+    /// <summary>Open loop: the connection has nothing to do until a message is due. False when none will be.</summary>
+    internal bool TryIdle(SmtpConnection connection)
+    {
+        bool mayIdle = Plan.Rate > 0 && MayClaim();
+        if (mayIdle)
+        {
+            _idle.Push(connection);
+        }
+
+        return mayIdle;
     }
 
     /// <summary>A claimed message whose content never left is somebody else's, under a new number.</summary>
@@ -228,12 +258,32 @@ internal sealed class SmtpRun : IDisposable
 
     private void Reopen(SmtpConnection connection)
     {
-        if (TryClaim(out LoadMessage first))
+        if (Plan.Rate > 0)
+        {
+            if (MayClaim())
+            {
+                _live++;
+                connection.Open(); // ready for when a message is due
+            }
+        }
+        else if (TryClaim(out LoadMessage first, out _))
         {
             _live++;
             connection.Open(first);
         }
     }
+
+    private void WakeDue()
+    {
+        while (_idle.Count > 0 && (!MayClaim() || DueAt(Tally.Claimed) <= _now))
+        {
+            _idle.Pop().Wake();
+        }
+
+        WriteDeferred();
+    }
+
+    private long DueAt(long message) => _startedAt + (long)(message * (Second / Plan.Rate));
 
     private void ReopenDue()
     {
@@ -298,13 +348,7 @@ internal sealed class SmtpRun : IDisposable
             due = Math.Min(due, connection.ReopenAt);
         }
 
-        return due;
-    }
-
-    private static int MillisecondsUntil(long due)
-    {
-        long left = due - Stopwatch.GetTimestamp();
-        return left <= 0 ? 0 : (int)((left * 1000 / Second) + 1);
+        return _idle.Count > 0 ? Math.Min(due, DueAt(Tally.Claimed)) : due;
     }
 
     private void Warn(bool isWanted, string text)

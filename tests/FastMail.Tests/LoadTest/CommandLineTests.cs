@@ -18,6 +18,11 @@ public sealed class CommandLineTests
     [InlineData("smtp --target 127.0.0.1:25 --messages 5 --duration 5s")]
     [InlineData("smtp --target 127.0.0.1:25 --recipients-per-message 2")]
     [InlineData("smtp --target 127.0.0.1:25 --to <a@b>")]
+    [InlineData("smtp --target 127.0.0.1:25 --rate 0")]
+    [InlineData("relay --target 127.0.0.1:25")]
+    [InlineData("sink")]
+    [InlineData("sink --listen 127.0.0.1:0 --defer 1.5")]
+    [InlineData("audit /nowhere/ledger /nowhere/record")]
     [InlineData("pop3 --target 127.0.0.1:110")]
     [InlineData("pop3 --target 127.0.0.1:110 --user a --do stat,expunge")]
     [InlineData("pop3 --target 127.0.0.1:110 --user a{n} --users 2 --parallel 3")]
@@ -30,6 +35,9 @@ public sealed class CommandLineTests
     [InlineData("--help")]
     [InlineData("smtp --help")]
     [InlineData("pop3 --help")]
+    [InlineData("relay --help")]
+    [InlineData("sink --help")]
+    [InlineData("audit --help")]
     public void Help_is_not_an_error(string line)
     {
         Assert.Equal(ExitCode.Ok, Run(line));
@@ -53,7 +61,7 @@ public sealed class CommandLineTests
         File.Delete(path);
     }
 
-    private static int Run(string line)
+    internal static int Run(string line)
     {
         MethodInfo main = typeof(ExitCode).Assembly.EntryPoint!;
         return (int)main.Invoke(null, [line.Split(' ', StringSplitOptions.RemoveEmptyEntries)])!;

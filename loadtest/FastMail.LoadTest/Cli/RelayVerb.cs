@@ -1,0 +1,104 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using FastMail.LoadTest.Kernel;
+using FastMail.LoadTest.Relay;
+using FastMail.LoadTest.Sink;
+
+namespace FastMail.LoadTest.Cli;
+
+/// <summary>The verb <c>relay</c>: its options, and a run made from them. Used by the main thread.</summary>
+internal sealed class RelayVerb
+{
+    private readonly SmtpOptions _options = new();
+
+    private readonly Option<TargetAddress?> _sink = new("--sink")
+    {
+        Description = "Where the built-in sink listens, which the relay must be told to send to: HOST:PORT.",
+        HelpName = "HOST:PORT",
+        Required = true,
+        CustomParser = OptionParsers.Listening,
+    };
+
+    private readonly Option<TimeSpan?> _settle = new("--settle")
+    {
+        Description = "Once all is sent, wait as long as something arrives at least this often [default: 10].",
+        HelpName = "TIME",
+        CustomParser = OptionParsers.Time,
+    };
+
+    private readonly Option<string?> _record = new("--record")
+    {
+        Description = "Append what arrives to this file, for 'audit' [default: a temporary one].",
+        HelpName = "FILE",
+    };
+
+    private readonly Option<bool> _json = new("--json") { Description = "Print the result as one JSON object." };
+
+    private readonly Option<bool> _quiet = new("--quiet", "-q") { Description = "No progress lines." };
+
+    internal static Command Create()
+    {
+        var verb = new RelayVerb();
+        var command = new Command(
+            "relay",
+            "Measures a relay: sends to it over SMTP, receives from it with a built-in sink, tells how fast mail goes "
+            + "through and how long it takes from submission to arrival, and audits that nothing is lost, doubled or "
+            + "altered.\n\n"
+            + "Progress goes to standard error, one line per second; the result goes to standard output. Exit code 0 "
+            + "only when every message was acknowledged and arrived once, 1 when not, 64 for a wrong command line, 74 "
+            + "when a file or the socket fails.\n\n"
+            + "Example: fastmail-load relay --target 127.0.0.1:2525 --sink 127.0.0.1:2526 --to 'u{n}@relay.test' "
+            + "--users 100 -n 100000")
+        {
+            verb._sink, verb._settle, verb._record,
+        };
+        foreach (Option option in verb._options.All)
+        {
+            command.Add(option);
+        }
+
+        command.Add(verb._json);
+        command.Add(verb._quiet);
+        command.SetAction(verb.Execute);
+        return command;
+    }
+
+    private int Execute(ParseResult line)
+    {
+        string[] contradictions = [.. _options.ContradictionsIn(line)];
+        if (contradictions.Length > 0)
+        {
+            return UsageError.Report(contradictions, "relay");
+        }
+
+        if (!_options.TryReadPassword(line, out string? password))
+        {
+            return UsageError.Report([PasswordSource.Missing], "relay");
+        }
+
+        using var run = new RelayRun(
+            _options.PlanOf(line, password, line.GetValue(_quiet)),
+            new SinkPlan { Listen = line.GetValue(_sink)!, RecordPath = line.GetValue(_record) },
+            line.GetValue(_settle) ?? TimeSpan.FromSeconds(10),
+            Console.Error);
+        void StopGently(PosixSignalContext signal)
+        {
+            signal.Cancel = true;
+            run.Stop();
+        }
+
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, StopGently);
+        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopGently);
+        run.Run();
+        if (line.GetValue(_json))
+        {
+            RelayReport.WriteJson(run, Console.Out);
+        }
+        else
+        {
+            RelayReport.WriteText(run, Console.Out);
+        }
+
+        return RelayReport.IsAllRelayed(run) ? ExitCode.Ok : ExitCode.NotAllWell;
+    }
+}

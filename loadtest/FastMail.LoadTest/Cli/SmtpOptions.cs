@@ -1,0 +1,234 @@
+using System.Buffers;
+using System.CommandLine;
+using System.Security.Cryptography;
+using FastMail.LoadTest.Kernel;
+using FastMail.LoadTest.Messages;
+using FastMail.LoadTest.Smtp;
+
+namespace FastMail.LoadTest.Cli;
+
+/// <summary>What every verb that sends over SMTP is told, and the plan made from it. Used by the main thread.</summary>
+internal sealed class SmtpOptions
+{
+    private static readonly SearchValues<char> NotInMailbox = SearchValues.Create("<>, \t\r\n");
+
+    private readonly Option<TargetAddress?> _target = new("--target", "-t")
+    {
+        Description = "The server: HOST:PORT, for example 127.0.0.1:2525 or [::1]:2525.",
+        HelpName = "HOST:PORT",
+        Required = true,
+        CustomParser = OptionParsers.Target,
+    };
+
+    private readonly Option<int> _connections = Number(
+        "--connections", 20, 1, 100_000, "Connections open at the same time.", "-c");
+
+    private readonly Option<long?> _messages = new("--messages", "-n")
+    {
+        Description = "Messages to send after the warm-up [default: 10000 unless --duration is given].",
+        HelpName = "N",
+    };
+
+    private readonly Option<TimeSpan?> _duration = new("--duration", "-d")
+    {
+        Description = "Send for this long after the warm-up instead of a number of messages: 10, 10s, 500ms, 5m.",
+        HelpName = "TIME",
+        CustomParser = OptionParsers.Time,
+    };
+
+    private readonly Option<TimeSpan?> _warmUp = new("--warm-up")
+    {
+        Description = "Send for this long first; these messages are checked but neither counted for rate and latency "
+            + "nor for --messages [default: 0].",
+        HelpName = "TIME",
+        CustomParser = OptionParsers.Time,
+    };
+
+    private readonly Option<double?> _rate = new("--rate", "-r")
+    {
+        Description = "Open loop: this many messages a second, whatever the server does; the latency then counts from "
+            + "the time a message was to leave [default: each connection sends when its last message is answered].",
+        HelpName = "N",
+    };
+
+    private readonly Option<OctetRange?> _size = new("--size", "-s")
+    {
+        Description = "Octets of content, header section included (about 280 at least): 1024, 10K, 25M; or a range "
+            + "0..25M, drawn by the seed on a logarithmic scale [default: 1024].",
+        HelpName = "OCTETS",
+        CustomParser = OptionParsers.Size,
+    };
+
+    private readonly Option<int> _recipientsPerMessage = Number(
+        "--recipients-per-message", 1, 1, 10_000, "RCPT commands of each message; more than 1 needs {n} in --to.");
+
+    private readonly Option<int> _messagesPerConnection = Number(
+        "--messages-per-connection", 0, 0, int.MaxValue,
+        "Messages after which a connection says QUIT and is replaced; 0: all over one connection.");
+
+    private readonly Option<string> _pipeline = new("--pipeline", "-p")
+    {
+        Description = "none: one command per round trip. envelope: MAIL, RCPT and DATA together. full: a message's "
+            + "content together with the next one's envelope.",
+        DefaultValueFactory = _ => "none",
+    };
+
+    private readonly Option<string> _from = new("--from")
+    {
+        Description = "Reverse-path of every message; an empty string is the null reverse-path <>.",
+        HelpName = "MAILBOX",
+        DefaultValueFactory = _ => "load@load.invalid",
+    };
+
+    private readonly Option<string> _to = new("--to")
+    {
+        Description = "Forward-path; {n} in it becomes 0 .. users-1 in turn, as in user{n}@example.org.",
+        HelpName = "MAILBOX",
+        DefaultValueFactory = _ => "demo@localhost",
+    };
+
+    private readonly Option<int> _users = Number("--users", 1, 1, int.MaxValue, "How many mailboxes {n} goes over.");
+
+    private readonly Option<string?> _auth = new("--auth")
+    {
+        Description = "Authenticate every connection as this user with AUTH PLAIN. The password comes from the "
+            + $"environment variable {PasswordSource.Variable} or by --password-stdin.",
+        HelpName = "USER",
+    };
+
+    private readonly Option<bool> _passwordStdin = new("--password-stdin")
+    {
+        Description = "Read the password as the first line of standard input.",
+    };
+
+    private readonly Option<bool> _eightBit = new("--8bit")
+    {
+        Description = "Mix octets above 127 into the bodies and say BODY=8BITMIME.",
+    };
+
+    private readonly Option<ulong?> _seed = new("--seed")
+    {
+        Description = "The same seed makes the same messages [default: drawn and printed].",
+        HelpName = "N",
+    };
+
+    private readonly Option<string?> _ledger = new("--ledger")
+    {
+        Description = "Append to this file what happened to each message (ID SHA256 sent|acked|refused ...), 'sent' "
+            + "before its final dot leaves. For 'pop3 --verify-ledger'. Keep it on a disk the test does not break.",
+        HelpName = "FILE",
+    };
+
+    private readonly Option<bool> _reconnect = new("--reconnect")
+    {
+        Description = "Open a lost connection again, every 20 to 500 ms, until the run is over; for servers that are "
+            + "killed. The loss is still counted.",
+    };
+
+    private readonly Option<TimeSpan?> _giveUp = new("--give-up")
+    {
+        Description = "End the run when the server has said nothing on any connection for this long [default: 30].",
+        HelpName = "TIME",
+        CustomParser = OptionParsers.Time,
+    };
+
+    internal SmtpOptions() => _ = _pipeline.AcceptOnlyFromAmong("none", "envelope", "full");
+
+    /// <summary>For a verb, in the order of its help.</summary>
+    internal IEnumerable<Option> All =>
+    [
+        _target, _connections, _messages, _duration, _warmUp, _rate, _size, _pipeline, _messagesPerConnection, _from, _to,
+        _users, _recipientsPerMessage, _auth, _passwordStdin, _eightBit, _seed, _ledger, _reconnect, _giveUp,
+    ];
+
+    internal static Option<int> Number(
+        string name, int byDefault, int least, int most, string description, params string[] aliases)
+    {
+        var option = new Option<int>(name, aliases)
+        {
+            Description = description,
+            HelpName = "N",
+            DefaultValueFactory = _ => byDefault,
+        };
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens.Count == 1 && int.TryParse(result.Tokens[0].Value, out int value)
+                && (value < least || value > most))
+            {
+                result.AddError($"{name}: {value} is not within {least} and {most}");
+            }
+        });
+        return option;
+    }
+
+    /// <summary>What no single option can tell.</summary>
+    internal IEnumerable<string> ContradictionsIn(ParseResult line)
+    {
+        if (line.GetValue(_messages) is not null && line.GetValue(_duration) is not null)
+        {
+            yield return "--messages and --duration exclude each other";
+        }
+
+        if (line.GetValue(_messages) is < 1)
+        {
+            yield return "--messages: at least 1";
+        }
+
+        if (line.GetValue(_rate) is <= 0 or > 10_000_000)
+        {
+            yield return "--rate: more than 0 messages a second";
+        }
+
+        string to = line.GetValue(_to)!;
+        int recipients = line.GetValue(_recipientsPerMessage);
+        if (recipients > 1 && (!to.Contains("{n}", StringComparison.Ordinal) || line.GetValue(_users) < recipients))
+        {
+            yield return $"--recipients-per-message {recipients} needs {{n}} in --to and --users {recipients} or more, "
+                + "so that no message names a mailbox twice";
+        }
+
+        foreach (Option<string> mailbox in new[] { _to, _from })
+        {
+            string value = line.GetValue(mailbox)!;
+            if (value.Length > 320 || value.AsSpan().ContainsAny(NotInMailbox) || (value.Length == 0 && mailbox == _to))
+            {
+                yield return $"{mailbox.Name}: '{value}' is not a bare mailbox (no angle brackets, comma or space)";
+            }
+        }
+    }
+
+    /// <summary>Null, and nothing is missing, when no user is to log in.</summary>
+    internal bool TryReadPassword(ParseResult line, out string? password)
+    {
+        password = line.GetValue(_auth) is null ? null : PasswordSource.Read(line.GetValue(_passwordStdin));
+        return password is not null || line.GetValue(_auth) is null;
+    }
+
+    internal SmtpPlan PlanOf(ParseResult line, string? password, bool isQuiet)
+    {
+        TimeSpan? duration = line.GetValue(_duration);
+        return new SmtpPlan
+        {
+            Target = line.GetValue(_target)!,
+            Connections = line.GetValue(_connections),
+            Messages = duration is null ? line.GetValue(_messages) ?? 10_000 : null,
+            Duration = duration,
+            WarmUp = line.GetValue(_warmUp) ?? TimeSpan.Zero,
+            Rate = line.GetValue(_rate) ?? 0,
+            Size = line.GetValue(_size) ?? new OctetRange(1024, 1024),
+            Recipients = new RecipientPattern(
+                line.GetValue(_to)!, line.GetValue(_users), line.GetValue(_recipientsPerMessage)),
+            From = line.GetValue(_from)!,
+            MessagesPerConnection = line.GetValue(_messagesPerConnection),
+            Pipelining = Enum.Parse<Pipelining>(line.GetValue(_pipeline)!, ignoreCase: true),
+            IsEightBit = line.GetValue(_eightBit),
+            AuthUser = line.GetValue(_auth),
+            Password = password,
+            Seed = line.GetValue(_seed) ?? BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4)),
+            LedgerPath = line.GetValue(_ledger),
+            Reconnect = line.GetValue(_reconnect),
+            GiveUp = line.GetValue(_giveUp) ?? TimeSpan.FromSeconds(30),
+            IsQuiet = isQuiet,
+        };
+    }
+}

@@ -1,0 +1,140 @@
+using System.Diagnostics;
+using FastMail.LoadTest.Ledgers;
+using FastMail.LoadTest.Measure;
+using FastMail.LoadTest.Messages;
+using FastMail.LoadTest.Sink;
+using FastMail.LoadTest.Smtp;
+
+namespace FastMail.LoadTest.Relay;
+
+/// <summary>
+/// A source and a sink around a relay, each with its own thread; what arrived is audited against what was sent. Used by
+/// the main thread; <see cref="Stop"/> by any.
+/// </summary>
+internal sealed class RelayRun : IDisposable
+{
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(20);
+
+    private readonly SmtpRun _source;
+    private readonly SinkServer _sink;
+    private readonly SinkRecord _record;
+    private readonly LedgerWriter _ledgerWriter;
+    private readonly string _directory;
+    private readonly SendTimes _times;
+    private readonly TimeSpan _settle;
+    private readonly double _ticksToNanoseconds = 1e9 / Stopwatch.Frequency;
+    private long _firstArrival;
+    private long _lastArrival;
+    private long _arrived;
+    private long _arrivedRecipients;
+    private volatile bool _isStopped;
+
+    /// <param name="plan">Of the source; with a ledger of its own.</param>
+    /// <param name="sinkPlan">Of the sink.</param>
+    /// <param name="settle">How long nothing may arrive, once all is sent, before the rest is given up.</param>
+    /// <param name="progress">Takes a line a second.</param>
+    internal RelayRun(SmtpPlan plan, SinkPlan sinkPlan, TimeSpan settle, TextWriter progress)
+    {
+        _directory = Directory.CreateTempSubdirectory("fastmail-load-").FullName;
+        LedgerPath = plan.LedgerPath ?? Path.Combine(_directory, "ledger");
+        RecordPath = sinkPlan.RecordPath ?? Path.Combine(_directory, "record");
+        _settle = settle;
+        long first = File.Exists(LedgerPath) ? Ledger.Read(LedgerPath).NextSequence(plan.Seed) : 0;
+        _times = new SendTimes(first);
+        _record = new SinkRecord(RecordPath);
+        _ledgerWriter = new LedgerWriter(LedgerPath);
+        _sink = new SinkServer(sinkPlan with { IsQuiet = true }, Arrived, progress);
+        _source = new SmtpRun(plan, _ledgerWriter, first, progress) { Times = _times };
+    }
+
+    internal string LedgerPath { get; }
+
+    internal string RecordPath { get; }
+
+    internal SmtpRun Source => _source;
+
+    internal SinkTally SinkTally => _sink.Tally;
+
+    /// <summary>From the time a message was to leave, or left, to its acceptance by the sink.</summary>
+    internal LatencyHistogram EndToEnd { get; } = new();
+
+    /// <summary>Messages of this run that arrived, copies counted.</summary>
+    internal long ArrivedMessages => Volatile.Read(ref _arrived);
+
+    /// <summary>From the first arrival to the last.</summary>
+    internal TimeSpan Arriving =>
+        Stopwatch.GetElapsedTime(Volatile.Read(ref _firstArrival), Volatile.Read(ref _lastArrival));
+
+    internal LedgerAudit? Audit { get; private set; }
+
+    /// <summary>Sends all, waits until all has arrived or nothing comes any more, then compares.</summary>
+    internal void Run()
+    {
+        var receiving = new Thread(_sink.Run) { Name = "sink" };
+        receiving.Start();
+        _source.Run();
+        long wanted = _source.Tally.Acked * _source.Plan.Recipients.PerMessage; // a relay may divide a message
+        long seen = -1;
+        for (long since = Stopwatch.GetTimestamp(); !_isStopped && seen < wanted;)
+        {
+            long arrived = Volatile.Read(ref _arrivedRecipients);
+            if (arrived != seen)
+            {
+                seen = arrived;
+                since = Stopwatch.GetTimestamp();
+            }
+            else if (Stopwatch.GetElapsedTime(since) > _settle)
+            {
+                break;
+            }
+
+            Thread.Sleep(Look);
+        }
+
+        _sink.Stop();
+        receiving.Join();
+        _record.Dispose();
+        _ledgerWriter.Dispose();
+        Ledger ledger = Ledger.Read(LedgerPath);
+        Audit = new LedgerAudit(ledger, ledger.Entries.Values.SelectMany(entry => entry.Recipients));
+        SinkRecord.Replay(RecordPath, Audit);
+        Audit.Finish();
+    }
+
+    internal void Stop()
+    {
+        _isStopped = true;
+        _source.Stop();
+    }
+
+    public void Dispose()
+    {
+        _source.Dispose();
+        _sink.Dispose();
+        _record.Dispose();
+        _ledgerWriter.Dispose();
+        Directory.Delete(_directory, recursive: true);
+    }
+
+    /// <summary>On the sink's thread.</summary>
+    private void Arrived(in LoadId id, string hash, IReadOnlyList<string> recipients)
+    {
+        _record.Add(id, hash, recipients);
+        long now = Stopwatch.GetTimestamp();
+        long sentAt = id.Seed == _source.Plan.Seed ? _times.Of(id.Sequence) : 0;
+        if (sentAt == 0)
+        {
+            return; // of an earlier run: the audit knows it, the clock does not
+        }
+
+        EndToEnd.Record((long)((now - sentAt) * _ticksToNanoseconds));
+        if (_firstArrival == 0)
+        {
+            Volatile.Write(ref _firstArrival, now);
+        }
+
+        Volatile.Write(ref _lastArrival, now);
+        Volatile.Write(ref _arrived, _arrived + 1);
+        Volatile.Write(ref _arrivedRecipients, _arrivedRecipients + recipients.Count);
+    }
+}
