@@ -114,6 +114,51 @@ public static class TraceFields
     }
 
     /// <summary>
+    /// Writes the trace fields of a message that this host makes itself, a notification: a null <c>Return-Path</c> and a
+    /// <c>Received</c> without a client.
+    /// </summary>
+    /// <param name="destination">At least <see cref="MaxBytes"/> octets.</param>
+    /// <param name="hostname">Our name.</param>
+    /// <param name="transactionId">Name of the message.</param>
+    /// <param name="recipient">Its only recipient.</param>
+    /// <param name="time">Now.</param>
+    /// <param name="returnPathBytes">Octets of the Return-Path field, which relay leaves out.</param>
+    /// <returns>Octets written.</returns>
+    public static int WriteOwn(
+        Span<byte> destination,
+        ReadOnlySpan<byte> hostname,
+        ReadOnlySpan<byte> transactionId,
+        ReadOnlySpan<byte> recipient,
+        DateTimeOffset time,
+        out int returnPathBytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(destination.Length, MaxBytes);
+        var writer = new ReplyWriter(destination);
+        writer.Write("Return-Path: <>\r\n"u8);
+        returnPathBytes = writer.Written;
+        writer.Write("Received: by "u8);
+        writer.Write(Shorten(hostname));
+        writer.Write(" id "u8);
+        writer.Write(Shorten(transactionId));
+        writer.Write("\r\n\tfor <"u8);
+        writer.Write(Shorten(recipient));
+        writer.Write(">;\r\n\t"u8);
+        WriteDate(time, ref writer);
+        writer.WriteLineEnd();
+        return writer.Written;
+    }
+
+    /// <summary>
+    /// Writes <c>date-time</c> of RFC 5322 3.3, at most 31 octets; returns its length.
+    /// </summary>
+    internal static int WriteDate(Span<byte> destination, DateTimeOffset time)
+    {
+        var writer = new ReplyWriter(destination);
+        WriteDate(time, ref writer);
+        return writer.Written;
+    }
+
+    /// <summary>
     /// Writes the fields that a submitted message must have and has not (RFC 6409 8.1 and 8.2, RFC 5322 3.6).
     /// </summary>
     /// <param name="destination">At least <see cref="MaxMissingBytes"/> octets.</param>
