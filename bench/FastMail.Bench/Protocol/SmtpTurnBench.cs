@@ -87,38 +87,4 @@ public class SmtpTurnBench
         _session.Receive(segment, _replies, out _, out var written);
         return written;
     }
-
-    private sealed class NullSink : IMailSink
-    {
-        public SmtpReply Begin(in MailArguments mail) => SmtpReply.ReversePathOk;
-
-        public SmtpReply AddRecipient(in RcptArguments rcpt) => SmtpReply.ForwardPathOk;
-
-        public SmtpReply? BeginContent(in TransactionFacts facts) => null;
-
-        public void Append(ReadOnlySpan<byte> wire)
-        {
-        }
-
-        public bool MustWait => false;
-
-        public void Commit(in ContentFacts content)
-        {
-        }
-
-        public void Abandon()
-        {
-        }
-
-        public int WriteTransactionId(Span<byte> destination)
-        {
-            destination[0] = (byte)'T';
-            return 1;
-        }
-    }
-
-    private sealed class Nobody : IAuthenticator
-    {
-        public bool TryBegin(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> password) => false;
-    }
 }

@@ -7,7 +7,7 @@ namespace FastMail.Protocol.Smtp;
 /// A reverse-path or forward-path taken apart (RFC 5321 4.1.2, RFC 6531 3.3): views into the command line that die with
 /// the call. The parser never throws, allocates or decides policy.
 /// </summary>
-internal readonly ref struct SmtpPath
+internal readonly ref partial struct SmtpPath
 {
     // atext of RFC 5322 3.2.3 without letters and digits
     private static readonly SearchValues<byte> Atext = SearchValues.Create(
@@ -38,7 +38,11 @@ internal readonly ref struct SmtpPath
     /// <param name="path">The parts.</param>
     /// <param name="consumed">Octets of the path with its brackets.</param>
     /// <returns><see cref="OperationStatus.Done"/> or <see cref="OperationStatus.InvalidData"/>.</returns>
-    public static OperationStatus Parse(ReadOnlySpan<byte> text, out SmtpPath path, out int consumed)
+    public static OperationStatus Parse(ReadOnlySpan<byte> text, out SmtpPath path, out int consumed) =>
+        TryParseCommon(text, out path, out consumed) ? OperationStatus.Done : ParseSlow(text, out path, out consumed);
+
+    /// <summary>The whole grammar; says the same of common paths.</summary>
+    internal static OperationStatus ParseSlow(ReadOnlySpan<byte> text, out SmtpPath path, out int consumed)
     {
         path = default;
         consumed = 0;

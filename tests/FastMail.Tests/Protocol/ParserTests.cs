@@ -50,6 +50,24 @@ public sealed class ParserTests
     }
 
     [Fact]
+    public void The_short_way_through_common_paths_says_what_the_whole_grammar_says()
+    {
+        var part = Gen.Elements("a", "Z9", "b-c", "-", ".", "..", "_", "+", "=", "!", "@", "d.e", ">", " ", "\xE9", "[", "xxxxxxxxxxxx");
+        var texts = from local in part.ListOf()
+                    from domain in part.ListOf()
+                    from rest in Gen.Elements("", ">", "> SIZE=1", "> " + new string('x', 64))
+                    select $"<{string.Concat(local)}@{string.Concat(domain)}{rest}";
+        Prop.ForAll(texts.ToArbitrary(), text =>
+        {
+            var octets = Encoding.Latin1.GetBytes(text);
+            var status = SmtpPath.Parse(octets, out var path, out var consumed);
+            var expected = SmtpPath.ParseSlow(octets, out var whole, out var length);
+            return status == expected && consumed == length && path.AtSign == whole.AtSign
+                && path.IsAscii == whole.IsAscii && path.Mailbox == whole.Mailbox; // the same place, not just equal
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(5000));
+    }
+
+    [Fact]
     public void Junk_in_brackets_is_refused_or_stays_inside_its_limits()
     {
         var junk = Gen.Elements("<>@.\"\\[]:,aZ9- \x01\x7F\x80\xC3\xA9".ToCharArray()).ArrayOf().Select(letters =>

@@ -1,0 +1,40 @@
+using FastMail.Protocol;
+using FastMail.Protocol.Smtp;
+
+namespace FastMail.Bench.Protocol;
+
+/// <summary>Accepts everything and keeps nothing: what is measured is the session alone. Any thread.</summary>
+internal sealed class NullSink : IMailSink
+{
+    public SmtpReply Begin(in MailArguments mail) => SmtpReply.ReversePathOk;
+
+    public SmtpReply AddRecipient(in RcptArguments rcpt) => SmtpReply.ForwardPathOk;
+
+    public SmtpReply? BeginContent(in TransactionFacts facts) => null;
+
+    public void Append(ReadOnlySpan<byte> wire)
+    {
+    }
+
+    public bool MustWait => false;
+
+    public void Commit(in ContentFacts content)
+    {
+    }
+
+    public void Abandon()
+    {
+    }
+
+    public int WriteTransactionId(Span<byte> destination)
+    {
+        destination[0] = (byte)'T';
+        return 1;
+    }
+}
+
+/// <summary>Knows nobody.</summary>
+internal sealed class Nobody : IAuthenticator
+{
+    public bool TryBegin(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> password) => false;
+}
