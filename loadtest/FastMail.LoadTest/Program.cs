@@ -10,6 +10,7 @@ var root = new RootCommand(
     RelayVerb.Create(),
     SinkVerb.Create(),
     AuditVerb.Create(),
+    ReportVerb.Create(),
 };
 
 ParseResult line = root.Parse(args);

@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using FastMail.LoadTest.Kernel;
 using FastMail.LoadTest.Relay;
 using FastMail.LoadTest.Sink;
+using FastMail.LoadTest.Smtp;
 
 namespace FastMail.LoadTest.Cli;
 
@@ -90,6 +91,7 @@ internal sealed class RelayVerb
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, StopGently);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopGently);
         run.Run();
+        SmtpReport.WriteCsv(run.Source);
         if (line.GetValue(_json))
         {
             RelayReport.WriteJson(run, Console.Out);

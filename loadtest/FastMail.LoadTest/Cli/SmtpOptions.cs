@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.CommandLine;
+using System.Globalization;
 using System.Security.Cryptography;
 using FastMail.LoadTest.Kernel;
 using FastMail.LoadTest.Messages;
@@ -132,6 +133,19 @@ internal sealed class SmtpOptions
         CustomParser = OptionParsers.Time,
     };
 
+    private readonly Option<string> _label = new("--label")
+    {
+        Description = "What 'report' calls this run [default: made from the options].",
+        HelpName = "TEXT",
+        DefaultValueFactory = _ => "",
+    };
+
+    private readonly Option<string?> _csv = new("--csv")
+    {
+        Description = "Write the messages and latencies of each second to this file.",
+        HelpName = "FILE",
+    };
+
     internal SmtpOptions() => _ = _pipeline.AcceptOnlyFromAmong("none", "envelope", "full");
 
     /// <summary>For a verb, in the order of its help.</summary>
@@ -139,6 +153,7 @@ internal sealed class SmtpOptions
     [
         _target, _connections, _messages, _duration, _warmUp, _rate, _size, _pipeline, _messagesPerConnection, _from, _to,
         _users, _recipientsPerMessage, _auth, _passwordStdin, _eightBit, _seed, _ledger, _reconnect, _giveUp,
+        _label, _csv,
     ];
 
     internal static Option<int> Number(
@@ -214,6 +229,8 @@ internal sealed class SmtpOptions
             Messages = duration is null ? line.GetValue(_messages) ?? 10_000 : null,
             Duration = duration,
             WarmUp = line.GetValue(_warmUp) ?? TimeSpan.Zero,
+            Label = line.GetValue(_label) is { Length: > 0 } label ? label : LabelOf(line),
+            CsvPath = line.GetValue(_csv),
             Rate = line.GetValue(_rate) ?? 0,
             Size = line.GetValue(_size) ?? new OctetRange(1024, 1024),
             Recipients = new RecipientPattern(
@@ -230,5 +247,14 @@ internal sealed class SmtpOptions
             GiveUp = line.GetValue(_giveUp) ?? TimeSpan.FromSeconds(30),
             IsQuiet = isQuiet,
         };
+    }
+
+    private string LabelOf(ParseResult line)
+    {
+        OctetRange size = line.GetValue(_size) ?? new OctetRange(1024, 1024);
+        string octets = size.Least == size.Most ? $"{size.Most}" : $"{size.Least}..{size.Most}";
+        string rate = line.GetValue(_rate) is { } perSecond ? $", {perSecond.ToString(CultureInfo.InvariantCulture)}/s" : "";
+        string pipelining = line.GetValue(_pipeline) == "none" ? "" : $", pipelined: {line.GetValue(_pipeline)}";
+        return $"{line.GetValue(_connections)} x {octets} octets{pipelining}{rate}";
     }
 }

@@ -66,6 +66,7 @@ internal sealed class SmtpVerb
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, StopGently);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopGently);
         run.Run();
+        SmtpReport.WriteCsv(run);
         if (line.GetValue(_json))
         {
             SmtpReport.WriteJson(run, Console.Out);

@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace FastMail.LoadTest.Measure;
 
-/// <summary>A histogram's usual four figures, written for people and for programs. Stateless.</summary>
+/// <summary>A histogram's usual figures, written for people and for programs. Stateless.</summary>
 internal static class LatencyText
 {
     internal static string Of(LatencyHistogram latency) => string.Create(
@@ -17,7 +17,10 @@ internal static class LatencyText
         json.WriteNumber("count", latency.Count);
         json.WriteNumber("p50", Microseconds(latency.Percentile(0.5)));
         json.WriteNumber("p90", Microseconds(latency.Percentile(0.9)));
+        json.WriteNumber("p95", Microseconds(latency.Percentile(0.95)));
         json.WriteNumber("p99", Microseconds(latency.Percentile(0.99)));
+        json.WriteNumber("p999", Microseconds(latency.Percentile(0.999)));
+        json.WriteNumber("p9999", Microseconds(latency.Percentile(0.9999)));
         json.WriteNumber("max", Microseconds(latency.MaxNanoseconds));
         json.WriteEndObject();
     }

@@ -22,6 +22,12 @@ internal sealed record SmtpPlan
 {
     internal required TargetAddress Target { get; init; }
 
+    /// <summary>What a report calls this run.</summary>
+    internal string Label { get; init; } = "";
+
+    /// <summary>File that takes the intervals of the run; null for none.</summary>
+    internal string? CsvPath { get; init; }
+
     internal required int Connections { get; init; }
 
     /// <summary>Messages to send, or null when <see cref="Duration"/> ends the run.</summary>

@@ -56,6 +56,12 @@ internal static class SmtpReport
     internal static void Write(SmtpRun run, Utf8JsonWriter json)
     {
         SmtpTally tally = run.Tally;
+        json.WriteString("label", run.Plan.Label);
+        json.WriteNumber("connections", run.Plan.Connections);
+        json.WriteNumber("wantedPerSecond", run.Plan.Rate);
+        json.WriteString("pipelining", run.Plan.Pipelining.ToString());
+        json.WriteNumber("leastOctets", run.Plan.Size.Least);
+        json.WriteNumber("mostOctets", run.Plan.Size.Most);
         json.WriteBoolean("allAcknowledged", IsAllAcknowledged(run));
         json.WriteNumber("claimed", tally.Claimed);
         json.WriteNumber("acked", tally.Acked);
@@ -84,6 +90,17 @@ internal static class SmtpReport
 
         json.WriteEndObject();
         JsonText.WriteStrings(json, "firstErrors", tally.FirstErrors);
+        tally.Series.Write(json);
+    }
+
+    /// <summary>The intervals of the run, when a file was named for them.</summary>
+    internal static void WriteCsv(SmtpRun run)
+    {
+        if (run.Plan.CsvPath is { } path)
+        {
+            using var file = new StreamWriter(path);
+            run.Tally.Series.WriteCsv(file);
+        }
     }
 
     private static string LatencyFrom(SmtpRun run) => run.Plan.Rate > 0

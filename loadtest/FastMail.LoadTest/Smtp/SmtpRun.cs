@@ -115,6 +115,7 @@ internal sealed class SmtpRun : IDisposable
             connection.Abandon();
         }
 
+        EndInterval();
         Ledger?.Flush();
         Environment.ProcessCpuUsage cpu = Environment.CpuUsage;
         UserTime = cpu.UserTime - cpuBefore.UserTime;
@@ -180,7 +181,9 @@ internal sealed class SmtpRun : IDisposable
         {
             Tally.MeasuredAcked++;
             Tally.MeasuredOctets += message.Octets;
-            Tally.Latency.Record((long)(latency * (1e9 / Second)));
+            long nanoseconds = (long)(latency * (1e9 / Second));
+            Tally.Latency.Record(nanoseconds);
+            Tally.Series.Record(message.Octets, nanoseconds);
             Measured = Stopwatch.GetElapsedTime(_measuredFrom, _now);
         }
     }
@@ -324,8 +327,17 @@ internal sealed class SmtpRun : IDisposable
         _deferred.Clear();
     }
 
+    private void EndInterval()
+    {
+        if (IsMeasuring)
+        {
+            Tally.Series.EndInterval(Stopwatch.GetElapsedTime(_measuredFrom, _now));
+        }
+    }
+
     private bool Tick()
     {
+        EndInterval();
         if (!Plan.IsQuiet)
         {
             _progressLine.Show(Stopwatch.GetElapsedTime(_startedAt, _now), isWarmUp: !IsMeasuring);

@@ -35,6 +35,9 @@ internal sealed class SmtpTally
 
     internal LatencyHistogram Latency { get; } = new();
 
+    /// <summary>The same, interval by interval.</summary>
+    internal TimeSeries Series { get; } = new();
+
     /// <summary>Faults of any kind; the first few are kept as text.</summary>
     internal long Faults { get; private set; }
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -171,6 +172,47 @@ public sealed class SinkTests : IDisposable
         run.Run();
         Assert.False(RelayReport.IsAllRelayed(run));
         Assert.Equal(100, run.Audit!.Lost);
+    }
+
+    [Fact]
+    public void Results_become_a_page_of_their_own()
+    {
+        using var sink = new Running(Plan, null);
+        string[] results = [Path.Join(_directory, "1.json"), Path.Join(_directory, "2.json")];
+        for (int i = 0; i < 2; i++)
+        {
+            using var run = new SmtpRun(
+                PlanFor(sink.Port) with { Connections = i + 1, Label = "a & b", Messages = 400, Rate = 300 },
+                null, 0, TextWriter.Null);
+            run.Run();
+            using var file = new StreamWriter(results[i]);
+            SmtpReport.WriteJson(run, file);
+        }
+
+        string page = Path.Join(_directory, "page.html");
+        Assert.Equal(ExitCode.Ok, CommandLineTests.Run($"report {results[0]} {results[1]} -o {page} --title <x>"));
+        string html = File.ReadAllText(page);
+        Assert.Contains("<h1>&lt;x&gt;</h1>", html, StringComparison.Ordinal);
+        Assert.Equal(2, html.Split("<tr><td>a &amp; b</td>").Length - 1);
+        Assert.Equal(3, html.Split("<svg").Length - 1); // throughput, latency and, for two numbers of connections, ramp
+        Assert.DoesNotContain("NaN", html, StringComparison.Ordinal);
+        Assert.DoesNotContain("http", html, StringComparison.Ordinal);
+        File.WriteAllText(results[0], "{}");
+        Assert.Equal(ExitCode.BadLedger, CommandLineTests.Run($"report {results[0]} -o {page}"));
+    }
+
+    [Fact]
+    public void The_seconds_of_a_run_add_up_to_it()
+    {
+        using var sink = new Running(Plan, null);
+        string csv = Path.Join(_directory, "run.csv");
+        Assert.Equal(
+            ExitCode.Ok,
+            CommandLineTests.Run($"smtp --target 127.0.0.1:{sink.Port} -n 250 --rate 200 -q --json --csv {csv}"));
+        string[] lines = File.ReadAllLines(csv);
+        Assert.Equal("at_seconds,seconds,messages,octets,p50_us,p99_us,max_us", lines[0]);
+        Assert.True(lines.Length >= 3, $"{lines.Length} lines for more than a second");
+        Assert.Equal(250, lines.Skip(1).Sum(line => int.Parse(line.Split(',')[2], CultureInfo.InvariantCulture)));
     }
 
     private static SinkPlan Plan => new() { Listen = Target(0), Seed = 1, IsQuiet = true };
