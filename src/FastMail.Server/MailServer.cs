@@ -16,6 +16,7 @@ using FastMail.Server.Dns;
 using FastMail.Server.Pop3;
 using FastMail.Server.Proxy;
 using FastMail.Server.Receive;
+using FastMail.Server.Relay.Routing;
 using FastMail.Server.Retention;
 using FastMail.Server.Tls;
 using FastMail.Storage;
@@ -48,7 +49,9 @@ internal sealed class MailServer : IAsyncDisposable
     private ControlChannel? _control;
     private ServerTls? _tls;
     private Stress? _stress;
+    private StubResolver? _blocklistResolver;
     private StubResolver? _resolver;
+    private Router? _router;
     private SessionPolicy? _policy;
 
     private MailServer(string directory, ILogger log)
@@ -110,7 +113,7 @@ internal sealed class MailServer : IAsyncDisposable
     {
         try
         {
-            _control = await ControlChannel.OpenAsync(_directory, _openStore!, _log);
+            _control = await ControlChannel.OpenAsync(_directory, _openStore!, _router!, _log);
         }
         catch (Exception e) when (e is IOException or SocketException or UnauthorizedAccessException)
         {
@@ -167,14 +170,15 @@ internal sealed class MailServer : IAsyncDisposable
             part.Dispose();
         }
 
-        _resolver?.Dispose(); // the loop's, which has ended
+        _blocklistResolver?.Dispose(); // the loop's, which has ended
+        _resolver?.Dispose();
     }
 
     private void Start(Settings settings, TimeProvider clock)
     {
         AccountStore.MakeDirectory(_directory);
         // The seed is secret: the salts that the log draws from it keep stale bytes from passing for records.
-        var random = new Random(RandomNumberGenerator.GetInt32(int.MaxValue));
+        Random random = NewRandom();
         MailLog mailLog = Own(MailLog.Open(
             _directory,
             OptionsOf(settings),
@@ -250,6 +254,7 @@ internal sealed class MailServer : IAsyncDisposable
         };
         SessionLimits limits = LimitKeys.Session(settings);
         Blocklists? blocklists = MakeBlocklists(settings);
+        _router = MakeRouter(settings, accounts, clock);
         var delays = new LoginDelays(settings.Get(Pop3Keys.LoginDelay), clock);
         _openStore = Own(new OpenStore(mailLog, () => accounts.Current, allowance));
         Expunger = Own(new Expunger(mailLog, accounts, allowance, locks, _loop, clock, _log));
@@ -356,11 +361,21 @@ internal sealed class MailServer : IAsyncDisposable
         {
             Servers = settings.Get(DnsblKeys.Servers) is { Count: > 0 } servers
                 ? servers
-                : ResolverFile.Servers(ResolverFile.Path),
+                : DnsKeys.ServersOf(settings),
             Timeout = settings.Get(DnsblKeys.Timeout),
         };
-        _resolver = new StubResolver(_loop!, options);
-        return new Blocklists(zones, _resolver, _log);
+        _blocklistResolver = new StubResolver(_loop!, options);
+        return new Blocklists(zones, _blocklistResolver, _log);
+    }
+
+    private Router MakeRouter(Settings settings, LiveAccounts accounts, TimeProvider clock)
+    {
+        _resolver = new StubResolver(_loop!, DnsKeys.Options(settings));
+        var own = new OwnAddresses(
+            settings.Get(ServeKeys.Hostname),
+            () => _listening.Where(l => l.Role is not ("pop3" or "pop3s")).Select(l => l.EndPoint).OfType<IPEndPoint>(),
+            clock);
+        return new Router(RouteKeys.Rules(settings), _resolver, () => accounts.Current, own, _loop!, NewRandom());
     }
 
     private CommitWatch WatchCommits(TimeProvider clock, TimeSpan deadline)
@@ -406,6 +421,9 @@ internal sealed class MailServer : IAsyncDisposable
 
     private void OnFailure(Connection? connection, Exception exception) =>
         _log.LogError(exception, "a session failed and was closed; the others go on");
+
+    /// <summary>For one thread; not to be guessed.</summary>
+    private static Random NewRandom() => new(RandomNumberGenerator.GetInt32(int.MaxValue));
 
     private T Own<T>(T part)
         where T : IDisposable

@@ -7,9 +7,11 @@ public enum DnsType
     A = 1,
     Cname = 5,
     Soa = 6,
+    Ptr = 12,
     Mx = 15,
     Txt = 16,
     Aaaa = 28,
+    Opt = 41,
     Tlsa = 52,
 }
 
@@ -17,8 +19,11 @@ public enum DnsType
 public enum DnsCode
 {
     NoError = 0,
+    FormatError = 1,
     ServerFailure = 2,
     NoSuchName = 3,
+    NotImplemented = 4,
+    Refused = 5,
 }
 
 /// <summary>Where in a message a record stands (RFC 1035 4.1).</summary>

@@ -35,6 +35,9 @@ public ref struct DnsMessage
     /// <summary>There is more than a datagram takes (TC): what came is not the answer.</summary>
     public readonly bool IsTruncated => (_flags & 0x0200) != 0;
 
+    /// <summary>The server says that it has proved everything by DNSSEC (AD); as good as the way to that server.</summary>
+    public readonly bool IsAuthentic => (_flags & 0x0020) != 0;
+
     /// <summary>Opens the response to a question; false when it is anything else.</summary>
     /// <param name="message">What came.</param>
     /// <param name="id">Of the question.</param>

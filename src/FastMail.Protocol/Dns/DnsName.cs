@@ -99,5 +99,35 @@ public static class DnsName
         return false;
     }
 
+    /// <summary>
+    /// The text of a name that may be a host's: letters, digits, hyphens and underscores between the dots. What stands
+    /// in answers ends in replies and logs, so nothing else gets through.
+    /// </summary>
+    /// <param name="name">As <see cref="TryRead"/> writes it.</param>
+    /// <param name="host">Empty for the root.</param>
+    public static bool TryGetHost(ReadOnlySpan<byte> name, out string host)
+    {
+        Span<char> text = stackalloc char[MaxBytes];
+        var length = 0;
+        host = "";
+        for (var at = 0; name[at] != 0; at += name[at] + 1)
+        {
+            if (length > 0)
+            {
+                text[length++] = '.';
+            }
+            foreach (var octet in name.Slice(at + 1, name[at]))
+            {
+                if (!char.IsAsciiLetterOrDigit((char)octet) && octet is not ((byte)'-' or (byte)'_'))
+                {
+                    return false;
+                }
+                text[length++] = (char)octet;
+            }
+        }
+        host = text[..length].ToString();
+        return true;
+    }
+
     private static byte Lower(byte octet) => octet is >= (byte)'A' and <= (byte)'Z' ? (byte)(octet | 0x20) : octet;
 }

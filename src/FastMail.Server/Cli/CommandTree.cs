@@ -22,7 +22,7 @@ internal static class CommandTree
             ./fastmail-data. The first start makes the account demo@localhost and prints its password once.
 
             Exit codes are those of sysexits.h: 0 ok, 64 wrong usage, 65 wrong or damaged data, 66 no data there,
-            67 no such account, 73 exists already, 74 input/output error, 75 data directory in use, 78 wrong
+            67 no such account, 68 no way for mail, 73 exists already, 74 input/output error, 75 data directory in use, 78 wrong
             configuration, 130 interrupted.
             """)
         {
@@ -34,6 +34,7 @@ internal static class CommandTree
         root.Add(new DomainVerbs(data).Build());
         root.Add(new LogVerbs(data).Build());
         root.Add(new MaildropVerbs(data).Build());
+        root.Add(new RouteVerbs(data).Build());
         root.Add(new BackupVerb(data).Build());
         root.Add(new ConfigVerbs(data).Build());
         serve.Equip(root);

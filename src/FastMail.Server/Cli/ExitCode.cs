@@ -17,6 +17,9 @@ internal static class ExitCode
     /// <summary>EX_NOUSER: no such account.</summary>
     public const int NoUser = 67;
 
+    /// <summary>EX_NOHOST: mail cannot go there.</summary>
+    public const int NoHost = 68;
+
     /// <summary>EX_CANTCREAT: it exists already, or cannot be made.</summary>
     public const int CannotCreate = 73;
 

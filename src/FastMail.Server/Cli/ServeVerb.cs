@@ -34,6 +34,10 @@ internal sealed class ServeVerb
             .Short("--tls-cert", "FILE", TlsKeys.Certificates,
                 "Certificate with its chain, PEM; repeatable, chosen by the name the client asks for, else the first.")
             .Short("--tls-key", "FILE", TlsKeys.PrivateKeys, "Its private key, PEM; one for each --tls-cert, in the same order.")
+            .Short("--route", "PATTERN=NEXTHOP", RouteKeys.Table,
+                "Send mail of an address, domain, .domain or * this way, e.g. relay.test=127.0.0.1:2525; repeatable.")
+            .Short("--smarthost", "smtp[s]://[USER@]HOST[:PORT]", RouteKeys.Smarthost,
+                "Send all other mail this way and not by MX; a user needs relay.smarthost_password_file.")
             .Short("--segment-size", "SIZE", StoreKeys.SegmentBytes, "Size of a mail log segment, 1MiB to 1GiB.")
             .Short("--max-message-size", "SIZE", LimitKeys.MessageBytes, "Largest message accepted, 64KiB to 2047MiB.");
     }

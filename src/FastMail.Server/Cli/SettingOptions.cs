@@ -62,6 +62,12 @@ internal sealed class SettingOptions
         command.Add(_set);
     }
 
+    /// <summary>True when the command line says anything about settings.</summary>
+    public bool IsAnyGiven(ParseResult parsed) =>
+        parsed.GetValue(_config) is not null
+        || parsed.GetValue(_set) is { Length: > 0 }
+        || _shorts.Exists(s => parsed.GetValue(s.Option) is { Length: > 0 });
+
     /// <summary>Defaults, then the file, then <c>--set</c>, then the short options.</summary>
     /// <exception cref="SettingException">The file is wrong.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>

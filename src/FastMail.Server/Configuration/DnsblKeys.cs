@@ -15,8 +15,8 @@ internal static class DnsblKeys
         text => [.. Values.List(text).Select(Zone)]);
 
     public static readonly Key<IReadOnlyList<IPEndPoint>> Servers = new(
-        "dnsbl.servers", "", "ADDR[:PORT], ...", "Recursive resolvers to ask; empty for those of /etc/resolv.conf.",
-        text => [.. Values.List(text).Select(Server)]);
+        "dnsbl.servers", "", "ADDR[:PORT], ...", "Recursive resolvers to ask about clients; empty for dns.servers.",
+        text => [.. Values.List(text).Select(DnsKeys.Server)]);
 
     public static readonly Key<TimeSpan> Timeout = new(
         "dnsbl.timeout", "5s", "time", "Without an answer after so long the client counts as not listed.",
@@ -42,9 +42,4 @@ internal static class DnsblKeys
 
         return new BlocklistZone(name, code);
     }
-
-    private static IPEndPoint Server(string text) =>
-        IPAddress.TryParse(text, out IPAddress? address) && address.ToString() == text
-            ? new IPEndPoint(address, 53)
-            : Arguments.EndPoint(text);
 }

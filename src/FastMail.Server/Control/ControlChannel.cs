@@ -1,3 +1,4 @@
+using FastMail.Server.Relay.Routing;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -31,10 +32,12 @@ internal sealed class ControlChannel : IAsyncDisposable
     /// <summary>Starts to answer.</summary>
     /// <param name="dataDirectory">Locked by this process.</param>
     /// <param name="store">What is asked about.</param>
+    /// <param name="router">Explains its decisions.</param>
     /// <param name="log">Told what goes wrong while answering.</param>
     /// <exception cref="IOException">The socket cannot be made.</exception>
     /// <exception cref="System.Net.Sockets.SocketException">The same.</exception>
-    public static async Task<ControlChannel> OpenAsync(string dataDirectory, OpenStore store, ILogger log)
+    public static async Task<ControlChannel> OpenAsync(
+        string dataDirectory, OpenStore store, Router router, ILogger log)
     {
         ControlSocket socket = ControlSocket.Of(dataDirectory);
         try
@@ -57,7 +60,7 @@ internal sealed class ControlChannel : IAsyncDisposable
             WebApplication app = builder.Build();
             try
             {
-                ControlRoutes.Map(app, store);
+                ControlRoutes.Map(app, store, router);
                 await app.StartAsync();
                 return new ControlChannel(app, socket);
             }

@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using FastMail.Server.Maildrops;
+using FastMail.Server.Relay.Routing;
 using FastMail.Storage;
 
 namespace FastMail.Server.Control;
@@ -60,6 +61,7 @@ internal sealed record ControlError(string Error);
 [JsonSerializable(typeof(HeldLog))]
 [JsonSerializable(typeof(CompactStep))]
 [JsonSerializable(typeof(ControlError))]
+[JsonSerializable(typeof(RouteExplanation))]
 [JsonSerializable(typeof(MaildropSummary[]))]
 [JsonSerializable(typeof(ExportedMessage))]
 [JsonSerializable(typeof(ImportedMessage))]

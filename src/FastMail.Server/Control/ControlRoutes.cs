@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using System.Threading.Channels;
 using FastMail.Server.Maildrops;
+using FastMail.Server.Relay.Routing;
 using FastMail.Storage;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -20,18 +21,21 @@ internal sealed class ControlRoutes
     private const long CompactBytesPerSecond = 50L << 20; // mail comes first
 
     private readonly OpenStore _store;
+    private readonly Router _router;
     private readonly CancellationToken _stopping;
 
-    private ControlRoutes(OpenStore store, CancellationToken stopping)
+    private ControlRoutes(OpenStore store, Router router, CancellationToken stopping)
     {
         _store = store;
+        _router = router;
         _stopping = stopping;
     }
 
-    public static void Map(WebApplication app, OpenStore store)
+    public static void Map(WebApplication app, OpenStore store, Router router)
     {
-        var routes = new ControlRoutes(store, app.Lifetime.ApplicationStopping);
+        var routes = new ControlRoutes(store, router, app.Lifetime.ApplicationStopping);
         app.MapGet("/v1/status", (RequestDelegate)routes.Status);
+        app.MapGet("/v1/route", (RequestDelegate)routes.ExplainRoute);
         app.MapGet("/v1/log/hold", (RequestDelegate)routes.Hold);
         app.MapPost("/v1/log/compact", (RequestDelegate)routes.Compact);
         app.MapGet("/v1/maildrops", (RequestDelegate)routes.ListMaildrops);
@@ -40,6 +44,14 @@ internal sealed class ControlRoutes
     }
 
     private Task Status(HttpContext http) => Answer(http, _store.Status(), ControlJson.Default.ServerStatus);
+
+    /// <summary>Where mail for <c>?address=</c> goes, and why.</summary>
+    private async Task ExplainRoute(HttpContext http)
+    {
+        string address = AddressOf(http);
+        Route route = await RouteQuestion.AskAsync(_router, address).WaitAsync(http.RequestAborted);
+        await Answer(http, RouteExplanation.Of(address, route), ControlJson.Default.RouteExplanation);
+    }
 
     /// <summary>One line, then silence: the hold ends when the client goes away, however it does that.</summary>
     private async Task Hold(HttpContext http)

@@ -8,24 +8,24 @@ using FastMail.Protocol.Dns;
 namespace FastMail.Server.Dns;
 
 /// <summary>
-/// One question on its way: a connected UDP socket for each attempt, so that the port is new and random and the kernel
-/// drops what other hosts send, and an id of 16 random bits. Owned by its resolver; loop thread only, but for the ends
-/// of socket calls, which post it.
+/// One question on its way: a datagram to each server in turn, over TCP where a datagram is too short. Owned by its
+/// resolver; loop thread only.
 /// </summary>
 internal sealed class DnsExchange : ILoopWork, IDisposable
 {
-    private const int LargestAnswerBytes = 512; // RFC 1035 2.3.4: we announce no more
     private const int MostStrays = 32; // datagrams that are no answer to us, before an attempt is given up
 
     private readonly StubResolver _resolver;
     private readonly byte[] _name = new byte[DnsName.MaxBytes];
-    private readonly byte[] _received = new byte[LargestAnswerBytes + 1]; // one more tells what is too long
     private readonly LoopTimer _timer;
     private int _nameLength;
     private int _attempts;
     private int _strays;
     private ushort _id;
-    private Attempt? _attempt;
+    private bool _isStream; // this attempt is over TCP
+    private bool _isPlain; // without EDNS0, which this server does not know
+    private DnsAttempt? _attempt;
+    private DnsAnswer _best = DnsAnswer.Failed; // of the attempts so far: why it has failed
 
     private DnsExchange(StubResolver resolver, Question question)
     {
@@ -51,47 +51,115 @@ internal sealed class DnsExchange : ILoopWork, IDisposable
         return exchange is not null;
     }
 
-    /// <summary>Begins the next attempt; its end, even at once, comes from the loop and not from inside this call.</summary>
-    public void Begin()
+    /// <summary>Begins the first attempt; its end, even at once, comes from the loop and not from inside this call.</summary>
+    public void Begin() => Begin(_resolver.Options.Servers[0]);
+
+    /// <summary>Ends one that has waited too long for its turn, from the loop and not from inside this call.</summary>
+    public void GiveUp()
     {
-        Dispose();
-        bool isSent = TrySend();
-        _resolver.Loop.Arm(_timer, isSent ? _resolver.Options.Timeout / _resolver.Options.Attempts : TimeSpan.Zero);
+        _attempts = _resolver.Options.Attempts;
+        _resolver.Loop.Arm(_timer, TimeSpan.Zero);
     }
 
     public void Dispose()
     {
         _attempt?.Dispose();
         _attempt = null;
+        _resolver.Loop.Disarm(_timer);
     }
 
-    /// <summary>The time of this attempt is over.</summary>
+    /// <summary>What an attempt has received.</summary>
+    /// <param name="attempt">Whose; one that was given up is not heard.</param>
+    /// <param name="message">A view, null when there will be none, as when nobody listens there.</param>
+    public void Take(DnsAttempt attempt, ArraySegment<byte>? message)
+    {
+        if (!ReferenceEquals(attempt, _attempt))
+        {
+            return;
+        }
+
+        DnsAnswer? answer = message is null
+            ? null
+            : DnsAnswer.Read(message.Value, _id, _name.AsSpan(0, _nameLength), Question.Type);
+        if (answer is not null)
+        {
+            Judge(answer);
+        }
+        else if (message is null || _isStream || ++_strays >= MostStrays)
+        {
+            GoOnSoon(); // with the next attempt, if there is one
+        }
+    }
+
+    /// <summary>True while the attempt's datagrams are of interest.</summary>
+    public bool IsCurrent(DnsAttempt attempt) => ReferenceEquals(attempt, _attempt);
+
+    /// <summary>The time of this attempt is over, or it has failed.</summary>
     void ILoopWork.Run()
     {
+        IReadOnlyList<IPEndPoint> servers = _resolver.Options.Servers;
         if (_attempts < _resolver.Options.Attempts)
         {
-            Begin();
+            _isStream = false;
+            Begin(servers[_attempts % servers.Count]);
         }
         else
         {
-            End(DnsAnswer.Failed);
+            End(_best);
         }
     }
 
-    /// <summary>Sends the question to the next server; false when that cannot be done, as without a route.</summary>
-    private bool TrySend()
+    private void Judge(DnsAnswer answer)
+    {
+        IReadOnlyList<IPEndPoint> servers = _resolver.Options.Servers;
+        switch (answer.Failure)
+        {
+            case DnsFailure.Truncated when !_isStream:
+                _isStream = true;
+                _attempts--; // the same server; a stream cannot be truncated again, so this ends
+                Begin(servers[_attempts % servers.Count]);
+                break;
+            case DnsFailure.NotUnderstood when !_isPlain:
+                _isPlain = true;
+                _attempts--;
+                Begin(servers[_attempts % servers.Count]);
+                break;
+            case DnsFailure.Refused when _attempts < servers.Count && _attempts < _resolver.Options.Attempts:
+                _best = answer;
+                GoOnSoon();
+                break;
+            default:
+                End(answer);
+                break;
+        }
+    }
+
+    private void Begin(IPEndPoint server)
+    {
+        Dispose();
+        bool isSent = TrySend(server);
+        _resolver.Loop.Arm(_timer, isSent ? _resolver.Options.Timeout / _resolver.Options.Attempts : TimeSpan.Zero);
+    }
+
+    private void GoOnSoon()
+    {
+        Dispose();
+        _resolver.Loop.Arm(_timer, TimeSpan.Zero);
+    }
+
+    /// <summary>Sends the question; false when that cannot be done, as without a route.</summary>
+    private bool TrySend(IPEndPoint server)
     {
         _strays = 0;
-        IReadOnlyList<IPEndPoint> servers = _resolver.Options.Servers;
-        IPEndPoint server = servers[_attempts++ % servers.Count];
+        _attempts++;
         _id = (ushort)RandomNumberGenerator.GetInt32(ushort.MaxValue + 1);
         Span<byte> query = stackalloc byte[DnsQuery.MaxBytes];
-        int length = DnsQuery.Write(query, _id, _name.AsSpan(0, _nameLength), Question.Type);
+        int length = DnsQuery.Write(
+            query, _id, _name.AsSpan(0, _nameLength), Question.Type, _isPlain ? (ushort)0 : DnsDatagram.MostBytes);
         try
         {
-            _attempt = new Attempt(this, server);
-            _attempt.Send(query[..length]);
-            _resolver.Loop.Post(_attempt); // which begins to receive
+            _attempt = _isStream ? new DnsStream(this, _resolver.Loop, server) : new DnsDatagram(this, _resolver.Loop, server);
+            _attempt.Begin(query[..length]);
             return true;
         }
         catch (SocketException)
@@ -101,99 +169,9 @@ internal sealed class DnsExchange : ILoopWork, IDisposable
         }
     }
 
-    /// <summary>The first receive may begin, or one has ended.</summary>
-    /// <param name="attempt">Whose.</param>
-    /// <param name="length">As for <see cref="Take"/>; null before the first.</param>
-    private void GoOn(Attempt attempt, int? length)
-    {
-        if (!ReferenceEquals(attempt, _attempt))
-        {
-            return;
-        }
-
-        if (length is not null)
-        {
-            Take(length.Value);
-        }
-
-        while (_attempt == attempt && attempt.TryReceive(_received, out int received))
-        {
-            Take(received);
-        }
-    }
-
-    /// <param name="length">Octets received; negative when the receive failed, as when nobody listens there.</param>
-    private void Take(int length)
-    {
-        DnsAnswer? answer = length is < 0 or > LargestAnswerBytes
-            ? null
-            : DnsAnswer.Read(_received.AsSpan(0, length), _id, _name.AsSpan(0, _nameLength), Question.Type);
-        if (answer is not null)
-        {
-            End(answer);
-        }
-        else if (length < 0 || ++_strays >= MostStrays)
-        {
-            Dispose();
-            _resolver.Loop.Arm(_timer, TimeSpan.Zero); // the next attempt, if there is one
-        }
-    }
-
     private void End(DnsAnswer answer)
     {
         Dispose();
-        _resolver.Loop.Disarm(_timer);
         _resolver.Ended(this, answer);
-    }
-
-    /// <summary>The socket of one attempt. What ends after the attempt was given up is dropped.</summary>
-    private sealed class Attempt : ILoopWork, IDisposable
-    {
-        private readonly DnsExchange _exchange;
-        private readonly Socket _socket;
-        private readonly SocketAsyncEventArgs _args = new();
-        private bool _hasBegun;
-
-        public Attempt(DnsExchange exchange, IPEndPoint server)
-        {
-            _exchange = exchange;
-            _socket = new Socket(server.AddressFamily, SocketType.Dgram, ProtocolType.Udp);
-            _args.Completed += (_, _) => _exchange._resolver.Loop.Post(this);
-            try
-            {
-                _socket.Connect(server); // of UDP: only names the peer
-            }
-            catch
-            {
-                Dispose();
-                throw;
-            }
-        }
-
-        public void Send(ReadOnlySpan<byte> query) => _socket.Send(query);
-
-        /// <summary>True when the receive has ended at once.</summary>
-        public bool TryReceive(byte[] buffer, out int length)
-        {
-            _args.SetBuffer(buffer);
-            bool isPending = _socket.ReceiveAsync(_args);
-            length = isPending ? 0 : Length;
-            return !isPending;
-        }
-
-        public void Run()
-        {
-            int? length = _hasBegun ? Length : null;
-            _hasBegun = true;
-            _exchange.GoOn(this, length);
-        }
-
-        public void Dispose()
-        {
-            _socket.Dispose();
-            _args.Dispose(); // a receive under way is ended by the closed socket
-        }
-
-        private int Length => _args.SocketError == SocketError.Success ? _args.BytesTransferred : -1;
     }
 }

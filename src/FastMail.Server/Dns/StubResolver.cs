@@ -12,9 +12,9 @@ internal interface IDnsAsker
 }
 
 /// <summary>
-/// Asks recursive resolvers over UDP and remembers what they said. No thread waits for an answer. Questions that are
-/// alike share one exchange; exchanges, answers remembered and time are bounded, and what is over a bound has failed.
-/// Owned by the server; loop thread only.
+/// Asks recursive resolvers and remembers what they said. No thread waits for an answer. Questions that are alike share
+/// one exchange; exchanges, those that wait for their turn, answers remembered and time are bounded, and what is over a
+/// bound has failed. Owned by the server; loop thread only.
 /// </summary>
 internal sealed class StubResolver : IDisposable
 {
@@ -23,9 +23,11 @@ internal sealed class StubResolver : IDisposable
 
     private readonly EventLoop _loop;
     private readonly ResolverOptions _options;
-    private readonly Dictionary<Question, DnsExchange> _underWay = [];
+    private readonly Dictionary<Question, DnsExchange> _underWay = []; // and those that wait
+    private readonly Queue<(DnsExchange Exchange, TimeSpan Since)> _waiting = new();
     private readonly Dictionary<Question, Remembered> _memory = [];
     private readonly Queue<Question> _oldest = new(); // each question of the memory once
+    private long _rememberedBytes;
 
     public StubResolver(EventLoop loop, ResolverOptions options)
     {
@@ -33,8 +35,8 @@ internal sealed class StubResolver : IDisposable
         _options = options;
     }
 
-    /// <summary>Exchanges under way.</summary>
-    public int UnderWay => _underWay.Count;
+    /// <summary>Exchanges under way, those that wait for their turn not counted.</summary>
+    public int UnderWay => _underWay.Count - _waiting.Count;
 
     /// <summary>Answers remembered.</summary>
     public int RememberedAnswers => _memory.Count;
@@ -43,7 +45,7 @@ internal sealed class StubResolver : IDisposable
     /// The answer if it is remembered; otherwise null, and the asker is told later, never inside this call.
     /// </summary>
     /// <param name="name">ASCII with dots; one that is no name has no answer.</param>
-    /// <param name="type">A type whose data holds no names.</param>
+    /// <param name="type">What is wanted; of types whose data holds names MX and PTR.</param>
     /// <param name="asker">Who wants to know.</param>
     /// <param name="number">Handed back to the asker.</param>
     public DnsAnswer? Ask(string name, DnsType type, IDnsAsker asker, int number)
@@ -56,17 +58,41 @@ internal sealed class StubResolver : IDisposable
 
         if (!_underWay.TryGetValue(question, out DnsExchange? exchange))
         {
-            if (_underWay.Count >= _options.MaxUnderWay || !DnsExchange.TryMake(this, question, out exchange))
+            bool mustWait = UnderWay >= _options.MaxUnderWay;
+            if ((mustWait && _waiting.Count >= _options.MaxWaiting) || !DnsExchange.TryMake(this, question, out exchange))
             {
                 return DnsAnswer.Failed;
             }
 
             _underWay.Add(question, exchange);
-            exchange.Begin();
+            if (mustWait)
+            {
+                _waiting.Enqueue((exchange, _loop.Elapsed));
+            }
+            else
+            {
+                exchange.Begin();
+            }
         }
 
         exchange.Askers.Add((asker, number));
         return null;
+    }
+
+    /// <summary>For how long an answer is still remembered; 0 for one that is not, as all failures.</summary>
+    public TimeSpan LifetimeOf(string name, DnsType type) =>
+        _memory.TryGetValue(new Question(name, type), out Remembered remembered) && remembered.Until > _loop.Elapsed
+            ? remembered.Until - _loop.Elapsed
+            : TimeSpan.Zero;
+
+    /// <summary>The next question about it is asked anew.</summary>
+    public void Forget(string name, DnsType type)
+    {
+        var question = new Question(name, type);
+        if (_memory.TryGetValue(question, out Remembered remembered))
+        {
+            _memory[question] = remembered with { Until = TimeSpan.Zero }; // its place in the order stays
+        }
     }
 
     /// <summary>Ends what is under way without telling anybody. Any thread, once the loop has ended.</summary>
@@ -88,14 +114,35 @@ internal sealed class StubResolver : IDisposable
     internal void Ended(DnsExchange exchange, DnsAnswer answer)
     {
         _underWay.Remove(exchange.Question);
+        if (!_options.TrustsProofs)
+        {
+            answer = answer.Unproven();
+        }
+
         if (answer.Outcome != DnsOutcome.Failed)
         {
             Remember(exchange.Question, answer);
         }
 
+        BeginWaiting();
         foreach ((IDnsAsker asker, int number) in exchange.Askers)
         {
             asker.Answered(number, answer);
+        }
+    }
+
+    private void BeginWaiting()
+    {
+        while (UnderWay < _options.MaxUnderWay && _waiting.TryDequeue(out (DnsExchange Exchange, TimeSpan Since) next))
+        {
+            if (_loop.Elapsed - next.Since < _options.Timeout)
+            {
+                next.Exchange.Begin();
+            }
+            else
+            {
+                next.Exchange.GiveUp(); // so a dead server cannot keep askers for longer than twice the time-out
+            }
         }
     }
 
@@ -103,17 +150,22 @@ internal sealed class StubResolver : IDisposable
     {
         TimeSpan lifetime = TimeSpan.FromSeconds(answer.Seconds);
         lifetime = lifetime > LongestMemory ? LongestMemory : lifetime < ShortestMemory ? ShortestMemory : lifetime;
-        if (!_memory.ContainsKey(question))
+        if (_memory.TryGetValue(question, out Remembered before))
         {
-            if (_memory.Count >= _options.MaxRemembered)
-            {
-                _memory.Remove(_oldest.Dequeue());
-            }
-
+            _rememberedBytes -= before.Answer.DataBytes;
+        }
+        else
+        {
             _oldest.Enqueue(question);
         }
 
         _memory[question] = new Remembered(answer, _loop.Elapsed + lifetime);
+        _rememberedBytes += answer.DataBytes;
+        while (_memory.Count > _options.MaxRemembered || _rememberedBytes > _options.MaxRememberedBytes)
+        {
+            _memory.Remove(_oldest.Dequeue(), out Remembered oldest);
+            _rememberedBytes -= oldest.Answer.DataBytes;
+        }
     }
 
     private readonly record struct Remembered(DnsAnswer Answer, TimeSpan Until);
@@ -137,6 +189,15 @@ internal sealed record ResolverOptions
     /// <summary>Exchanges at a time; each has a socket.</summary>
     public int MaxUnderWay { get; init; } = 64;
 
-    /// <summary>Answers kept, about 300 octets each.</summary>
+    /// <summary>Questions that wait until one of those has ended.</summary>
+    public int MaxWaiting { get; init; }
+
+    /// <summary>Answers kept, about 300 octets each and their data.</summary>
     public int MaxRemembered { get; init; } = 16_384;
+
+    /// <summary>Octets of that data: so hostile answers of 64 long names each cannot fill the memory.</summary>
+    public int MaxRememberedBytes { get; init; } = 16 << 20;
+
+    /// <summary>The servers check DNSSEC and nobody stands between them and us: their AD bit is a proof.</summary>
+    public bool TrustsProofs { get; init; }
 }

@@ -126,7 +126,7 @@ public sealed class BlocklistTests
             NameServer.Failed(name, (ushort)(id + 1), 3), // another id
             NameServer.Failed("1." + name, id, 3), // another question
             new Responses(id).Add(0xc0, 0x0c).Octets, // a name that points to itself
-            [.. NameServer.Failed(name, id, 3), .. new byte[600]], // longer than any honest answer
+            [.. NameServer.Failed(name, id, 3), .. new byte[1300]], // longer than any honest answer
             new byte[60_000],
             NameServer.Found(name, id, 127, 0, 0, 2),
         ]);

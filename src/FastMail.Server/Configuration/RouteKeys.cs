@@ -1,0 +1,134 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using FastMail.Server.Relay.Routing;
+
+namespace FastMail.Server.Configuration;
+
+/// <summary>Where mail for others is sent, and how much TLS it must have on the way.</summary>
+internal static class RouteKeys
+{
+    private const string TargetUnit = "NEXTHOP [tls=LEVEL] [source=ADDR] [user=NAME] [password_file=FILE] [name=NAME] [private]";
+
+    public static readonly Key<IReadOnlyList<RouteLine>> Table = new(
+        "route.table", "", $"PATTERN={TargetUnit}, ...",
+        "Ways for mail of an address, a domain, .domain or *; a next hop is host[:port], mx[:port], smtp[s]://[user@]host[:port], "
+        + "lmtp:host:port, lmtp:unix:PATH or refuse.",
+        text => [.. Values.List(text).Select(RouteLine.Parse)]);
+
+    public static readonly Key<IReadOnlyList<RouteTarget>> Smarthost = new(
+        "relay.smarthost", "", TargetUnit, "Takes all mail for others that no route sends elsewhere; empty to go by MX.",
+        text => text.Trim().Length == 0 ? [] : [RouteTarget.Parse(text)]);
+
+    public static readonly Key<string> SmarthostPasswordFile = new(
+        "relay.smarthost_password_file", "", "FILE", "Its first line is the password of the smarthost's user; read at the start.",
+        text => text);
+
+    public static readonly Key<TlsLevel> Tls = new(
+        "relay.tls", "may", "none, may, encrypt, verify",
+        "What a next hop must have: none of it, TLS where offered, TLS, or TLS with a certificate for its name.",
+        RouteTarget.LevelOf);
+
+    public static readonly Key<bool> Dane = new(
+        "relay.dane", "on", "on, off", "TLSA records of mail exchangers bind (RFC 7672); only with dns.trust_ad.", Values.Switch);
+
+    public static readonly Key<bool> Sts = new(
+        "relay.mta_sts", "on", "on, off", "Policies of domains about TLS bind (RFC 8461).", Values.Switch);
+
+    public static readonly Key<IReadOnlyList<IPAddress>> Sources = new(
+        "relay.source", "", "ADDR, ...", "Connect from here; one address of a family. Empty: the system chooses.",
+        text => Values.List(text).Select(Address).ToArray() is var addresses
+            && addresses.DistinctBy(a => a.AddressFamily).Count() == addresses.Length
+                ? addresses
+                : throw new FormatException("there may be one IPv4 and one IPv6 address."));
+
+    public static readonly Key<IReadOnlyList<AddressFamily>> Families = new(
+        "relay.ip", "both", "both, ipv4, ipv6", "Addresses of next hops that are looked up.", text => text switch
+        {
+            "both" => [AddressFamily.InterNetworkV6, AddressFamily.InterNetwork],
+            "ipv4" => [AddressFamily.InterNetwork],
+            "ipv6" => [AddressFamily.InterNetworkV6],
+            _ => throw new FormatException($"'{text}' is none of both, ipv4, ipv6."),
+        });
+
+    public static readonly Key<string> TrustAnchors = new(
+        "relay.tls_ca", "", "FILE", "Authorities whose certificates are believed, PEM; empty for those of this machine.",
+        text => text);
+
+    public static IEnumerable<Key> All =>
+        [Table, Smarthost, SmarthostPasswordFile, Tls, Dane, Sts, Sources, Families, TrustAnchors];
+
+    /// <exception cref="SettingException">Keys do not fit together, or a file they name cannot be used.</exception>
+    public static RoutingRules Rules(Settings settings)
+    {
+        RouteTarget? smarthost = settings.Get(Smarthost) is [RouteTarget target] ? target : null;
+        string passwordFile = settings.Get(SmarthostPasswordFile);
+        if (passwordFile.Length > 0)
+        {
+            smarthost = smarthost is { User: not null }
+                ? smarthost with { PasswordFile = smarthost.PasswordFile ?? passwordFile }
+                : throw new SettingException("relay.smarthost_password_file: relay.smarthost names no user, e.g. smtp://me@host");
+        }
+
+        foreach (RouteTarget each in settings.Get(Table).Select(line => line.Target).Append(smarthost).OfType<RouteTarget>())
+        {
+            if (each is { User: not null, PasswordFile: null })
+            {
+                throw new SettingException($"'{each.Text}': the user {each.User} needs a password, say password_file=FILE"
+                    + (ReferenceEquals(each, smarthost) ? " or relay.smarthost_password_file" : ""));
+            }
+        }
+
+        return new RoutingRules
+        {
+            Table = new RouteTable(settings.Get(Table)),
+            Smarthost = smarthost,
+            Tls = settings.Get(Tls),
+            UsesDane = settings.Get(Dane),
+            UsesSts = settings.Get(Sts),
+            Sources = settings.Get(Sources),
+            Families = settings.Get(Families),
+            TrustAnchors = AnchorsIn(settings.Get(TrustAnchors)),
+            ReadPassword = PasswordIn,
+        };
+    }
+
+    private static IPAddress Address(string text) =>
+        IPAddress.TryParse(text, out IPAddress? address) && address.ToString() == text
+            ? address
+            : throw new FormatException($"'{text}' is not an IP address.");
+
+    private static X509Certificate2[]? AnchorsIn(string file)
+    {
+        if (file.Length == 0)
+        {
+            return null;
+        }
+
+        try
+        {
+            var anchors = new X509Certificate2Collection();
+            anchors.ImportFromPemFile(file);
+            return anchors.Count > 0 ? [.. anchors] : throw new SettingException($"relay.tls_ca: there is no certificate in {file}");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
+        {
+            throw new SettingException($"relay.tls_ca: {e.Message}", e);
+        }
+    }
+
+    private static string PasswordIn(string file)
+    {
+        try
+        {
+            return File.ReadLines(file).FirstOrDefault() is { Length: > 0 } password
+                ? password
+                : throw new SettingException($"password_file: the first line of {file} is empty");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new SettingException($"password_file: {e.Message}", e);
+        }
+    }
+}

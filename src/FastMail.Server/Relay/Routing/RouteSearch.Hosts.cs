@@ -1,0 +1,238 @@
+using System.Net;
+using System.Net.Sockets;
+using FastMail.Protocol.Dns;
+
+namespace FastMail.Server.Relay.Routing;
+
+/// <content>What becomes of the hosts that were found: which addresses are used, and what their TLS must be like.</content>
+internal sealed partial class RouteSearch
+{
+    private readonly List<string> _forbidden = []; // addresses that were not used, for people
+
+    /// <summary>What is asked about one host.</summary>
+    private enum HostQuestion
+    {
+        Four,
+        Six,
+        Certificate,
+    }
+
+    /// <summary>The operator has named the host or address, or has said that it may be a private one.</summary>
+    private bool AllowsPrivate => Target.AllowsPrivate || Target.Via != RouteVia.Mx;
+
+    private bool LooksForDane => _router.Rules.UsesDane && Target is { Via: RouteVia.Mx, Tls: null };
+
+    private void JudgeAddresses()
+    {
+        foreach (HostFound host in _hosts.ToArray()) // by preference, so a cut takes only those that come behind
+        {
+            if (host.Addresses.Find(IsOwn) is { } own)
+            {
+                if (CutAt(host.Preference, $"{host.Name} has the address {own}, which is this server"))
+                {
+                    return;
+                }
+
+                break;
+            }
+
+            foreach (IPAddress address in host.Addresses.ToArray())
+            {
+                string? kind = AllowsPrivate ? null : ForbiddenAddress.KindOf(address);
+                Note(kind is null ? $"{host.Name} has the address {address}" : $"{host.Name} has the address {address}: {kind}, not used");
+                if (kind is not null)
+                {
+                    host.Addresses.Remove(address);
+                    _forbidden.Add($"{address} ({kind})");
+                }
+            }
+
+            if (host.HasFailed)
+            {
+                Note($"{host.Name}: an address cannot be looked up, {WhyOf(host.Failure)}");
+            }
+        }
+
+        bool hasFailed = _hosts.Exists(host => host.HasFailed);
+        _hosts.RemoveAll(host => host.Addresses.Count == 0);
+        if (_hosts.Count == 0)
+        {
+            Fail(hasFailed
+                ? RouteFailure.Temporary("4.4.3", $"No address of {Subject} can be looked up")
+                : WithoutAddress());
+            return;
+        }
+
+        AskCertificates();
+    }
+
+    private RouteFailure WithoutAddress()
+    {
+        if (_forbidden.Count > 0)
+        {
+            return RouteFailure.Permanent(
+                550, "5.4.4", $"{Subject} has only addresses that mail must not go to: {string.Join(", ", _forbidden)}");
+        }
+
+        if (Target.Via != RouteVia.Mx)
+        {
+            // A slip of the operator's, or a zone being edited: no reason to bounce all mail at once.
+            return RouteFailure.Temporary("4.4.4", $"{Target.Host} has no address");
+        }
+
+        return _isImplicit
+            ? RouteFailure.Permanent(550, "5.1.2", $"The domain {Domain} has neither MX nor address")
+            : RouteFailure.Permanent(550, "5.4.4", $"No mail exchanger of {Domain} has an address");
+    }
+
+    private string Subject => Target.Via != RouteVia.Mx ? Target.Host
+        : _isImplicit || Domain.StartsWith('[') ? Domain
+        : $"the mail exchangers of {Domain}";
+
+    private bool IsOwn(IPAddress address) =>
+        _router.Own.IsListener(address, Target.Port) || (!AllowsPrivate && _router.Own.IsInterface(address));
+
+    /// <summary>
+    /// RFC 7672 2.2: TLSA records count where the way to the host's name, its addresses and they themselves are proved.
+    /// </summary>
+    private void AskCertificates()
+    {
+        if (!LooksForDane || !_isMxProven)
+        {
+            return;
+        }
+
+        for (int i = 0; i < _hosts.Count; i++)
+        {
+            if (_hosts[i].IsProven)
+            {
+                Ask($"_{Target.Port}._tcp.{_hosts[i].Name}", DnsType.Tlsa, (i * KindsOfHost) + (int)HostQuestion.Certificate);
+            }
+        }
+    }
+
+    private void JudgeCertificates()
+    {
+        foreach (HostFound host in _hosts)
+        {
+            host.Judge(DaneOf(host) ?? Plain(host.Name));
+        }
+
+        if (_hosts.TrueForAll(host => host.IsUnusable))
+        {
+            Fail(RouteFailure.Temporary("4.7.5", $"The TLSA records of {Subject} cannot be looked up"));
+        }
+    }
+
+    /// <summary>What the TLSA records of a host demand; null when they demand nothing.</summary>
+    private TlsDemand? DaneOf(HostFound host)
+    {
+        if (host.Certificates is not { } answer || (answer.Outcome != DnsOutcome.Failed && !answer.IsAuthentic))
+        {
+            return null;
+        }
+
+        string name = $"_{Target.Port}._tcp.{host.Name}";
+        if (answer.Outcome == DnsOutcome.Failed)
+        {
+            // RFC 7672 2.1.2: who can suppress the answer must not be able to suppress TLS with it.
+            Note($"{name}: the TLSA records cannot be looked up, {host.Name} is not used");
+            host.IsUnusable = true;
+            return null;
+        }
+
+        TlsaRecord[] records = [.. answer.Data.Select(data => TlsaRecord.Of(data)).OfType<TlsaRecord>()];
+        if (records.Length == 0)
+        {
+            return null;
+        }
+
+        return Array.Exists(records, DaneCheck.IsUsable)
+            ? new TlsDemand(TlsLevel.Dane, host.Name, $"TLSA of {name}", _router.Rules.TrustAnchors, records)
+            : new TlsDemand(TlsLevel.Encrypt, host.Name, $"TLSA of {name}, none of them usable", _router.Rules.TrustAnchors);
+    }
+
+    /// <summary>What the line or the setting demands.</summary>
+    private TlsDemand Plain(string host)
+    {
+        (TlsLevel level, string reason) = Target.Tls is { } said
+            ? (said, "tls= of the route")
+            : _plan.Credentials is not null && !IsLoopback(Target.Address)
+                ? (TlsLevel.Verify, "a password is sent there")
+                : (_router.Rules.Tls, "relay.tls");
+        if (Target.IsImplicitTls && level < TlsLevel.Encrypt)
+        {
+            (level, reason) = (TlsLevel.Encrypt, "smtps");
+        }
+
+        return new TlsDemand(level, Target.CertificateName ?? host, reason, _router.Rules.TrustAnchors);
+    }
+
+    private void Conclude()
+    {
+        RouteHost[] hosts =
+        [
+            .. _hosts.Where(host => !host.IsUnusable).Select(host => new RouteHost(
+                host.Name,
+                host.Preference,
+                [
+                    .. host.Addresses.Select(
+                        address => new NextHop(new IPEndPoint(address, Target.Port), host.Name, host.Tls, Target.IsImplicitTls)),
+                ])),
+        ];
+        _route = To(hosts);
+    }
+
+    private static bool IsLoopback(IPAddress? address) => address is not null && IPAddress.IsLoopback(address);
+
+    /// <summary>A host and what was found out about it. Belongs to its search.</summary>
+    private sealed class HostFound
+    {
+        private bool _isEachProven = true;
+
+        public HostFound(string name, int preference)
+        {
+            Name = name;
+            Preference = preference;
+        }
+
+        public string Name { get; }
+
+        public int Preference { get; }
+
+        public List<IPAddress> Addresses { get; } = [];
+
+        /// <summary>Why an address could not be looked up; means nothing unless <see cref="HasFailed"/>.</summary>
+        public DnsAnswer Failure { get; private set; } = DnsAnswer.Failed;
+
+        public bool HasFailed { get; private set; }
+
+        /// <summary>Its addresses are proved by DNSSEC.</summary>
+        public bool IsProven => Addresses.Count > 0 && _isEachProven;
+
+        public DnsAnswer? Certificates { get; private set; }
+
+        public bool IsUnusable { get; set; }
+
+        public TlsDemand Tls { get; private set; } = new(TlsLevel.None, "", "");
+
+        public void Take(HostQuestion question, DnsAnswer answer, int most)
+        {
+            if (question == HostQuestion.Certificate)
+            {
+                Certificates = answer;
+                return;
+            }
+
+            _isEachProven &= answer.IsAuthentic;
+            Addresses.AddRange(answer.Data.Take(most).Select(data => new IPAddress(data)));
+            if (answer.Outcome == DnsOutcome.Failed)
+            {
+                HasFailed = true;
+                Failure = answer;
+            }
+        }
+
+        public void Judge(TlsDemand demand) => Tls = demand;
+    }
+}

@@ -1,0 +1,64 @@
+namespace FastMail.Server.Relay.Routing;
+
+/// <summary>
+/// The routes that the operator has written, found by address: the most exact one holds. Immutable; any thread.
+/// </summary>
+internal sealed class RouteTable
+{
+    private const string Anything = "*";
+
+    private readonly Dictionary<string, RouteLine> _lines = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, RouteLine>.AlternateLookup<ReadOnlySpan<char>> _bySpan;
+    private readonly bool _hasAddresses;
+    private readonly bool _hasParents;
+
+    /// <param name="lines">Of two with one pattern the last one holds.</param>
+    public RouteTable(IEnumerable<RouteLine> lines)
+    {
+        _bySpan = _lines.GetAlternateLookup<ReadOnlySpan<char>>();
+        foreach (RouteLine line in lines)
+        {
+            _lines[line.Pattern] = line;
+            _hasAddresses |= line.Pattern.IndexOf('@', StringComparison.Ordinal) > 0;
+            _hasParents |= line.Pattern.StartsWith("@.", StringComparison.Ordinal);
+        }
+    }
+
+    public IEnumerable<RouteLine> Lines => _lines.Values;
+
+    /// <summary>The line for an address: itself, its domain, the nearest parent, anything; null when there is none.</summary>
+    /// <param name="key">As <see cref="Accounts.AddressKey"/> writes it.</param>
+    public RouteLine? Find(ReadOnlySpan<char> key)
+    {
+        if (_lines.Count == 0)
+        {
+            return null;
+        }
+
+        int at = key.LastIndexOf('@');
+        if ((_hasAddresses && _bySpan.TryGetValue(key, out RouteLine? line)) || _bySpan.TryGetValue(key[at..], out line))
+        {
+            return line;
+        }
+
+        return (_hasParents ? FindParent(key[(at + 1)..]) : null) ?? _lines.GetValueOrDefault(Anything);
+    }
+
+    private RouteLine? FindParent(ReadOnlySpan<char> domain)
+    {
+        Span<char> key = stackalloc char[domain.Length + 2];
+        key[0] = '@';
+        for (int dot = domain.IndexOf('.'); dot >= 0; dot = domain.IndexOf('.'))
+        {
+            domain[dot..].CopyTo(key[1..]);
+            if (_bySpan.TryGetValue(key[..(1 + domain.Length - dot)], out RouteLine? line))
+            {
+                return line;
+            }
+
+            domain = domain[(dot + 1)..];
+        }
+
+        return null;
+    }
+}

@@ -1,0 +1,165 @@
+using FastMail.Net;
+using FastMail.Server.Accounts;
+using FastMail.Server.Dns;
+
+namespace FastMail.Server.Relay.Routing;
+
+/// <summary>Waits for a route; called on the loop thread, once, and never inside the call that asked.</summary>
+internal interface IRouteAsker
+{
+    /// <summary>What was asked under this number has been decided.</summary>
+    void Found(long number, Route route);
+}
+
+/// <summary>
+/// Decides where mail for an address goes: into a maildrop, to the next hop of a route, to the smarthost, or to the mail
+/// exchangers of its domain. Decisions are kept as long as DNS allows. Owned by the server; loop thread only.
+/// </summary>
+internal sealed class Router
+{
+    private static readonly Route Hosted = Route.Local("hosted domain");
+
+    private static readonly Route UnknownHere = Route.Fail(
+        "hosted domain", RouteFailure.Permanent(550, "5.1.1", "No such mailbox here"));
+
+    private static readonly Route NoAddress = Route.Fail(
+        "the address", RouteFailure.Permanent(550, "5.1.3", "Not an address that mail could go to"));
+
+    private readonly Func<AccountDirectory> _accounts;
+    private readonly List<Account> _mailboxes = []; // for the time of a call
+    private readonly Dictionary<RouteLine, RoutePlan> _plans = new(ReferenceEqualityComparer.Instance);
+    private readonly RoutePlan _otherwise;
+
+    /// <param name="rules">What the operator has said.</param>
+    /// <param name="resolver">Looks up names.</param>
+    /// <param name="accounts">Who is hosted here, now.</param>
+    /// <param name="own">Which hosts are this server.</param>
+    /// <param name="loop">Whose thread this is.</param>
+    /// <param name="random">Draws among hosts alike.</param>
+    /// <exception cref="Configuration.SettingException">A password file cannot be read.</exception>
+    public Router(
+        RoutingRules rules, StubResolver resolver, Func<AccountDirectory> accounts, OwnAddresses own, EventLoop loop,
+        Random random)
+    {
+        Rules = rules;
+        Resolver = resolver;
+        Own = own;
+        Loop = loop;
+        Random = random;
+        _accounts = accounts;
+        foreach (RouteLine line in rules.Table.Lines)
+        {
+            _plans.Add(line, PlanOf(line.Target, $"route.table '{line.Text}'"));
+        }
+
+        _otherwise = rules.Smarthost is { } smarthost
+            ? PlanOf(smarthost, $"relay.smarthost '{smarthost.Text}'")
+            : PlanOf(RouteTarget.ByMx, "");
+    }
+
+    internal RoutingRules Rules { get; }
+
+    internal StubResolver Resolver { get; }
+
+    internal OwnAddresses Own { get; }
+
+    internal EventLoop Loop { get; }
+
+    internal Random Random { get; }
+
+    /// <summary>
+    /// The decision if it is known, without an allocation; otherwise null, and the asker is told later, never inside this
+    /// call, and in the order of asking for one domain.
+    /// </summary>
+    /// <param name="forwardPath">UTF-8, no angle brackets.</param>
+    /// <param name="asker">Who wants to know.</param>
+    /// <param name="number">Handed back to the asker.</param>
+    public Route? Find(ReadOnlySpan<byte> forwardPath, IRouteAsker asker, long number)
+    {
+        Span<char> key = stackalloc char[AddressKey.MaxLength];
+        if (TryDecide(forwardPath, key, out ReadOnlySpan<char> domain, out RoutePlan? plan, out Route? route))
+        {
+            return route;
+        }
+
+        if (plan!.Find(domain, Loop.Elapsed) is { } known)
+        {
+            return known;
+        }
+
+        string name = domain.ToString();
+        RouteSearch? search = plan.FindSearch(name);
+        if (search is null)
+        {
+            search = new RouteSearch(this, plan, name, notes: null);
+            plan.Add(search);
+            if (search.Begin() is { } found)
+            {
+                return found;
+            }
+        }
+
+        search.Askers.Add((asker, number));
+        return null;
+    }
+
+    /// <summary>As <see cref="Find"/>, but decided anew, and with <see cref="Route.Notes"/>.</summary>
+    public Route? Explain(ReadOnlySpan<byte> forwardPath, IRouteAsker asker, long number)
+    {
+        Span<char> key = stackalloc char[AddressKey.MaxLength];
+        if (TryDecide(forwardPath, key, out ReadOnlySpan<char> domain, out RoutePlan? plan, out Route? route))
+        {
+            return route;
+        }
+
+        var search = new RouteSearch(this, plan!, domain.ToString(), notes: []);
+        search.Askers.Add((asker, number));
+        return search.Begin();
+    }
+
+    /// <summary>What DNS has said is asked anew.</summary>
+    /// <param name="destination">Only of this destination, or of this domain when there was none; null for all.</param>
+    public void Forget(string? destination)
+    {
+        foreach (RoutePlan plan in _plans.Values.Append(_otherwise))
+        {
+            foreach (Question question in plan.Forget(destination))
+            {
+                Resolver.Forget(question.Name, question.Type);
+            }
+        }
+    }
+
+    /// <summary>Decides what needs no name server; otherwise says which plan holds for which domain.</summary>
+    private bool TryDecide(
+        ReadOnlySpan<byte> forwardPath, Span<char> buffer, out ReadOnlySpan<char> domain, out RoutePlan? plan, out Route? route)
+    {
+        domain = default;
+        plan = null;
+        int length = AddressKey.Write(forwardPath, buffer);
+        ReadOnlySpan<char> key = buffer[..Math.Max(0, length)];
+        route = _accounts().Resolve(forwardPath, [], _mailboxes) switch
+        {
+            Residence.Mailbox => Hosted,
+            Residence.UnknownHere => UnknownHere,
+            _ => key.LastIndexOf('@') <= 0 || key[^1] == '@' ? NoAddress : null,
+        };
+        if (route is not null)
+        {
+            return true;
+        }
+
+        plan = Rules.Table.Find(key) is { } line ? _plans[line] : _otherwise;
+        // A named host is one destination whatever the domain; mail exchangers are the domain's own.
+        domain = plan.Target.Via == RouteVia.Mx ? key[(key.LastIndexOf('@') + 1)..] : "";
+        return false;
+    }
+
+    private RoutePlan PlanOf(RouteTarget target, string decidedBy)
+    {
+        RouteCredentials? credentials = target.User is null
+            ? null
+            : new RouteCredentials(target.User, target.PasswordFile is null ? "" : Rules.ReadPassword(target.PasswordFile));
+        return new RoutePlan(target, decidedBy, credentials);
+    }
+}
