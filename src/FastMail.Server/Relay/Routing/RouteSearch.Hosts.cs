@@ -71,7 +71,7 @@ internal sealed partial class RouteSearch
         if (_forbidden.Count > 0)
         {
             return RouteFailure.Permanent(
-                550, "5.4.4", $"{Subject} has only addresses that mail must not go to: {string.Join(", ", _forbidden)}");
+                550, "5.4.4", $"Mail must not go to any address of {Subject}: {string.Join(", ", _forbidden)}");
         }
 
         if (Target.Via != RouteVia.Mx)

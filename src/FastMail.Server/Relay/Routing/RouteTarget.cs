@@ -34,7 +34,9 @@ internal sealed record RouteTarget
 
     public required RouteVia Via { get; init; }
 
-    /// <summary>What was written, without the name of a password file: tells destinations apart.</summary>
+    /// <summary>
+    /// What was written, with its port and without the name of a password file: tells destinations apart.
+    /// </summary>
     public required string Text { get; init; }
 
     /// <summary>Name or address; empty unless <see cref="RouteVia.Host"/>.</summary>
@@ -90,8 +92,8 @@ internal sealed record RouteTarget
             target = target.With(equals < 0 ? word : word[..equals], equals < 0 ? "" : word[(equals + 1)..], word);
         }
 
-        string[] kept = [.. words.Where(word => !word.StartsWith("password_file=", StringComparison.Ordinal))];
-        return (target with { Text = string.Join(' ', kept) }).Checked();
+        IEnumerable<string> kept = words[1..].Where(word => !word.StartsWith("password_file=", StringComparison.Ordinal));
+        return (target with { Text = string.Join(' ', kept.Prepend(target.Text)) }).Checked();
     }
 
     private RouteTarget With(string name, string value, string word) => name switch
@@ -164,7 +166,8 @@ internal sealed record RouteTarget
 
         if (word.StartsWith("smtps://", StringComparison.Ordinal))
         {
-            return HostOf(word["smtps://".Length..], SmtpsPort, SmtpsPort) with { IsImplicitTls = true };
+            RouteTarget target = HostOf(word["smtps://".Length..], SmtpsPort, SmtpsPort);
+            return target with { IsImplicitTls = true, Text = "smtps://" + target.Text };
         }
 
         return word.StartsWith("smtp://", StringComparison.Ordinal)
@@ -177,10 +180,11 @@ internal sealed record RouteTarget
         if (text.StartsWith("unix:", StringComparison.Ordinal))
         {
             var socket = (UnixDomainSocketEndPoint)Arguments.EndPointsOrPaths([text])[0];
-            return new RouteTarget { Via = RouteVia.Unix, Socket = socket, IsLmtp = true, Text = text };
+            return new RouteTarget { Via = RouteVia.Unix, Socket = socket, IsLmtp = true, Text = "lmtp:" + text };
         }
 
-        return HostOf(text, LmtpPort, LmtpPort) with { IsLmtp = true };
+        RouteTarget target = HostOf(text, LmtpPort, LmtpPort);
+        return target with { IsLmtp = true, Text = "lmtp:" + target.Text };
     }
 
     /// <summary><c>[user@]host[:port]</c>; a host in brackets is an address or a name.</summary>
@@ -197,14 +201,16 @@ internal sealed record RouteTarget
         (string host, string? portText) = Split(rest);
         port = portText is null ? (user is null ? port : portWithUser) : PortOf(portText, text);
         IPAddress? address = AddressOf(host);
+        string name = address?.ToString() ?? Arguments.Hostname(host).ToLowerInvariant();
+        string end = address is null ? $"{name}:{port}" : new IPEndPoint(address, port).ToString();
         return new RouteTarget
         {
             Via = RouteVia.Host,
-            Host = address?.ToString() ?? Arguments.Hostname(host).ToLowerInvariant(),
+            Host = name,
             Address = address,
             Port = port,
             User = user,
-            Text = text,
+            Text = user is null ? end : $"{user}@{end}",
         };
     }
 

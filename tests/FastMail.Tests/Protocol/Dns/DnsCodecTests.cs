@@ -20,7 +20,7 @@ public sealed class DnsCodecTests
         int length = DnsQuery.Write(query, Id, Responses.Name("A.Bl.Test."), DnsType.Aaaa);
         byte[] expected =
         [
-            0x12, 0x34, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0,
+            0x12, 0x34, 0x01, 0x20, 0, 1, 0, 0, 0, 0, 0, 0,
             1, (byte)'a', 2, (byte)'b', (byte)'l', 4, .. "test"u8, 0, 0, 28, 0, 1,
         ];
         Assert.Equal(expected, query[..length]);

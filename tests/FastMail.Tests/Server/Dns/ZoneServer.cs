@@ -18,7 +18,7 @@ internal sealed class ZoneServer : IDisposable
 
     private readonly Socket _datagrams = new(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
     private readonly TcpListener _streams;
-    private readonly ConcurrentDictionary<string, List<(string Type, byte[] Data)>> _zone = new();
+    private readonly ConcurrentDictionary<string, List<(string Type, byte[] Data)>> _zone = new(StringComparer.Ordinal);
 
     /// <param name="records">
     /// <c>name TYPE data</c>: A, AAAA, CNAME, MX, TXT (the rest of the line), TLSA (numbers and hexadecimal), and the
@@ -45,7 +45,7 @@ internal sealed class ZoneServer : IDisposable
     public bool IsAuthentic { get; set; }
 
     /// <summary>Names that it does not say this of.</summary>
-    public HashSet<string> Unproven { get; } = [];
+    public HashSet<string> Unproven { get; } = new(StringComparer.Ordinal);
 
     /// <summary>Seconds that everything may be remembered.</summary>
     public uint Lifetime { get; set; } = 300;

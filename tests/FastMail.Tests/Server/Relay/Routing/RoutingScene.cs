@@ -35,7 +35,7 @@ internal sealed class RoutingScene : IDisposable
             Servers = Settings.Get(DnsKeys.Servers) is { Count: > 0 } servers ? servers : [Dns.EndPoint],
         };
         _resolver = new StubResolver(_loop, options);
-        var accounts = AccountDirectory.Make(1, [new Account(1, "u@local.test", null!, true)], [], [], new AddressRules());
+        var accounts = AccountDirectory.Make(1, [new Account(1, "u@local.test", null!, DateTimeOffset.UnixEpoch)], [], [], new AddressRules());
         var own = new OwnAddresses(
             "MX.local.test", () => [IPEndPoint.Parse("127.0.0.9:25")], TimeProvider.System, () => [IPAddress.Parse("198.51.100.9")]);
         Router = new Router(RouteKeys.Rules(Settings), _resolver, () => accounts, own, _loop, new Random(1));
