@@ -9,6 +9,7 @@ public sealed class MailLog : IDisposable
 {
     private readonly LogParts _parts;
     private readonly MessagePool _messages;
+    private readonly QueueChangesPool _changes = new();
     private readonly IMailLogObserver _observer;
     private bool _isDisposed;
 
@@ -17,6 +18,7 @@ public sealed class MailLog : IDisposable
     {
         LargestRecordBytes = largestRecordBytes;
         _parts = parts;
+        Queue = new MailQueue(parts.Maildrops);
         _messages = messages;
         _observer = observer;
     }
@@ -67,6 +69,9 @@ public sealed class MailLog : IDisposable
     /// What recovery may need begins here; 0 when that is all. Segments that end below and hold nothing live may go.
     /// </summary>
     internal ulong OldestNeededLsn => _parts.Checkpoints?.OldestNeededLsn ?? 0;
+
+    /// <summary>What waits to be relayed.</summary>
+    public MailQueue Queue { get; }
 
     /// <summary>Counters.</summary>
     public LogStatistics Statistics => _parts.Writer.Statistics;
@@ -130,6 +135,21 @@ public sealed class MailLog : IDisposable
     }
 
     /// <summary>
+    /// An empty record for changes of the queue. It goes back by <see cref="Return(PendingQueueChanges)"/>, also when it
+    /// is never appended.
+    /// </summary>
+    public PendingQueueChanges RentQueueChanges()
+    {
+        return _changes.Rent();
+    }
+
+    /// <summary>Takes back a rented record that is not in the log's hands.</summary>
+    public void Return(PendingQueueChanges changes)
+    {
+        _changes.Return(changes);
+    }
+
+    /// <summary>
     /// Hands a complete record to the appender, which owns it until <see cref="IMailLogObserver.GroupCompleted"/>.
     /// Never blocks on the disk.
     /// </summary>
@@ -172,12 +192,15 @@ public sealed class MailLog : IDisposable
     /// <summary>
     /// The producer of an appended record will not wait any longer. What has not been taken into a group is never
     /// written. A message in a group under way is taken out of its maildrops again by the group after it. A removal in
-    /// a group under way stands. The record comes back through <see cref="IMailLogObserver.GroupCompleted"/> as always.
+    /// a group under way stands, and so do changes of the queue. The record comes back through <see cref="IMailLogObserver.GroupCompleted"/> as always.
     /// </summary>
-    /// <returns>False, and nothing changed, when the outcome is settled and on its way to the observer.</returns>
+    /// <returns>
+    /// False, and nothing changed, when the outcome is settled and on its way to the observer, and always for a message
+    /// that was written together with a change of the queue.
+    /// </returns>
     public bool GiveUp(PendingAppend append)
     {
-        return append.TryGiveUp();
+        return append.MayBeGivenUp && append.TryGiveUp();
     }
 
     /// <summary>
@@ -233,6 +256,40 @@ public sealed class MailLog : IDisposable
     public ReadLease? Lease(ulong lsn)
     {
         return ReadLease.Of(_parts.Segments, lsn);
+    }
+
+    /// <summary>
+    /// Takes the right to read a message of the queue, wherever compaction has put it; false when it is not in the
+    /// queue. What the lease held before is let go. Allocates nothing.
+    /// </summary>
+    public bool TryLeaseQueued(ulong seq, QueueLease lease)
+    {
+        return lease.TryTake(_parts.Maildrops, _parts.Segments, seq);
+    }
+
+    /// <summary>
+    /// Copies the meta of a message of the queue, verified, to be read with <see cref="MetaReader"/>; its body is not
+    /// touched.
+    /// </summary>
+    /// <param name="seq">Number of its record.</param>
+    /// <param name="buffer">Where to; replaced by a longer one when it must be.</param>
+    /// <param name="length">Octets of the meta.</param>
+    /// <returns>False when the message is not in the queue, or cannot be read.</returns>
+    public bool TryReadQueuedMeta(ulong seq, ref byte[] buffer, out int length)
+    {
+        using QueueLease lease = new();
+        length = 0;
+        return TryLeaseQueued(seq, lease) && lease.TryReadMeta(ref buffer, out length);
+    }
+
+    /// <summary>
+    /// All that the log still has of what became of a message of the queue, oldest first: the last change of each
+    /// recipient in any case; what was before may have been reclaimed.
+    /// </summary>
+    /// <returns>False when the message is not in the queue.</returns>
+    public bool TryReadTimeline(ulong seq, List<QueueEvent> into)
+    {
+        return QueueTimeline.TryRead(_parts.Maildrops, _parts.Segments, seq, into);
     }
 
     /// <summary>

@@ -65,7 +65,7 @@ internal sealed class AppendQueue : IDisposable
     }
 
     /// <summary>Sleeps until there is work, the queue is closed or the time is over.</summary>
-    public QueueState Wait(int timeoutMilliseconds)
+    public AppendWait Wait(int timeoutMilliseconds)
     {
         lock (_gate)
         {
@@ -116,19 +116,19 @@ internal sealed class AppendQueue : IDisposable
         _bell.Dispose();
     }
 
-    private QueueState State()
+    private AppendWait State()
     {
         if (_first is not null)
         {
-            return QueueState.HasWork;
+            return AppendWait.HasWork;
         }
 
-        return _isClosed ? QueueState.Closed : QueueState.Empty;
+        return _isClosed ? AppendWait.Closed : AppendWait.Empty;
     }
 }
 
 /// <summary>What the appender found after waiting.</summary>
-internal enum QueueState
+internal enum AppendWait
 {
     Empty,
     HasWork,

@@ -98,12 +98,12 @@ internal sealed class Appender : IDisposable
         while (true)
         {
             bool mayProve = _writer.NeedsProof && !_hasFailed;
-            QueueState state = _queue.Wait(mayProve ? IdleMilliseconds : Timeout.Infinite);
-            if (state == QueueState.HasWork)
+            AppendWait state = _queue.Wait(mayProve ? IdleMilliseconds : Timeout.Infinite);
+            if (state == AppendWait.HasWork)
             {
                 WriteGroups();
             }
-            else if (state == QueueState.Closed)
+            else if (state == AppendWait.Closed)
             {
                 break;
             }
@@ -195,7 +195,7 @@ internal sealed class Appender : IDisposable
             {
                 record.Outcome = AppendOutcome.NoSpace;
                 MoveToDone(record);
-                if (record is PendingExpunge { IsOwn: true })
+                if (record.IsUnwinding)
                 {
                     _observer.Noticed("no room to take a message out again that was answered 451: it may come twice");
                 }
@@ -289,13 +289,13 @@ internal sealed class Appender : IDisposable
     }
 
     /// <summary>
-    /// Its client was told 451 and will send it again: an EXPUNGE in the very next group takes it out. If the process
+    /// Its client was told 451 and will send it again: records in the very next group take it out. If the process
     /// ends before that is durable, the message stays, and the client's next attempt makes it two.
     /// </summary>
     private void Unwind(PendingMessage message)
     {
         message.Outcome = AppendOutcome.Withdrawn;
-        foreach (PendingExpunge removal in message.Unwinding())
+        foreach (PendingAppend removal in message.Unwinding())
         {
             _ = Interlocked.Add(ref _pendingBytes, removal.Bytes);
             removal.Next = _first;

@@ -20,7 +20,6 @@ internal abstract class OwnAppend : PendingAppend
             Type = type,
             MetaBytes = (uint)meta.Length,
             TotalBytes = checked((uint)RecordHeader.TotalFor(meta.Length)),
-            MetaCrc = Crc32C.Extend(0, meta),
         };
         _record = GC.AllocateArray<byte>((int)_header.TotalBytes, pinned: true);
         meta.CopyTo(_record.AsSpan(RecordHeader.Bytes));
@@ -33,6 +32,9 @@ internal abstract class OwnAppend : PendingAppend
     internal override bool IsOwn => true;
 
     internal override bool MayUseReserve => true;
+
+    /// <summary>May be changed until it has been written.</summary>
+    protected Span<byte> Meta => _record.AsSpan(RecordHeader.Bytes, (int)_header.MetaBytes);
 
     /// <summary>Waits until it is durable and applied, or will never be.</summary>
     public AppendOutcome Wait()
@@ -58,6 +60,7 @@ internal abstract class OwnAppend : PendingAppend
         _header.Lsn = stamp.Lsn;
         _header.Seq = stamp.Seq;
         _header.TimestampMicros = stamp.TimestampMicros;
+        _header.MetaCrc = Crc32C.Extend(0, Meta);
         _header.Write(_record, stamp.Salt);
         vectors.Add(_record, 0, _record.Length);
         return _header;

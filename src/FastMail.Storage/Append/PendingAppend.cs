@@ -108,6 +108,12 @@ public abstract class PendingAppend
     /// <summary>The log itself waits for it: it is told by <see cref="Ended"/>, and the observer is not.</summary>
     internal virtual bool IsOwn => false;
 
+    /// <summary>It takes a message out again that was given up too late.</summary>
+    internal virtual bool IsUnwinding => false;
+
+    /// <summary>Whoever waits for it may stop waiting.</summary>
+    internal virtual bool MayBeGivenUp => true;
+
     /// <summary>It may be written into the last bytes of a full disk, because it leads to space or ends work.</summary>
     internal abstract bool MayUseReserve { get; }
 

@@ -74,6 +74,8 @@ public sealed class PendingExpunge : PendingAppend
 
     internal override bool IsOwn => _isOwn;
 
+    internal override bool IsUnwinding => _isOwn;
+
     /// <summary>Made by the appender for a message that was given up while its group was under way.</summary>
     internal static PendingExpunge Unwinding(ulong mailboxId, ulong uid)
     {

@@ -44,6 +44,8 @@ public sealed class PendingMessage : PendingAppend
     private ulong[] _uids = new ulong[8];
     private int _localRecipients;
     private uint _relayRecipients;
+    private long[] _changes = []; // where the values of changes of the queue begin
+    private int _changeCount;
     private long _headerWirePosition;
     private int _room; // octets of padding right in front of the trace
     private bool _isImported;
@@ -82,6 +84,11 @@ public sealed class PendingMessage : PendingAppend
     internal override bool IsReady => _state == State.Sealed;
 
     internal override bool MayUseReserve => false;
+
+    /// <summary>Taken out again, it would leave the changes behind that it was written together with.</summary>
+    internal override bool MayBeGivenUp => _changeCount == 0;
+
+    private int References => _localRecipients + (_relayRecipients > 0 ? 1 : 0);
 
     /// <summary>The reverse-path without angle brackets; empty for the null reverse-path.</summary>
     public void SetReversePath(ReadOnlySpan<byte> path)
@@ -142,6 +149,26 @@ public sealed class PendingMessage : PendingAppend
         BinaryPrimitives.WriteUInt32LittleEndian(index, _relayRecipients);
         WriteField(MetaType.RelayRecipient, index, address);
         _relayRecipients++;
+    }
+
+    /// <summary>
+    /// A change of the queue that stands in this very record, so that there are both or neither: what became of another
+    /// message, told by this one; or how a recipient of this one begins. Copied. Such a message cannot be given up.
+    /// </summary>
+    /// <exception cref="ArgumentException">The forward-path is too long.</exception>
+    public void AddQueueChange(in QueueChange change)
+    {
+        Require(State.Envelope);
+        StoredChange stored = StoredChange.Of(change);
+        Span<byte> value = stackalloc byte[StoredChange.MostBytes];
+        stored.Write(value);
+        WriteField(MetaType.QueueChange, value[..stored.Bytes], default);
+        if (_changeCount == _changes.Length)
+        {
+            Array.Resize(ref _changes, Math.Max(8, _changeCount * 2));
+        }
+
+        _changes[_changeCount++] = _buffer.Length - stored.Bytes;
     }
 
     /// <summary>
@@ -325,9 +352,14 @@ public sealed class PendingMessage : PendingAppend
         _state = State.Sealed;
     }
 
-    /// <summary>The removals that take the written message out of its maildrops again.</summary>
-    internal IEnumerable<PendingExpunge> Unwinding()
+    /// <summary>What takes the written message out of its maildrops and out of the queue again.</summary>
+    internal IEnumerable<PendingAppend> Unwinding()
     {
+        if (_relayRecipients > 0)
+        {
+            yield return OwnQueueChanges.Cancelling(Seq);
+        }
+
         for (int i = 0; i < _localRecipients; i++)
         {
             yield return PendingExpunge.Unwinding(_mailboxes[i], _uids[i]);
@@ -350,6 +382,7 @@ public sealed class PendingMessage : PendingAppend
         _header = new RecordHeader { Type = RecordType.Message };
         _localRecipients = 0;
         _relayRecipients = 0;
+        _changeCount = 0;
         _isImported = false;
         _leastUid = 0;
         _freeUid = 0;
@@ -411,6 +444,7 @@ public sealed class PendingMessage : PendingAppend
         _header.Lsn = stamp.Lsn;
         _header.Seq = stamp.Seq;
         _header.TimestampMicros = stamp.TimestampMicros;
+        LinkChanges(maildrops);
         _header.MetaCrc = _buffer.Crc(RecordHeader.Bytes, (long)_header.MetaBytes + _header.TraceBytes);
         _header.Write(_buffer.First, stamp.Salt);
         _buffer.AddTo(vectors);
@@ -420,8 +454,7 @@ public sealed class PendingMessage : PendingAppend
     internal override void Apply(MaildropTable maildrops)
     {
         maildrops.Liveness.Enter(
-            _header.Lsn, MaildropEntry.RecordBytesOf(_header), _localRecipients + (int)_relayRecipients,
-            isRelayed: _relayRecipients > 0);
+            _header.Lsn, MaildropEntry.RecordBytesOf(_header), References);
         for (int i = 0; i < _localRecipients; i++)
         {
             maildrops.Add(_mailboxes[i], new MaildropEntry(_uids[i], _header));
@@ -429,7 +462,52 @@ public sealed class PendingMessage : PendingAppend
 
         if (_body is not null)
         {
-            maildrops.Bodies.Add(Lsn, _body.Id, _localRecipients + (int)_relayRecipients);
+            maildrops.Bodies.Add(Lsn, _body.Id, References);
+        }
+
+        if (_relayRecipients > 0)
+        {
+            _ = maildrops.Queue.TryEnter(_header, (int)_relayRecipients);
+        }
+
+        if (_changeCount > 0)
+        {
+            ApplyChanges(maildrops);
+        }
+    }
+
+    private void LinkChanges(MaildropTable maildrops)
+    {
+        if (_changeCount == 0)
+        {
+            return;
+        }
+
+        Span<byte> links = stackalloc byte[StoredChange.LinkBytes];
+        lock (maildrops.Gate)
+        {
+            foreach (long position in _changes.AsSpan(0, _changeCount))
+            {
+                _buffer.Copy(position, links);
+                QueueFields.Link(links, Seq, Lsn, maildrops);
+                _buffer.Patch(position, links);
+            }
+        }
+    }
+
+    private void ApplyChanges(MaildropTable maildrops)
+    {
+        Span<byte> fieldHeader = stackalloc byte[MetaReader.FieldHeaderBytes];
+        Span<byte> value = stackalloc byte[StoredChange.MostBytes];
+        foreach (long position in _changes.AsSpan(0, _changeCount))
+        {
+            _buffer.Copy(position - fieldHeader.Length, fieldHeader);
+            int length = BinaryPrimitives.ReadUInt16LittleEndian(fieldHeader[sizeof(ushort)..]);
+            _buffer.Copy(position, value[..length]);
+            if (StoredChange.TryRead(value[..length], out StoredChange change))
+            {
+                maildrops.Queue.Apply(change, Lsn);
+            }
         }
     }
 

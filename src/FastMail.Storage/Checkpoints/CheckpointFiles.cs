@@ -2,8 +2,8 @@ using System.Globalization;
 
 namespace FastMail.Storage;
 
-/// <summary>A checkpoint that was found and checked: its manifest and its open shards. Immutable.</summary>
-internal sealed record Checkpoint(Manifest Manifest, IReadOnlyList<Shard> Shards);
+/// <summary>A checkpoint that was found and checked: its manifest, its open shards and the queue. Immutable.</summary>
+internal sealed record Checkpoint(Manifest Manifest, IReadOnlyList<Shard> Shards, QueueCapture Queue);
 
 /// <summary>
 /// The directory <c>ckpt/</c>: one directory a checkpoint, named by its place in the log, in it <c>MANIFEST</c> and the
@@ -48,11 +48,11 @@ internal sealed class CheckpointFiles(IDisk disk, string dataPath, Guid storeId)
             {
                 Tell(notice, lsn, "the log does not reach back to it");
             }
-            else if (Open(manifest, out why) is { } shards)
+            else if (Open(manifest, out why) is { } checkpoint)
             {
                 // A newer one that is damaged now may have let go of all below this one.
                 needed = isNewest ? needed : Math.Max(needed, lsn);
-                return new FoundCheckpoint(new Checkpoint(manifest, shards), proven, needed);
+                return new FoundCheckpoint(checkpoint, proven, needed);
             }
             else
             {
@@ -102,12 +102,16 @@ internal sealed class CheckpointFiles(IDisk disk, string dataPath, Guid storeId)
         return manifest;
     }
 
-    /// <summary>All shards, checked; null, with the reason, when one of them is not what was written.</summary>
-    public List<Shard>? Open(Manifest manifest, out string why)
+    /// <summary>
+    /// All files of it, checked; null, with the reason, when one of them is not what was written. The shards are the
+    /// caller's.
+    /// </summary>
+    public Checkpoint? Open(Manifest manifest, out string why)
     {
+        ulong lsn = manifest.Point.Lsn;
+        QueueCapture? queue = QueueFile.TryRead(disk, DirectoryOf(lsn), storeId, lsn, manifest.Queue, out why);
         List<Shard> shards = [];
-        why = "";
-        foreach (ShardReference reference in manifest.Shards)
+        foreach (ShardReference reference in queue is null ? [] : manifest.Shards)
         {
             if (OpenShard(reference, out why) is not { } shard)
             {
@@ -118,7 +122,7 @@ internal sealed class CheckpointFiles(IDisk disk, string dataPath, Guid storeId)
             shards.Add(shard);
         }
 
-        return shards;
+        return queue is null ? null : new Checkpoint(manifest, shards, queue);
     }
 
     public Shard? OpenShard(in ShardReference reference, out string why)
@@ -196,6 +200,7 @@ internal sealed class CheckpointFiles(IDisk disk, string dataPath, Guid storeId)
         foreach (Manifest manifest in kept)
         {
             _ = needed.Add(Path.Join(DirectoryOf(manifest.Point.Lsn), Manifest.FileName));
+            _ = needed.Add(Path.Join(DirectoryOf(manifest.Point.Lsn), QueueFile.FileName));
             needed.UnionWith(manifest.Shards.Select(
                 s => Path.Join(DirectoryOf(s.Lsn), Shard.FileName(s.Number))));
         }

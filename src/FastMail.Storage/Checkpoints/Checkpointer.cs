@@ -197,6 +197,13 @@ internal sealed class Checkpointer : IDisposable
             return errno;
         }
 
+        errno = QueueFile.Write(
+            _files.Disk, directory, _storeId, capture.Point.Lsn, capture.Queue, out QueueReference queue);
+        if (errno != 0)
+        {
+            return errno;
+        }
+
         manifest = new Manifest
         {
             StoreId = _storeId,
@@ -206,6 +213,7 @@ internal sealed class Checkpointer : IDisposable
             CreatedMicros = (_clock.GetUtcNow().UtcTicks - DateTime.UnixEpoch.Ticks) / TimeSpan.TicksPerMicrosecond,
             Shards = references,
             Bodies = capture.Bodies,
+            Queue = queue,
             ExtraVersion = capture.Extra.Version,
             Extra = capture.Extra.Bytes,
         };

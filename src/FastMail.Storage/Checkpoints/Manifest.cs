@@ -11,8 +11,10 @@ internal sealed record Manifest
     public const string FileName = "MANIFEST";
 
     private const uint Version = 1;
+    private const uint VersionWithQueue = 2; // a program that knows no queue must not go on without it
     private const int FixedBytes = 152;
     private const int BodiesBytesOffset = 136;
+    private const int QueueOffset = 140;
     private const int ShardBytes = 24;
     private const int MostBytes = 64 * 1024 * 1024;
 
@@ -40,6 +42,9 @@ internal sealed record Manifest
     /// <summary>The table of body files, without which those of the messages here would pass for unused.</summary>
     public required ReadOnlyMemory<byte> Bodies { get; init; }
 
+    /// <summary>The file with the queue, in the directory of this checkpoint.</summary>
+    public QueueReference Queue { get; init; }
+
     /// <summary>Version of <see cref="Extra"/>; 0 when there is none.</summary>
     public uint ExtraVersion { get; init; }
 
@@ -52,7 +57,7 @@ internal sealed record Manifest
         if (bytes.Length < FixedBytes + (2 * sizeof(uint)) + sizeof(uint) || !bytes.StartsWith(Magic)
             || BinaryPrimitives.ReadUInt32LittleEndian(bytes[^sizeof(uint)..])
                 != Crc32C.Extend(0, bytes[..^sizeof(uint)])
-            || BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]) != Version)
+            || BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]) is not (Version or VersionWithQueue))
         {
             return null;
         }
@@ -85,6 +90,9 @@ internal sealed record Manifest
             PreviousLsn = BinaryPrimitives.ReadUInt64LittleEndian(bytes[120..]),
             CreatedMicros = BinaryPrimitives.ReadInt64LittleEndian(bytes[128..]),
             Shards = references,
+            Queue = new QueueReference(
+                BinaryPrimitives.ReadInt64LittleEndian(bytes[QueueOffset..]),
+                BinaryPrimitives.ReadUInt32LittleEndian(bytes[(QueueOffset + sizeof(long))..])),
             ExtraVersion = BinaryPrimitives.ReadUInt32LittleEndian(bytes[extraAt..]),
             Extra = bytes.Slice(extraAt + (2 * sizeof(uint)), (int)extraBytes).ToArray(),
             Bodies = bytes.Slice(extraAt + (2 * sizeof(uint)) + (int)extraBytes, (int)bodiesBytes).ToArray(),
@@ -120,13 +128,15 @@ internal sealed record Manifest
         byte[] all = new byte[extraAt + (3 * sizeof(uint)) + Extra.Length + Bodies.Length];
         Span<byte> bytes = all;
         Magic.CopyTo(bytes);
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes[8..], Version);
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes[8..], Queue.IsEmpty ? Version : VersionWithQueue);
         BinaryPrimitives.WriteInt32LittleEndian(bytes[12..], Shards.Count);
         _ = StoreId.TryWriteBytes(bytes[16..]);
         WritePoint(bytes[32..], Point);
         BinaryPrimitives.WriteUInt64LittleEndian(bytes[112..], UidFloor);
         BinaryPrimitives.WriteUInt64LittleEndian(bytes[120..], PreviousLsn);
         BinaryPrimitives.WriteInt64LittleEndian(bytes[128..], CreatedMicros);
+        BinaryPrimitives.WriteInt64LittleEndian(bytes[QueueOffset..], Queue.Bytes);
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes[(QueueOffset + sizeof(long))..], Queue.Crc);
         for (int i = 0; i < Shards.Count; i++)
         {
             Shards[i].Write(bytes[(FixedBytes + (i * ShardBytes))..]);

@@ -95,6 +95,12 @@ public enum MetaType : ushort
 
     /// <summary>When an imported message first arrived somewhere, microseconds since 1970 UTC i64.</summary>
     Arrival = 29,
+
+    /// <summary>
+    /// What became of a relay recipient of some message, see <see cref="QueueChange"/> (of a QSTATE record, or of a
+    /// message that was written together with it).
+    /// </summary>
+    QueueChange = 30,
 }
 
 /// <summary>

@@ -14,7 +14,7 @@ public enum RecordType : byte
     /// <summary>The removal of messages from one maildrop.</summary>
     Expunge = 3,
 
-    /// <summary>Reserved: progress of a relay recipient.</summary>
+    /// <summary>QSTATE: what became of relay recipients.</summary>
     QueueState = 4,
 
     /// <summary>Reserved.</summary>

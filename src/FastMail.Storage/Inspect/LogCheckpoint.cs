@@ -31,6 +31,9 @@ public sealed class LogCheckpoint
     /// <summary>Messages in it, counted once a mailbox; 0 when it is damaged.</summary>
     public long Messages { get; internal init; }
 
+    /// <summary>Messages that waited to be relayed; 0 when it is damaged.</summary>
+    public long QueuedMessages { get; internal init; }
+
     /// <summary>Everything below was durable when it was made; 0 when its manifest is damaged.</summary>
     internal ulong ProvenLsn { get; init; }
 
@@ -67,16 +70,21 @@ public sealed class LogCheckpoint
     private static LogCheckpoint Read(CheckpointFiles files, Manifest manifest)
     {
         ulong lsn = manifest.Point.Lsn;
-        List<Shard>? shards = files.Open(manifest, out string why);
-        LogCheckpoint checkpoint = new(files.DirectoryOf(lsn), lsn, shards is null ? why : null)
+        Checkpoint? read = files.Open(manifest, out string why);
+        LogCheckpoint checkpoint = new(files.DirectoryOf(lsn), lsn, read is null ? why : null)
         {
             CreatedMicros = manifest.CreatedMicros,
-            Mailboxes = shards?.Sum(s => (long)s.Mailboxes.Length) ?? 0,
-            Messages = shards?.Sum(s => s.Entries) ?? 0,
+            Mailboxes = read?.Shards.Sum(s => (long)s.Mailboxes.Length) ?? 0,
+            Messages = read?.Shards.Sum(s => s.Entries) ?? 0,
+            QueuedMessages = read?.Queue.Messages ?? 0,
             ProvenLsn = lsn,
             OldestNeededLsn = manifest.PreviousLsn,
         };
-        shards?.ForEach(s => s.Release());
+        foreach (Shard shard in read?.Shards ?? [])
+        {
+            shard.Release();
+        }
+
         return checkpoint;
     }
 }

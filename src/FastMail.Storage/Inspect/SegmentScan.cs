@@ -156,7 +156,7 @@ internal sealed class SegmentScan(Segment segment, ulong previousSeq, bool isSeq
     {
         bool isKnown = _current.Type
             is RecordType.Message or RecordType.Expunge or RecordType.Move or RecordType.Checkpoint or RecordType.Group
-            or RecordType.Seal or RecordType.Pad;
+            or RecordType.Seal or RecordType.Pad or RecordType.QueueState;
         bool isReadable = isKnown && (byte)_current.VersionBits == RecordHeader.Version;
         if (!isReadable && (_current.VersionBits & RecordHeader.Skippable) == 0)
         {

@@ -4,7 +4,7 @@ namespace FastMail.Storage;
 
 /// <summary>
 /// Counts, for every segment, the messages that somebody still needs: a record is live while one of its mailbox entries
-/// or relay recipients is. Owned by the <see cref="MaildropTable"/>; guarded by its lock. Most mail has one recipient
+/// is, or one of its relay recipients, which count once together. Owned by the <see cref="MaildropTable"/>; guarded by its lock. Most mail has one recipient
 /// and needs no more than the two numbers of its segment; only records with several references are counted one by one.
 /// </summary>
 internal sealed class Liveness(SegmentList segments)
@@ -25,18 +25,14 @@ internal sealed class Liveness(SegmentList segments)
     /// <summary>No cold segment was ever made at or above this address.</summary>
     public ulong NextColdLsn { get; set; } = SegmentList.ColdLsn;
 
-    /// <summary>Records with several references, or with a relay recipient, by address: for a checkpoint.</summary>
+    /// <summary>Records with several references, by address: for a checkpoint.</summary>
     public IReadOnlyDictionary<ulong, int> Shared => _shared;
 
     /// <summary>A new record.</summary>
     /// <param name="lsn">Its address.</param>
     /// <param name="bytes">Its length as <see cref="MaildropEntry.RecordBytes"/> tells it.</param>
-    /// <param name="references">Mailbox entries and relay recipients together.</param>
-    /// <param name="isRelayed">
-    /// One of them is a relay recipient. Nothing ends such a reference yet: whoever writes the states of the relay
-    /// queue calls <see cref="Release"/> when a recipient is finished.
-    /// </param>
-    public void Enter(ulong lsn, long bytes, int references, bool isRelayed)
+    /// <param name="references">Its mailbox entries, and one more if it is in the queue.</param>
+    public void Enter(ulong lsn, long bytes, int references)
     {
         if (references == 0 || Find(lsn) is not { } segment)
         {
@@ -45,7 +41,7 @@ internal sealed class Liveness(SegmentList segments)
 
         segment.Life.Messages++;
         segment.Life.Bytes += bytes;
-        if (references > 1 || isRelayed)
+        if (references > 1)
         {
             _shared[lsn] = references;
         }
@@ -108,14 +104,8 @@ internal sealed class Liveness(SegmentList segments)
         }
         else
         {
-            Enter(lsn, bytes, more, isRelayed: false);
+            Enter(lsn, bytes, more);
         }
-    }
-
-    /// <summary>The record is held by a relay recipient, or by several references: it has a count of its own.</summary>
-    public bool IsShared(ulong lsn)
-    {
-        return _shared.ContainsKey(lsn);
     }
 
     /// <summary>Restores what a checkpoint kept.</summary>

@@ -6,18 +6,29 @@ namespace FastMail.Storage;
 /// (by the opening thread before that starts), shards replaced by the checkpointer, both under <see cref="Gate"/>;
 /// anyone may take a snapshot.
 /// </summary>
-internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
+internal sealed class MaildropTable
 {
     /// <summary>Parts of a checkpoint that are written anew or not at all.</summary>
     public const int Shards = 256;
 
     private readonly Dictionary<ulong, MaildropIndex>?[] _changed = new Dictionary<ulong, MaildropIndex>?[Shards];
     private readonly Shard?[] _stored = new Shard?[Shards];
-    private readonly MaildropSnapshot _empty = new([], default, 0, uidValidity);
+    private readonly SegmentList _segments;
+    private readonly MaildropSnapshot _empty;
     private ulong _uidFloor = 1;
     private ulong _epoch = 1;
     private LogPoint _point;
     private int _count;
+    private long _changes;
+
+    public MaildropTable(uint uidValidity, SegmentList segments)
+    {
+        _segments = segments;
+        UidValidity = uidValidity;
+        _empty = new MaildropSnapshot([], default, 0, uidValidity);
+        Liveness = new Liveness(segments);
+        Queue = new QueueTable(segments, Liveness, Bodies);
+    }
 
     /// <summary>Changes before bodies are punched out: who was just opening a maildrop looks again.</summary>
     public int Punches;
@@ -35,7 +46,10 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
     public Func<CheckpointExtra>? CaptureExtra { get; set; }
 
     /// <summary>What is still needed of each segment; guarded by <see cref="Gate"/>.</summary>
-    public Liveness Liveness { get; } = new(segments);
+    public Liveness Liveness { get; }
+
+    /// <summary>What waits to be relayed; guarded by <see cref="Gate"/>.</summary>
+    public QueueTable Queue { get; }
 
     /// <summary>What is being copied to a cold segment; guarded by <see cref="Gate"/>.</summary>
     public MoveUnderWay? Moving { get; private set; }
@@ -55,8 +69,8 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
         }
     }
 
-    /// <summary>Changes to maildrops so far.</summary>
-    public long Changes { get; private set; }
+    /// <summary>Changes to maildrops and queue so far.</summary>
+    public long Changes => _changes + Queue.Changes;
 
     /// <summary>What has been applied: everything below this place, nothing above.</summary>
     public LogPoint Point
@@ -93,10 +107,10 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
         int errno = state.Stored.Read(out MaildropEntry[] stored);
         state.Stored.Shard?.Release();
         Errno.Check(errno, "read the checkpoint of", $"maildrop {mailboxId}");
-        return new MaildropSnapshot(stored, state.Recent, state.Octets, uidValidity);
+        return new MaildropSnapshot(stored, state.Recent, state.Octets, UidValidity);
     }
 
-    public uint UidValidity => uidValidity;
+    public uint UidValidity { get; }
 
     public MaildropSize Measure(ulong mailboxId)
     {
@@ -139,7 +153,7 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
     public void Add(ulong mailboxId, in MaildropEntry entry)
     {
         Get(mailboxId).Add(entry, _uidFloor, _epoch);
-        Changes++;
+        _changes++;
     }
 
     /// <summary>
@@ -182,7 +196,7 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
     public void Remove(ulong mailboxId, ReadOnlySpan<UidRange> ranges)
     {
         Get(mailboxId).Remove(ranges, Bodies, _epoch, Liveness);
-        Changes++;
+        _changes++;
     }
 
     /// <summary>Takes a <see cref="PrepareRemoval"/> back that nothing came of.</summary>
@@ -225,7 +239,7 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
         ulong mailboxId, ReadOnlySpan<MovedEntry> entries, ReadOnlySpan<MovedRecord> records, Span<bool> isLive)
     {
         Get(mailboxId).Move(entries, records, isLive, _epoch);
-        Changes++;
+        _changes++;
     }
 
     /// <summary>
@@ -233,9 +247,9 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
     /// </summary>
     public void NoteColdExpunge(ulong lsn)
     {
-        if (segments.Find(lsn) is { } segment)
+        if (_segments.Find(lsn) is { } segment)
         {
-            segment.Life.HasColdExpunge = true;
+            segment.Life.HasAimed = true;
         }
     }
 
@@ -250,7 +264,7 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
         ColdRange aim = default;
         if (maildrop is null)
         {
-            foreach (Segment segment in segments.Cold)
+            foreach (Segment segment in _segments.Cold)
             {
                 aim = aim.With(segment.BaseLsn);
             }
@@ -271,7 +285,7 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
                 continue;
             }
 
-            aim = entry.Lsn >= SegmentList.ColdLsn ? aim.With(segments.Find(entry.Lsn)?.BaseLsn ?? entry.Lsn) : aim;
+            aim = entry.Lsn >= SegmentList.ColdLsn ? aim.With(_segments.Find(entry.Lsn)?.BaseLsn ?? entry.Lsn) : aim;
             aim = Moving is not null && Moving.Includes(entry.Lsn) ? aim.With(Moving.ColdLsn) : aim;
         }
 
@@ -284,7 +298,7 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
     /// </summary>
     public bool TryInsert(ulong mailboxId, in MaildropEntry entry)
     {
-        Changes++;
+        _changes++;
         return Get(mailboxId).TryInsert(entry, _uidFloor, _epoch);
     }
 
@@ -294,10 +308,24 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
     /// </summary>
     public void Put(ulong mailboxId, in MaildropEntry entry)
     {
-        Changes++;
+        _changes++;
         if (Get(mailboxId).Put(entry, _uidFloor, _epoch) is { } replaced)
         {
             Liveness.Release(replaced, entry.RecordBytes, isLarge: false);
+            Bodies.Forget(replaced);
+        }
+    }
+
+    /// <summary>
+    /// Enters a message that is to be relayed and that recovery found in the log, also when the queue has it from a cold
+    /// segment, as <see cref="Put"/> does. Opening thread only.
+    /// </summary>
+    public void Enqueue(in RecordHeader header, int recipients)
+    {
+        if (!Queue.TryEnter(header, recipients) && Queue.LsnOf(header.Seq) is { } replaced && replaced != header.Lsn)
+        {
+            _ = Queue.TryMove(header.Seq, replaced, header.Lsn);
+            Liveness.Release(replaced, MaildropEntry.RecordBytesOf(header), isLarge: false);
             Bodies.Forget(replaced);
         }
     }
@@ -307,7 +335,7 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
     /// thread only.
     /// </summary>
     /// <exception cref="IOException">The checkpoint's part of a maildrop cannot be read.</exception>
-    public void Take(in RecordHeader header, ReadOnlySpan<MailboxUid> recipients)
+    public void Take(in RecordHeader header, ReadOnlySpan<MailboxUid> recipients, bool isRelayed)
     {
         int before = 0;
         int moved = 0;
@@ -334,7 +362,21 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
             Bodies.Move(lsn, header.Lsn);
         }
 
-        Changes++;
+        if (isRelayed && Queue.LsnOf(header.Seq) is { } queued)
+        {
+            if (Queue.TryMove(header.Seq, queued, header.Lsn) && queued != header.Lsn)
+            {
+                moved++;
+                Liveness.Release(queued, bytes, isLarge: false);
+                Bodies.Move(queued, header.Lsn);
+            }
+            else
+            {
+                before++;
+            }
+        }
+
+        _changes++;
         Liveness.Join(header.Lsn, bytes, before, moved);
     }
 
@@ -357,9 +399,14 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
             }
         }
 
+        foreach ((ulong lsn, long bytes) in Queue.ReadRecords())
+        {
+            all[lsn] = (all.GetValueOrDefault(lsn).References + 1, bytes);
+        }
+
         foreach ((ulong lsn, (int references, long bytes)) in all)
         {
-            Liveness.Enter(lsn, bytes, references, isRelayed: false);
+            Liveness.Enter(lsn, bytes, references);
         }
     }
 
@@ -383,6 +430,7 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
             _uidFloor = checkpoint.Manifest.UidFloor;
             _point = checkpoint.Manifest.Point;
             Bodies.Load(checkpoint.Manifest.Bodies.Span);
+            Queue.Load(checkpoint.Queue);
         }
     }
 
@@ -395,7 +443,8 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
         {
             _epoch++;
             return new TableCapture(
-                _epoch, _point, _uidFloor, Changes, Bodies.ToBytes(), CaptureExtra?.Invoke() ?? default);
+                _epoch, _point, _uidFloor, Changes, Bodies.ToBytes(), Queue.Capture(),
+                CaptureExtra?.Invoke() ?? default);
         }
     }
 
@@ -506,9 +555,11 @@ internal sealed class MaildropTable(uint uidValidity, SegmentList segments)
 /// <param name="UidFloor">First unique-id of mailboxes not seen before.</param>
 /// <param name="Changes">Changes up to it.</param>
 /// <param name="Bodies">The table of body files.</param>
+/// <param name="Queue">The queue.</param>
 /// <param name="Extra">What others keep with it.</param>
 internal readonly record struct TableCapture(
-    ulong Epoch, LogPoint Point, ulong UidFloor, long Changes, ReadOnlyMemory<byte> Bodies, CheckpointExtra Extra);
+    ulong Epoch, LogPoint Point, ulong UidFloor, long Changes, ReadOnlyMemory<byte> Bodies, QueueCapture Queue,
+    CheckpointExtra Extra);
 
 /// <summary>A mailbox as a checkpoint will say. A value.</summary>
 internal readonly record struct CapturedMaildrop(ulong MailboxId, MaildropState State);

@@ -63,6 +63,52 @@ internal static class RecordReader
         Segment? segment, ulong lsn, MetaType type, Span<byte> destination, out int length)
     {
         length = 0;
+        if (!TryReadMeta(segment, lsn, out RecordHeader header, out ReadOnlySpan<byte> meta)
+            || header.Type != RecordType.Message)
+        {
+            return false;
+        }
+
+        MetaReader reader = new(meta);
+        while (reader.Read())
+        {
+            if (reader.Type == type && !reader.Value.IsEmpty && reader.Value[0] != 0 && reader.Value.TryCopyTo(destination))
+            {
+                length = reader.Value.Length;
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Copies all of a record's meta, of any type; the buffer grows when it must.</summary>
+    public static bool TryReadMeta(
+        Segment? segment, ulong lsn, ref byte[] buffer, out RecordHeader header, out int length)
+    {
+        length = 0;
+        if (!TryReadMeta(segment, lsn, out header, out ReadOnlySpan<byte> meta))
+        {
+            return false;
+        }
+
+        if (buffer.Length < meta.Length)
+        {
+            buffer = new byte[Math.Max(meta.Length, buffer.Length * 2)];
+        }
+
+        meta.CopyTo(buffer);
+        length = meta.Length;
+        return true;
+    }
+
+    /// <summary>
+    /// The meta of a record of any type, verified with the trace; the body is not touched. The caller holds the segment.
+    /// </summary>
+    public static bool TryReadMeta(Segment? segment, ulong lsn, out RecordHeader header, out ReadOnlySpan<byte> meta)
+    {
+        header = default;
+        meta = default;
         if (segment is null)
         {
             return false;
@@ -70,10 +116,10 @@ internal static class RecordReader
 
         long offset = (long)(lsn - segment.BaseLsn);
         long room = segment.ReadableEnd - offset;
-        if (room < RecordHeader.Bytes || segment.Populate(offset, Math.Min(FirstLook, room)) != 0
+        if (offset < SegmentHeader.Bytes || offset % RecordHeader.Alignment != 0 || room < RecordHeader.Bytes
+            || segment.Populate(offset, Math.Min(FirstLook, room)) != 0
             || !RecordHeader.TryRead(
-                segment.Span(offset, RecordHeader.Bytes), segment.Header.Salt, lsn, room, out RecordHeader header)
-            || header.Type != RecordType.Message)
+                segment.Span(offset, RecordHeader.Bytes), segment.Header.Salt, lsn, room, out header))
         {
             return false;
         }
@@ -85,17 +131,8 @@ internal static class RecordReader
             return false;
         }
 
-        MetaReader reader = new(segment.Span(offset + RecordHeader.Bytes, (int)header.MetaBytes));
-        while (reader.Read())
-        {
-            if (reader.Type == type && !reader.Value.IsEmpty && reader.Value[0] != 0 && reader.Value.TryCopyTo(destination))
-            {
-                length = reader.Value.Length;
-                return true;
-            }
-        }
-
-        return false;
+        meta = segment.Span(offset + RecordHeader.Bytes, (int)header.MetaBytes);
+        return true;
     }
 
     public static bool HasIntactMeta(in RecordHeader header, ReadOnlySpan<byte> record)

@@ -67,9 +67,9 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
                     break;
                 }
 
-                if (scan.Current.Type == RecordType.Message && !TryPlan(source, scan))
+                if (scan.Current.Type == RecordType.Message)
                 {
-                    return false;
+                    PlanRecord(source, scan);
                 }
             }
         }
@@ -78,33 +78,21 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
         return _plan.Count > 0;
     }
 
-    private bool TryPlan(Segment source, SegmentScan scan)
+    private void PlanRecord(Segment source, SegmentScan scan)
     {
         int first = _recipients.Count;
-        bool isRelayed = MailboxUid.ReadAll(scan.CurrentMeta, _recipients);
+        bool isRelayed = MailboxUid.ReadAll(scan.CurrentMeta, _recipients) > 0;
         int count = _recipients.Count - first;
-        ulong lsn = scan.Current.Lsn;
         Prepare(first);
-        lock (scene.Maildrops.Gate)
+        Planned planned = new(source, scan.Current.Lsn, scan.Current.Seq, first, count, isRelayed);
+        if (IsLive(planned))
         {
-            if (isRelayed && scene.Maildrops.Liveness.IsShared(lsn))
-            {
-                // The relay queue holds addresses of its own, which nothing would tell of the move.
-                source.Life.IsUnreadable = true;
-                return false;
-            }
-        }
-
-        if (IsLive(lsn, first, count))
-        {
-            _plan.Add(new Planned(source, lsn, scan.Current.Seq, first, count));
+            _plan.Add(planned);
         }
         else
         {
             _recipients.RemoveRange(first, count);
         }
-
-        return true;
     }
 
     /// <summary>Brings maildrops into memory, and keeps them there while they are looked at and changed.</summary>
@@ -121,20 +109,21 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
         }
     }
 
-    private bool IsLive(ulong lsn, int firstRecipient, int recipients)
+    private bool IsLive(in Planned planned)
     {
+        ReadOnlySpan<MailboxUid> recipients = CollectionsMarshal.AsSpan(_recipients);
         lock (scene.Maildrops.Gate)
         {
-            foreach (MailboxUid recipient in CollectionsMarshal.AsSpan(_recipients).Slice(firstRecipient, recipients))
+            foreach (MailboxUid recipient in recipients.Slice(planned.FirstRecipient, planned.Recipients))
             {
-                if (scene.Maildrops.Holds(recipient.MailboxId, recipient.Uid, lsn))
+                if (scene.Maildrops.Holds(recipient.MailboxId, recipient.Uid, planned.Lsn))
                 {
                     return true;
                 }
             }
-        }
 
-        return false;
+            return planned.IsRelayed && scene.Maildrops.Queue.Holds(planned.Seq, planned.Lsn);
+        }
     }
 
     private bool Copy(CancellationToken cancellation)
@@ -150,7 +139,7 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
                 break;
             }
 
-            if (!IsLive(planned.Lsn, planned.FirstRecipient, planned.Recipients))
+            if (!IsLive(planned))
             {
                 continue; // removed since it was planned
             }
@@ -161,7 +150,8 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
             }
 
             errno = writer.Add(header, record, out ulong lsn, out uint headerCrc);
-            NoteMoved(planned, new MovedRecord(planned.Lsn, lsn, headerCrc, MaildropEntry.RecordBytesOf(header)));
+            long bytes = MaildropEntry.RecordBytesOf(header);
+            NoteMoved(planned, new MovedRecord(planned.Lsn, lsn, headerCrc, bytes, planned.Seq, planned.IsRelayed));
             CopiedBytes += record.Length;
             throttle.Spend(record.Length, cancellation);
         }
@@ -249,8 +239,8 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
     }
 
     /// <summary>
-    /// A copy names all recipients of its message, also those who had removed it before: their removals must now last
-    /// as long as the copy.
+    /// A copy names all recipients of its message, also those who had removed it before, and relay recipients as if
+    /// nothing had become of them: what the log says of them must now last as long as the copy.
     /// </summary>
     private bool KeepRemovals()
     {
@@ -272,9 +262,19 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
         }
 
         ColdRange cold = new(coldLsn, coldLsn);
-        return scene.AppendAll([.. gone.Select(g => (OwnAppend)CarriedExpunge.Of(g.Key, g.Value, cold))]);
+        QueueCarry carry = new(scene.Segments, scene.Maildrops);
+        foreach (MovedRecord moved in _moved)
+        {
+            if (moved.IsRelayed)
+            {
+                carry.KeepFor(moved.Seq, cold);
+            }
+        }
+
+        return scene.AppendAll(
+            [.. gone.Select(g => (OwnAppend)CarriedExpunge.Of(g.Key, g.Value, cold)), .. carry.Complete()]);
     }
 
     private readonly record struct Planned(
-        Segment Source, ulong Lsn, ulong Seq, int FirstRecipient, int Recipients);
+        Segment Source, ulong Lsn, ulong Seq, int FirstRecipient, int Recipients, bool IsRelayed);
 }

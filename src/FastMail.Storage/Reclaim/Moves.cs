@@ -19,21 +19,21 @@ internal readonly record struct MailboxUid(ulong MailboxId, ulong Uid)
         return true;
     }
 
-    /// <summary>Adds the local recipients of a message; answers whether it has a relay recipient too.</summary>
-    public static bool ReadAll(ReadOnlySpan<byte> meta, List<MailboxUid> recipients)
+    /// <summary>Adds the local recipients of a message; answers how many relay recipients it has.</summary>
+    public static int ReadAll(ReadOnlySpan<byte> meta, List<MailboxUid> recipients)
     {
-        bool isRelayed = false;
+        int relayed = 0;
         MetaReader reader = new(meta);
         while (reader.Read())
         {
-            isRelayed |= reader.Type == MetaType.RelayRecipient;
+            relayed += reader.Type == MetaType.RelayRecipient ? 1 : 0;
             if (reader.Type == MetaType.LocalRecipient && TryRead(reader.Value, out MailboxUid recipient))
             {
                 recipients.Add(recipient);
             }
         }
 
-        return isRelayed;
+        return relayed;
     }
 }
 
@@ -42,7 +42,10 @@ internal readonly record struct MailboxUid(ulong MailboxId, ulong Uid)
 /// <param name="To">Address of the copy.</param>
 /// <param name="HeaderCrc">Of the copy.</param>
 /// <param name="Bytes">Length, as <see cref="MaildropEntry.RecordBytes"/> tells it.</param>
-internal readonly record struct MovedRecord(ulong From, ulong To, uint HeaderCrc, long Bytes);
+/// <param name="Seq">Its number.</param>
+/// <param name="IsRelayed">It has relay recipients, whatever became of them.</param>
+internal readonly record struct MovedRecord(
+    ulong From, ulong To, uint HeaderCrc, long Bytes, ulong Seq, bool IsRelayed);
 
 /// <summary>A message of one mailbox that was copied. A value.</summary>
 /// <param name="Uid">Which.</param>

@@ -22,6 +22,11 @@ internal sealed class PendingMove(
 
         for (int i = 0; i < all.Length; i++)
         {
+            if (all[i].IsRelayed && maildrops.Queue.TryMove(all[i].Seq, all[i].From, all[i].To))
+            {
+                _isLive[i] = true;
+            }
+
             if (_isLive[i])
             {
                 maildrops.Liveness.Move(all[i].From, all[i].To, all[i].Bytes);

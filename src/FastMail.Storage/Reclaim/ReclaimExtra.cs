@@ -8,7 +8,7 @@ namespace FastMail.Storage;
 /// </summary>
 /// <remarks>
 /// retired-below u64, next cold address u64, segments u32, records u32; a segment: base u64, messages u64, octets u64,
-/// flags u64 (1: an EXPUNGE in it is aimed at a cold segment); a record: address u64, references u64.
+/// flags u64 (1: a record in it is aimed at a cold segment); a record: address u64, references u64.
 /// </remarks>
 internal sealed class ReclaimExtra(SegmentList segments, MaildropTable maildrops)
 {
@@ -41,7 +41,7 @@ internal sealed class ReclaimExtra(SegmentList segments, MaildropTable maildrops
             BinaryPrimitives.WriteUInt64LittleEndian(rest, segment.BaseLsn);
             BinaryPrimitives.WriteInt64LittleEndian(rest[8..], segment.Life.Messages);
             BinaryPrimitives.WriteInt64LittleEndian(rest[16..], segment.Life.Bytes);
-            BinaryPrimitives.WriteInt64LittleEndian(rest[24..], segment.Life.HasColdExpunge ? 1 : 0);
+            BinaryPrimitives.WriteInt64LittleEndian(rest[24..], segment.Life.HasAimed ? 1 : 0);
             rest = rest[SegmentBytes..];
         }
 
@@ -85,7 +85,7 @@ internal sealed class ReclaimExtra(SegmentList segments, MaildropTable maildrops
             {
                 segment.Life.Messages = BinaryPrimitives.ReadInt64LittleEndian(rest[8..]);
                 segment.Life.Bytes = BinaryPrimitives.ReadInt64LittleEndian(rest[16..]);
-                segment.Life.HasColdExpunge = BinaryPrimitives.ReadInt64LittleEndian(rest[24..]) != 0;
+                segment.Life.HasAimed = BinaryPrimitives.ReadInt64LittleEndian(rest[24..]) != 0;
             }
 
             rest = rest[SegmentBytes..];

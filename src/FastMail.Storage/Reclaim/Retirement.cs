@@ -101,10 +101,10 @@ internal sealed class Retirement(ReclaimScene scene)
         }
     }
 
-    /// <summary>Writes removals once more whose messages outlive these segments in a cold one.</summary>
+    /// <summary>Writes once more what is said in them of messages that outlive these segments in a cold one.</summary>
     private bool TryCarry(List<Segment> dead)
     {
-        foreach (Segment segment in dead.Where(s => s.Life.HasColdExpunge))
+        foreach (Segment segment in dead.Where(s => s.Life.HasAimed))
         {
             try
             {
@@ -126,6 +126,7 @@ internal sealed class Retirement(ReclaimScene scene)
     private bool TryCarry(Segment segment)
     {
         List<OwnAppend> carried = [];
+        QueueCarry queue = new(scene.Segments, scene.Maildrops);
         SegmentScan scan = new(segment, 0, isSeqKnown: false);
         while (scan.MoveNext() && scan.Current.Type != RecordType.Seal)
         {
@@ -133,8 +134,13 @@ internal sealed class Retirement(ReclaimScene scene)
             {
                 carried.Add(new CarriedExpunge(scan.CurrentMeta));
             }
+            else if (scan.Current.Type is RecordType.QueueState or RecordType.Message && !segment.IsCold)
+            {
+                queue.KeepOf(scan.Current, scan.CurrentMeta);
+            }
         }
 
+        carried.AddRange(queue.Complete());
         return scene.AppendAll(carried);
     }
 

@@ -113,8 +113,8 @@ internal sealed class ColdRecovery(MaildropTable maildrops, SegmentList segments
             if (scan.Current.Type == RecordType.Message)
             {
                 _recipients.Clear();
-                _ = MailboxUid.ReadAll(scan.CurrentMeta, _recipients);
-                maildrops.Take(scan.Current, CollectionsMarshal.AsSpan(_recipients));
+                int relayed = MailboxUid.ReadAll(scan.CurrentMeta, _recipients);
+                maildrops.Take(scan.Current, CollectionsMarshal.AsSpan(_recipients), isRelayed: relayed > 0);
             }
         }
     }
@@ -146,18 +146,17 @@ internal sealed class ColdRecovery(MaildropTable maildrops, SegmentList segments
     private void Enter(SegmentScan scan)
     {
         _recipients.Clear();
-        bool isRelayed = MailboxUid.ReadAll(scan.CurrentMeta, _recipients);
-        int references = isRelayed ? 1 : 0;
+        int relayed = MailboxUid.ReadAll(scan.CurrentMeta, _recipients);
         lock (maildrops.Gate)
         {
+            int references = relayed > 0 && maildrops.Queue.TryEnter(scan.Current, relayed) ? 1 : 0;
             foreach (MailboxUid recipient in _recipients)
             {
                 bool isNew = maildrops.TryInsert(recipient.MailboxId, new MaildropEntry(recipient.Uid, scan.Current));
                 references += isNew ? 1 : 0;
             }
 
-            maildrops.Liveness.Enter(
-                scan.Current.Lsn, MaildropEntry.RecordBytesOf(scan.Current), references, isRelayed);
+            maildrops.Liveness.Enter(scan.Current.Lsn, MaildropEntry.RecordBytesOf(scan.Current), references);
             if (references > 0 && scan.Current.HasExternalBody
                 && BodyReference.TryFind(scan.CurrentMeta, out BodyReference body))
             {

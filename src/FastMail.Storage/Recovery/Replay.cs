@@ -33,9 +33,12 @@ internal sealed class Replay(MaildropTable maildrops, LogEnd end, ColdRecovery c
                 Remove(mailboxId);
                 if (!PendingExpunge.ReadCold(walk.CurrentMeta).IsEmpty)
                 {
-                    segment.Life.HasColdExpunge = true;
+                    segment.Life.HasAimed = true;
                 }
 
+                break;
+            case RecordType.QueueState:
+                ApplyChanges(segment, walk);
                 break;
             case RecordType.Move:
                 cold.ApplyMove(segment, walk);
@@ -77,16 +80,18 @@ internal sealed class Replay(MaildropTable maildrops, LogEnd end, ColdRecovery c
     private void ApplyMessage(Segment segment, SegmentWalk walk)
     {
         int references = 0;
-        bool isRelayed = false;
+        int relayed = 0;
+        bool hasChanges = false;
         MetaReader meta = new(walk.CurrentMeta);
         while (meta.Read())
         {
-            references += meta.Type is MetaType.LocalRecipient or MetaType.RelayRecipient ? 1 : 0;
-            isRelayed |= meta.Type == MetaType.RelayRecipient;
+            references += meta.Type == MetaType.LocalRecipient ? 1 : 0;
+            relayed += meta.Type == MetaType.RelayRecipient ? 1 : 0;
+            hasChanges |= meta.Type == MetaType.QueueChange;
         }
 
-        maildrops.Liveness.Enter(
-            walk.Current.Lsn, MaildropEntry.RecordBytesOf(walk.Current), references, isRelayed);
+        references += relayed > 0 ? 1 : 0;
+        maildrops.Liveness.Enter(walk.Current.Lsn, MaildropEntry.RecordBytesOf(walk.Current), references);
         meta = new(walk.CurrentMeta);
         while (meta.Read())
         {
@@ -103,6 +108,11 @@ internal sealed class Replay(MaildropTable maildrops, LogEnd end, ColdRecovery c
             maildrops.Put(recipient.MailboxId, new MaildropEntry(recipient.Uid, walk.Current));
         }
 
+        if (relayed > 0)
+        {
+            maildrops.Enqueue(walk.Current, relayed);
+        }
+
         if (walk.Current.HasExternalBody)
         {
             if (!BodyReference.TryFind(walk.CurrentMeta, out BodyReference body))
@@ -111,6 +121,25 @@ internal sealed class Replay(MaildropTable maildrops, LogEnd end, ColdRecovery c
             }
 
             maildrops.Bodies.Add(walk.Current.Lsn, body.Id, references);
+        }
+
+        if (hasChanges)
+        {
+            ApplyChanges(segment, walk);
+        }
+    }
+
+    private void ApplyChanges(Segment segment, SegmentWalk walk)
+    {
+        bool isWhole;
+        lock (maildrops.Gate)
+        {
+            isWhole = QueueFields.Apply(walk.CurrentMeta, walk.Current.Lsn, maildrops);
+        }
+
+        if (!isWhole)
+        {
+            throw DamagedLogException.At(segment, walk.CurrentOffset, "a change of the queue does not have its shape");
         }
     }
 }

@@ -141,7 +141,7 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
     {
         bool isKnown = header.Type
             is RecordType.Message or RecordType.Expunge or RecordType.Move or RecordType.Checkpoint or RecordType.Group
-            or RecordType.Seal or RecordType.Pad;
+            or RecordType.Seal or RecordType.Pad or RecordType.QueueState;
         bool isReadable = isKnown && (byte)header.VersionBits == RecordHeader.Version;
         if (!isReadable && (header.VersionBits & RecordHeader.Skippable) == 0)
         {

@@ -261,7 +261,7 @@ internal sealed class Scrubber : IDisposable
         }
     }
 
-    /// <summary>Some maildrop lists this very record, or a relay recipient may wait for it.</summary>
+    /// <summary>Some maildrop lists this very record, or a relay recipient waits for it.</summary>
     private bool IsNeeded(LogRecord message)
     {
         List<LogRecipient> recipients = message.ReadRecipients();
@@ -272,13 +272,24 @@ internal sealed class Scrubber : IDisposable
 
         foreach (LogRecipient recipient in recipients)
         {
-            if (recipient is not { MailboxId: { } mailboxId, Uid: { } uid } || Lists(mailboxId, uid, message.Lsn))
+            bool isNeeded = recipient is { MailboxId: { } mailboxId, Uid: { } uid }
+                ? Lists(mailboxId, uid, message.Lsn)
+                : IsQueued(message);
+            if (isNeeded)
             {
                 return true;
             }
         }
 
         return false;
+    }
+
+    private bool IsQueued(LogRecord message)
+    {
+        lock (_maildrops.Gate)
+        {
+            return _maildrops.Queue.Holds(message.Seq, message.Lsn);
+        }
     }
 
     private bool Lists(ulong mailboxId, ulong uid, ulong lsn)

@@ -16,9 +16,10 @@ internal sealed class SegmentLife
     public long BornBytes { get; set; }
 
     /// <summary>
-    /// It holds an EXPUNGE whose message may still lie in a cold segment: that must not go before the message.
+    /// It holds a removal, or a change of the queue, whose message may still lie in a cold segment: that must not go
+    /// before the message.
     /// </summary>
-    public bool HasColdExpunge { get; set; }
+    public bool HasAimed { get; set; }
 
     /// <summary>The log says that it is no longer needed; its file may go.</summary>
     public bool IsRetired { get; set; }

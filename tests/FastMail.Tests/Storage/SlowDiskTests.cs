@@ -168,7 +168,7 @@ public sealed class SlowDiskTests
     }
 
     /// <summary>From now on flushes of files whose name ends so wait until they are released.</summary>
-    private sealed class StuckFlush : IDisposable
+    internal sealed class StuckFlush : IDisposable
     {
         private readonly ScriptedDisk _disk;
         private readonly ManualResetEventSlim _go = new();

@@ -1,0 +1,99 @@
+using System.Runtime.InteropServices;
+
+namespace FastMail.Storage;
+
+/// <summary>One thing that happened to a relay recipient, as the log has it. Immutable.</summary>
+/// <param name="TimeMicros">When it was appended, microseconds since 1970 UTC.</param>
+/// <param name="Recipient">Which, or <see cref="QueueChange.AllRecipients"/>.</param>
+/// <param name="State">The state from then on.</param>
+/// <param name="DueMicros">When to try next, microseconds since 1970 UTC.</param>
+/// <param name="Attempts">Attempts so far.</param>
+/// <param name="IsDelayTold">The sender had been told that it takes longer.</param>
+/// <param name="Text">The next hop and what it replied, UTF-8.</param>
+/// <param name="ForwardPath">Where it goes instead from then on; empty when that did not change.</param>
+public sealed record QueueEvent(
+    long TimeMicros, uint Recipient, QueueState State, long DueMicros, int Attempts, bool IsDelayTold,
+    ReadOnlyMemory<byte> Text, ReadOnlyMemory<byte> ForwardPath);
+
+/// <summary>
+/// Walks the changes of one message backwards: each names the record with the one before. Stateless; any thread.
+/// </summary>
+internal static class QueueTimeline
+{
+    public static bool TryRead(MaildropTable maildrops, SegmentList segments, ulong seq, List<QueueEvent> into)
+    {
+        ulong lsn;
+        lock (maildrops.Gate)
+        {
+            if (!maildrops.Queue.TryFind(seq, out QueuedRecord message, out _))
+            {
+                return false;
+            }
+
+            lsn = message.LastChange;
+        }
+
+        List<(ulong Origin, bool IsRepeated, QueueEvent Event)> found = [];
+        byte[] meta = [];
+        while (lsn != 0 && TryReadMeta(segments, lsn, ref meta, out RecordHeader header, out int length))
+        {
+            lsn = ReadRecord(meta.AsSpan(0, length), header, seq, found);
+        }
+
+        // What compaction has repeated is told once; by its first record, if that is still there.
+        HashSet<(ulong, uint)> told = [];
+        IEnumerable<QueueEvent> events = found
+            .OrderBy(static f => f.IsRepeated)
+            .Where(f => told.Add((f.Origin, f.Event.Recipient)) || !f.IsRepeated)
+            .Select(static f => f.Event);
+        into.AddRange(events.Reverse().OrderBy(static e => e.TimeMicros));
+        return true;
+    }
+
+    /// <summary>Adds what a record says of the message, the last first; answers where the change before stands.</summary>
+    private static ulong ReadRecord(
+        ReadOnlySpan<byte> meta, in RecordHeader header, ulong seq, List<(ulong, bool, QueueEvent)> found)
+    {
+        int first = found.Count;
+        ulong previous = 0;
+        MetaReader reader = new(meta);
+        while (reader.Read())
+        {
+            if (reader.Type != MetaType.QueueChange || !StoredChange.TryRead(reader.Value, out StoredChange change)
+                || change.Seq != seq)
+            {
+                continue;
+            }
+
+            // A second change in one record names this record as the one before.
+            previous = change.Previous < header.Lsn ? Math.Max(previous, change.Previous) : previous;
+            found.Add((
+                change.Origin != 0 ? change.Origin : header.Lsn,
+                change.Origin != 0,
+                new QueueEvent(
+                    change.TimeMicros != 0 ? change.TimeMicros : header.TimestampMicros, change.Recipient, change.State,
+                    change.DueMicros, change.Attempts, change.IsDelayTold, change.Text.ToArray(),
+                    change.ForwardPath.ToArray())));
+        }
+
+        CollectionsMarshal.AsSpan(found)[first..].Reverse();
+        return previous;
+    }
+
+    private static bool TryReadMeta(
+        SegmentList segments, ulong lsn, ref byte[] meta, out RecordHeader header, out int length)
+    {
+        header = default;
+        length = 0;
+        Segment? segment = segments.Find(lsn);
+        if (segment is null || !segment.TryRetain())
+        {
+            return false; // reclaimed
+        }
+
+        using (segment)
+        {
+            return RecordReader.TryReadMeta(segment, lsn, ref meta, out header, out length);
+        }
+    }
+}
