@@ -78,7 +78,10 @@ internal sealed class FaultPlan(int seed, int stutterPercent = 0, Action? slowCa
     public int ErrorNumber { get; private set; }
 
     /// <summary>What was armed has happened.</summary>
-    public bool HasFired { get; private set; }
+    public bool HasFired => FiredAt >= 0;
+
+    /// <summary>The number, in its lane, of the call in which it has; -1 before.</summary>
+    public int FiredAt { get; private set; } = -1;
 
     public int CallsIn(DiskLane lane)
     {
@@ -124,7 +127,7 @@ internal sealed class FaultPlan(int seed, int stutterPercent = 0, Action? slowCa
         {
             _at = -1;
             _isBroken = _isSticky;
-            HasFired = true;
+            FiredAt = call.Number;
             return _fate;
         }
 

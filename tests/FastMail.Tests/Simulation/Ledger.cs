@@ -37,8 +37,20 @@ internal sealed class SentMessage(int key, string content, IReadOnlyList<string>
     public Dictionary<string, Copy> Copies { get; } =
         recipients.ToDictionary(r => r, _ => new Copy(), StringComparer.Ordinal);
 
+    /// <summary>The same in another ledger.</summary>
+    public SentMessage Clone()
+    {
+        SentMessage clone = new(key, content, recipients) { Promise = Promise, IsDamaged = IsDamaged };
+        foreach ((string recipient, Copy copy) in Copies)
+        {
+            clone.Copies[recipient] = copy with { };
+        }
+
+        return clone;
+    }
+
     /// <summary>One recipient's copy.</summary>
-    internal sealed class Copy
+    internal sealed record Copy
     {
         public string? UniqueId { get; set; }
 
@@ -63,6 +75,25 @@ internal sealed class Ledger
     public int Kept => _messages.Values.Count(m => m.Promise == Promise.Kept);
 
     public int Removed => _messages.Values.Sum(m => m.Copies.Values.Count(c => c.IsRemoved));
+
+    /// <summary>The same ledger once more, for another of the things that can happen next.</summary>
+    public Ledger Clone()
+    {
+        Ledger clone = new();
+        foreach ((int key, SentMessage message) in _messages)
+        {
+            clone._messages.Add(key, message.Clone());
+        }
+
+        foreach ((string uniqueId, int key) in _uniqueIds)
+        {
+            clone._uniqueIds.Add(uniqueId, key);
+        }
+
+        clone._removalsInDoubt.AddRange(_removalsInDoubt.Select(
+            removal => (removal.Address, removal.Messages.Select(m => clone._messages[m.Key]).ToArray())));
+        return clone;
+    }
 
     /// <summary>A message that is about to be sent; the text goes behind the field that identifies it.</summary>
     public SentMessage Write(string text, IReadOnlyList<string> recipients)

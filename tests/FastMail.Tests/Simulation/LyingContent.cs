@@ -12,8 +12,11 @@ internal sealed class LyingContent(int blockBytes, bool isDirectory)
 {
     private const int SectorBytes = 512;
 
-    private readonly SortedDictionary<int, List<byte[]>> _unflushed = [];
+    // A file is made of zeros first, so most versions of most blocks are this one.
+    private readonly byte[] _zeros = new byte[isDirectory ? 0 : blockBytes];
     private readonly List<long> _unflushedLengths = [];
+    private BlockVersions[] _unflushed = [];
+    private int _unflushedBlocks;
     private byte[] _cache = [];
     private byte[] _platter = [];
     private long _platterLength;
@@ -29,7 +32,7 @@ internal sealed class LyingContent(int blockBytes, bool isDirectory)
 
     public long Length { get; private set; }
 
-    public bool HasUnflushed => _unflushed.Count > 0 || _unflushedLengths.Count > 0;
+    public bool HasUnflushed => _unflushedBlocks > 0 || _unflushedLengths.Count > 0;
 
     /// <summary>Maps of it that are in use: its memory must stay where it is.</summary>
     public int Maps { get; set; }
@@ -38,6 +41,8 @@ internal sealed class LyingContent(int blockBytes, bool isDirectory)
     public object? LockedBy { get; set; }
 
     public unsafe nint Address => (nint)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_cache));
+
+    private bool IsSettled => !HasUnflushed && Length == _platterLength && _cache.AsSpan().SequenceEqual(_platter);
 
     public ReadOnlySpan<byte> Cache => _cache.AsSpan(0, (int)Length);
 
@@ -67,14 +72,42 @@ internal sealed class LyingContent(int blockBytes, bool isDirectory)
 
     public void Flush()
     {
-        foreach (int block in _unflushed.Keys)
+        for (int block = 0; _unflushedBlocks > 0; block++)
         {
-            Block(_cache, block).CopyTo(Block(_platter, block));
+            if (_unflushed[block].Count > 0)
+            {
+                Block(_cache, block).CopyTo(Block(_platter, block));
+                Forget(block);
+            }
         }
 
-        _unflushed.Clear();
         _unflushedLengths.Clear();
         _platterLength = Length;
+    }
+
+    /// <summary>The same on another disk, where no process has it open.</summary>
+    public LyingContent Copy()
+    {
+        LyingContent copy = new(blockBytes, isDirectory);
+        copy.Reserve(_cache.Length);
+        _cache.CopyTo(copy._cache, 0);
+        _platter.CopyTo(copy._platter, 0);
+        for (int block = 0; block < _unflushed.Length; block++)
+        {
+            copy._unflushed[block] = _unflushed[block].Copy();
+        }
+
+        copy._unflushedBlocks = _unflushedBlocks;
+        copy._unflushedLengths.AddRange(_unflushedLengths);
+        copy._platterLength = _platterLength;
+        copy.Length = Length;
+        return copy;
+    }
+
+    /// <summary>No process, and no loss of power, could tell it from the other: nothing of either is unflushed.</summary>
+    public bool IsSettledLike(LyingContent other)
+    {
+        return IsSettled && other.IsSettled && IsDirectory == other.IsDirectory && Cache.SequenceEqual(other.Cache);
     }
 
     /// <summary>
@@ -84,7 +117,6 @@ internal sealed class LyingContent(int blockBytes, bool isDirectory)
     public void FailFlush(Random random)
     {
         Settle(random, (Loss)random.Next(3));
-        _unflushed.Clear();
     }
 
     /// <summary>The cache forgets its clean blocks: from here on a reader sees what the platter has.</summary>
@@ -92,7 +124,7 @@ internal sealed class LyingContent(int blockBytes, bool isDirectory)
     {
         for (int block = 0; (long)block * blockBytes < _platter.Length; block++)
         {
-            if (!_unflushed.ContainsKey(block))
+            if (_unflushed[block].Count == 0)
             {
                 Block(_platter, block).CopyTo(Block(_cache, block));
             }
@@ -103,7 +135,6 @@ internal sealed class LyingContent(int blockBytes, bool isDirectory)
     public void LosePower(Random random, bool keepsNothing)
     {
         Settle(random, keepsNothing ? Loss.Everything : (Loss)random.Next(3));
-        _unflushed.Clear();
         if (!keepsNothing && _unflushedLengths.Count > 0 && random.Next(3) != 0)
         {
             _platterLength = _unflushedLengths[random.Next(_unflushedLengths.Count)];
@@ -124,30 +155,39 @@ internal sealed class LyingContent(int blockBytes, bool isDirectory)
         _platter[offset] ^= (byte)(1 << bit);
     }
 
+    /// <summary>Decides of every unflushed block, in their order, what of it the platter has.</summary>
     private void Settle(Random random, Loss loss)
     {
-        foreach ((int block, List<byte[]> versions) in _unflushed)
+        for (int block = 0; _unflushedBlocks > 0; block++)
         {
+            ref readonly BlockVersions versions = ref _unflushed[block];
+            if (versions.Count == 0)
+            {
+                continue;
+            }
+
             Span<byte> place = Block(_platter, block);
             if (loss == Loss.Nothing)
             {
-                versions[^1].CopyTo(place);
+                versions.Last.CopyTo(place);
             }
             else if (loss == Loss.AnyBlock)
             {
                 SettleBlock(random, versions, place);
             }
+
+            Forget(block);
         }
     }
 
-    private void SettleBlock(Random random, List<byte[]> versions, Span<byte> place)
+    private void SettleBlock(Random random, in BlockVersions versions, Span<byte> place)
     {
         switch (random.Next(4))
         {
             case 0:
                 break; // never written
             case 1:
-                versions[^1].CopyTo(place);
+                versions.Last.CopyTo(place);
                 break;
             case 2:
                 versions[random.Next(versions.Count)].CopyTo(place); // an older one, overtaken by the loss
@@ -156,14 +196,14 @@ internal sealed class LyingContent(int blockBytes, bool isDirectory)
                 // Torn: the start of one version and the end of another, or of what was there.
                 int cut = random.Next(blockBytes);
                 cut = random.Next(2) == 0 ? cut : cut & -SectorBytes;
-                byte[] version = versions[random.Next(versions.Count)];
+                ReadOnlySpan<byte> version = versions[random.Next(versions.Count)];
                 if (random.Next(2) == 0)
                 {
-                    version.AsSpan(0, cut).CopyTo(place);
+                    version[..cut].CopyTo(place);
                 }
                 else
                 {
-                    version.AsSpan(cut).CopyTo(place[cut..]);
+                    version[cut..].CopyTo(place[cut..]);
                 }
 
                 break;
@@ -175,13 +215,16 @@ internal sealed class LyingContent(int blockBytes, bool isDirectory)
         for (long at = offset / blockBytes; at * blockBytes < offset + length; at++)
         {
             int block = (int)at;
-            if (!_unflushed.TryGetValue(block, out List<byte[]>? versions))
-            {
-                _unflushed.Add(block, versions = []);
-            }
-
-            versions.Add(Block(_cache, block).ToArray());
+            ReadOnlySpan<byte> now = Block(_cache, block);
+            _unflushedBlocks += _unflushed[block].Count == 0 ? 1 : 0;
+            _unflushed[block].Add(now.ContainsAnyExcept((byte)0) ? now.ToArray() : _zeros);
         }
+    }
+
+    private void Forget(int block)
+    {
+        _unflushed[block] = default;
+        _unflushedBlocks--;
     }
 
     private Span<byte> Block(byte[] bytes, int block)
@@ -206,5 +249,36 @@ internal sealed class LyingContent(int blockBytes, bool isDirectory)
         _cache.CopyTo(cache, 0);
         _cache = cache;
         Array.Resize(ref _platter, cache.Length);
+        Array.Resize(ref _unflushed, blocks);
+    }
+
+    /// <summary>What one block was after each write since the last flush; mostly one. A value.</summary>
+    private struct BlockVersions
+    {
+        private byte[]? _first;
+        private List<byte[]>? _others;
+
+        public readonly int Count => _first is null ? 0 : 1 + (_others?.Count ?? 0);
+
+        public readonly ReadOnlySpan<byte> Last => this[Count - 1];
+
+        public readonly ReadOnlySpan<byte> this[int index] => index == 0 ? _first! : _others![index - 1];
+
+        public readonly BlockVersions Copy()
+        {
+            return new BlockVersions { _first = _first, _others = _others is null ? null : [.. _others] };
+        }
+
+        public void Add(byte[] version)
+        {
+            if (_first is null)
+            {
+                _first = version;
+            }
+            else
+            {
+                (_others ??= []).Add(version);
+            }
+        }
     }
 }

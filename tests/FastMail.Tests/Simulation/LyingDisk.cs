@@ -31,6 +31,8 @@ internal sealed class LyingDisk(int blockBytes, long capacityBytes = 64L << 20)
 
     public IReadOnlyDictionary<string, LyingContent> Names => _names;
 
+    private bool IsSettled => _unsynced.Count == 0 && _durable.Count == _names.Count;
+
     /// <summary>The first process to see the disk, or the next.</summary>
     public DiskPort Boot(FaultPlan plan)
     {
@@ -40,6 +42,45 @@ internal sealed class LyingDisk(int blockBytes, long capacityBytes = 64L << 20)
         }
 
         return new DiskPort(this, plan);
+    }
+
+    /// <summary>The same disk once more, to see what else could become of it. No process uses this one any more.</summary>
+    public LyingDisk Copy()
+    {
+        LyingDisk copy = new(blockBytes, capacityBytes) { IsFlushALie = IsFlushALie, IsSyncALie = IsSyncALie };
+        Dictionary<LyingContent, LyingContent> contents = new(ReferenceEqualityComparer.Instance);
+        copy._durable.Clear();
+        foreach ((string path, LyingContent content) in _durable)
+        {
+            copy._durable.Add(path, CopyOf(content));
+        }
+
+        foreach ((string path, LyingContent content) in _names)
+        {
+            copy._names.Add(path, CopyOf(content));
+        }
+
+        copy._unsynced.AddRange(_unsynced.Select(c => c with { Content = CopyOf(c.Content) }));
+        return copy;
+
+        LyingContent CopyOf(LyingContent content)
+        {
+            if (!contents.TryGetValue(content, out LyingContent? other))
+            {
+                contents.Add(content, other = content.Copy());
+            }
+
+            return other;
+        }
+    }
+
+    /// <summary>
+    /// No process, and no loss of power, could tell it from the other: all of both is flushed and synced, and the same.
+    /// </summary>
+    public bool IsSettledLike(LyingDisk other)
+    {
+        return IsSettled && other.IsSettled && _names.Count == other._names.Count
+            && _names.All(n => other._names.TryGetValue(n.Key, out LyingContent? content) && content.IsSettledLike(n.Value));
     }
 
     /// <summary>
