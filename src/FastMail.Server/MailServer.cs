@@ -229,10 +229,7 @@ internal sealed class MailServer : IAsyncDisposable
         SaslMechanisms mechanisms = settings.Get(AuthKeys.Mechanisms)
             & (tokens is null ? ~(SaslMechanisms.OAuthBearer | SaslMechanisms.XOAuth2) : ~SaslMechanisms.None);
         byte[] hostname = Encoding.ASCII.GetBytes(settings.Get(ServeKeys.Hostname));
-        var intake = new Intake(clock, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 8)
-        {
-            SlowAfter = settings.Get(StoreKeys.SlowAfter),
-        };
+        var intake = new Intake(clock, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 8);
         CommitWatch commits = WatchCommits(clock, settings.Get(StoreKeys.CommitDeadline));
         var locks = new MaildropLocks();
         Allowance allowance = AllowanceOf(settings);
@@ -242,9 +239,8 @@ internal sealed class MailServer : IAsyncDisposable
             LimitKeys.Stress(settings),
             intake,
             () => (double)_loop.ConnectionCount / _loop.ConnectionCap,
-            clock,
+            () => DiskStrain.Of(mailLog),
             _log);
-        Own(new FreeSpaceWatch(_directory, _stress, _log));
         _policy = new SessionPolicy
         {
             Times = LimitKeys.Times(settings),

@@ -25,7 +25,8 @@ public sealed class MailLog : IDisposable
 
     /// <summary>
     /// No segment beyond the present one can be had, or less of the disk is free than
-    /// <see cref="MailLogOptions.MinFreeBytes"/>: MAIL answers 452 (RFC 5321 4.2.2) until this is false again.
+    /// <see cref="MailLogOptions.MinFreeBytes"/>, until a third more is: MAIL answers 452 (RFC 5321 4.2.2) while this is
+    /// true.
     /// </summary>
     public bool IsSpaceLow => _parts.Spares.IsSpaceLow;
 

@@ -25,8 +25,8 @@ public sealed record MailLogOptions
     public long ReserveBytes { get; init; } = 8L * 1024 * 1024;
 
     /// <summary>
-    /// Octets that stay free on the disk: no segment is begun that would leave less, and below it space counts as low.
-    /// 0: only a full disk does.
+    /// Octets that stay free on the disk: no segment is begun that would leave less, and below it space counts as low,
+    /// until a third more is free: a server must not swing. 0: only a full disk does.
     /// </summary>
     public long MinFreeBytes { get; init; }
 

@@ -113,10 +113,6 @@ internal static class LimitKeys
     public static readonly Key<int> StressEnd = new(
         "limits.stress_end", "60", "percent", "See stress_begin; at most that.", Values.Count(1, 100));
 
-    public static readonly Key<TimeSpan> StressCommitAge = new(
-        "limits.stress_commit_age", "1s", "time", "Stress begins when the disk has completed no waiting mail for so long.",
-        Values.Duration(TimeSpan.FromMilliseconds(10), TimeSpan.FromHours(1)));
-
     public static readonly Key<TimeSpan> StressCommandTimeout = new(
         "limits.stress_command_timeout", "10s", "time", "For a whole SMTP command, or a POP3 login, under stress.",
         Values.Duration(TimeSpan.FromSeconds(1), TimeSpan.FromHours(1)));
@@ -129,7 +125,7 @@ internal static class LimitKeys
         MessageBytes, Recipients, CommandLine, AuthLine, ContentLine, HeaderBytes, HeaderLines,
         Errors, PromptErrors, ErrorDelay, Tarpit, GreetDelay, IdleCommands,
         CommandTimeout, LoginTimeout, IdleTimeout, DataRate, DataGrace, PeerTimeout,
-        StressBegin, StressEnd, StressCommitAge, StressCommandTimeout,
+        StressBegin, StressEnd, StressCommandTimeout,
     ];
 
     public static ClientLimits Clients(Settings settings) => new()
@@ -168,7 +164,6 @@ internal static class LimitKeys
     {
         BeginsAtPercent = settings.Get(StressBegin),
         EndsAtPercent = Math.Min(settings.Get(StressBegin), settings.Get(StressEnd)),
-        CommitAge = settings.Get(StressCommitAge),
-        FreeBytes = StoreKeys.LeastFree(settings),
+        SlowAfter = settings.Get(StoreKeys.SlowAfter),
     };
 }

@@ -28,7 +28,7 @@ internal static class StoreKeys
         Values.Duration(TimeSpan.FromSeconds(1), TimeSpan.FromDays(1)));
 
     public static readonly Key<TimeSpan> SlowAfter = new(
-        "store.slow_after", "1s", "time", "While a flush has been taking longer, MAIL is answered 451 4.3.2.",
+        "store.slow_after", "1s", "time", "While a flush has been taking longer, MAIL is answered 451 4.3.2: stress.",
         Values.Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(30)));
 
     public static readonly Key<TimeSpan> CommitDeadline = new(
@@ -43,7 +43,8 @@ internal static class StoreKeys
 
     public static readonly Key<long> MinFreeBytes = new(
         "store.min_free", "auto", "octets",
-        "With less of the disk free MAIL is answered 452 4.3.1; auto: 1.5 x limits.message_size + store.reserve.",
+        "With less of the disk free MAIL is answered 452 4.3.1, until there is a third more; auto: 1.5 x limits.message_size "
+        + "+ store.reserve.",
         static text => text == "auto" ? Auto : Values.Size(0, 1L << 50)(text));
 
     public static readonly Key<bool> Reclaims = new(

@@ -14,113 +14,82 @@ internal sealed record StressLimits
     /// <summary>Percent; below the other, or the server would swing.</summary>
     public int EndsAtPercent { get; init; } = 60;
 
-    /// <summary>The log has had work for so long without completing any. Ends at <see cref="EndsAtPercent"/> / <see cref="BeginsAtPercent"/> of it.</summary>
-    public TimeSpan CommitAge { get; init; } = TimeSpan.FromSeconds(1);
+    /// <summary>The disk is slow while a group of records has been on its way to it for longer.</summary>
+    public TimeSpan SlowAfter { get; init; } = TimeSpan.FromSeconds(1);
+}
 
-    /// <summary>Octets free on the disk. Ends at <see cref="BeginsAtPercent"/> / <see cref="EndsAtPercent"/> of it.</summary>
-    public long FreeBytes { get; init; }
+/// <summary>What the mail log says of its disk, which it alone watches. A value.</summary>
+internal readonly record struct DiskStrain(bool IsFull, TimeSpan GroupAge)
+{
+    public static DiskStrain Of(MailLog log) => new(log.IsSpaceLow, log.GroupAge);
 }
 
 /// <summary>
-/// Whether the server has more to do than it can: too many connections, too much content in memory, a log that does not
-/// get on, a disk that is nearly full. Then no new transaction begins (421 4.3.2) and nobody may dawdle, while what is
-/// under way ends. Looked at when somebody comes, goes or begins, so it costs an idle server nothing. Owned by the
-/// server; loop thread only, but for <see cref="FreeBytes"/>.
+/// Whether the server has more to do than it can: too many connections, too much content in memory, a disk that is slow
+/// or nearly full. Then no new transaction begins (451 4.3.2 for a slow disk, 452 4.3.1 for a full one, else 421 4.3.2)
+/// and nobody may dawdle, while what is under way ends. Looked at when somebody comes, goes or begins, so it costs an
+/// idle server nothing. Owned by the server; loop thread only.
 /// </summary>
 internal sealed class Stress
 {
     private readonly StressLimits _limits;
     private readonly Intake _intake;
     private readonly Func<double> _crowd;
-    private readonly TimeProvider _clock;
+    private readonly Func<DiskStrain> _disk;
     private readonly ILogger _log;
-    private long _freeBytes = long.MaxValue;
-    private long _lastProgress;
-    private int _commits;
 
     /// <param name="limits">When it begins and ends.</param>
     /// <param name="intake">The content in memory.</param>
     /// <param name="crowd">Connections open, as a share of those that may be.</param>
-    /// <param name="clock">For the age of commits.</param>
+    /// <param name="disk">What the log says of its disk now.</param>
     /// <param name="log">Told of the beginning and the end.</param>
-    public Stress(StressLimits limits, Intake intake, Func<double> crowd, TimeProvider clock, ILogger log)
+    public Stress(StressLimits limits, Intake intake, Func<double> crowd, Func<DiskStrain> disk, ILogger log)
     {
         _limits = limits;
         _intake = intake;
         _crowd = crowd;
-        _clock = clock;
+        _disk = disk;
         _log = log;
     }
 
     /// <summary>As of the last <see cref="Look"/>.</summary>
     public bool IsOn { get; private set; }
 
-    /// <summary>The disk is a reason for it, if not the only one.</summary>
+    /// <summary>The disk has no room for new mail: a reason for it, if not the only one.</summary>
     public bool IsDiskFull { get; private set; }
+
+    /// <summary>The disk does not keep up: a reason for it, if not the only one.</summary>
+    public bool IsDiskSlow { get; private set; }
 
     /// <summary>Raised when stress begins: those who are here already may dawdle no longer either.</summary>
     public event Action? Began;
 
-    /// <summary>Octets free on the disk; set by whoever measures it, on any thread.</summary>
-    public long FreeBytes
-    {
-        get => Interlocked.Read(ref _freeBytes);
-        set => Interlocked.Exchange(ref _freeBytes, value);
-    }
-
     /// <summary>The same question, looked at now.</summary>
     public bool Look()
     {
-        double full = Fullness();
-        (double load, string what) = Greatest(full);
-        double bound = (IsOn ? _limits.EndsAtPercent : _limits.BeginsAtPercent) / 100.0;
-        if (!IsOn && load >= bound)
+        DiskStrain disk = _disk();
+        IsDiskFull = disk.IsFull;
+        IsDiskSlow = disk.GroupAge > _limits.SlowAfter;
+        double crowd = _crowd();
+        double load = Math.Max(crowd, _intake.Share);
+        bool isLoaded = load >= (IsOn ? _limits.EndsAtPercent : _limits.BeginsAtPercent) / 100.0;
+        bool isOn = IsDiskFull || IsDiskSlow || isLoaded;
+        if (isOn && !IsOn)
         {
             IsOn = true;
-            _log.LogWarning("stress: {What}; new transactions are answered 421 4.3.2 until that is over", what);
+            (string what, string reply) = IsDiskSlow ? ("the disk does not keep up", "451 4.3.2")
+                : IsDiskFull ? ("the disk is nearly full", "452 4.3.1")
+                : load == crowd ? ("too many connections", "421 4.3.2")
+                : ("too much content in memory", "421 4.3.2");
+            _log.LogWarning("stress: {What}; new transactions are answered {Reply} until that is over", what, reply);
             Began?.Invoke();
         }
-        else if (IsOn && load < bound)
+        else if (IsOn && !isOn)
         {
             IsOn = false;
             _log.LogInformation("stress is over");
         }
 
-        IsDiskFull = full >= bound;
         return IsOn;
-    }
-
-    /// <summary>A message was handed to the log.</summary>
-    public void CommitBegan()
-    {
-        if (_commits++ == 0)
-        {
-            _lastProgress = _clock.GetTimestamp();
-        }
-    }
-
-    /// <summary>The log has answered for a message.</summary>
-    public void CommitEnded()
-    {
-        _commits--;
-        _lastProgress = _clock.GetTimestamp();
-    }
-
-    /// <summary>Scaled like the others: it begins at <see cref="StressLimits.FreeBytes"/>.</summary>
-    private double Fullness() => _limits.BeginsAtPercent / 100.0 * _limits.FreeBytes / Math.Max(FreeBytes, 1);
-
-    private (double Load, string What) Greatest(double full)
-    {
-        double crowd = _crowd();
-        double content = _intake.Share;
-        double age = _commits == 0
-            ? 0
-            : _limits.BeginsAtPercent / 100.0 * (_clock.GetElapsedTime(_lastProgress) / _limits.CommitAge);
-        double most = Math.Max(Math.Max(crowd, content), Math.Max(age, full));
-        string what = most == crowd ? "too many connections"
-            : most == content ? "too much content in memory"
-            : most == age ? "the disk does not keep up"
-            : "the disk is nearly full";
-        return (most, what);
     }
 }

@@ -22,9 +22,6 @@ internal sealed class Intake
         _limitBytes = limitBytes;
     }
 
-    /// <summary>While a group of records has been on its way to the disk for longer, MAIL is answered 451 4.3.2.</summary>
-    public TimeSpan SlowAfter { get; init; } = TimeSpan.FromSeconds(1);
-
     /// <summary>No room for one more message of this size, octets.</summary>
     public bool IsFull(long declaredSize) => _heldBytes + declaredSize > _limitBytes;
 

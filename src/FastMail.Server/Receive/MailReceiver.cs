@@ -135,14 +135,14 @@ internal sealed class MailReceiver : IMailSink
             return SmtpReply.LocalError; // what came in now could never be acknowledged
         }
 
-        if (IsSettling || _log.GroupAge > _intake.SlowAfter)
+        bool isStressed = _stress.Look();
+        if (IsSettling || _stress.IsDiskSlow)
         {
             return SmtpReply.SystemSlow; // at once, and not after the content: the client tries another host
         }
 
-        bool isStressed = _stress.Look();
         bool isLarge = mail.DeclaredSize > _log.LargestRecordBytes; // then no more than that is held in memory
-        if (_log.IsSpaceLow || _stress.IsDiskFull
+        if (_stress.IsDiskFull
             || _intake.IsFull(isLarge ? _log.LargestRecordBytes : mail.DeclaredSize)
             || (isLarge && !_log.HasRoomForBody))
         {
@@ -280,7 +280,6 @@ internal sealed class MailReceiver : IMailSink
     {
         PendingMessage message = _message!;
         IsCommitting = true;
-        _stress.CommitBegan();
         if (_isSubmission)
         {
             AddMissing(message, content);
@@ -323,7 +322,6 @@ internal sealed class MailReceiver : IMailSink
     public void EndSettling()
     {
         IsSettling = false;
-        _stress.CommitEnded();
         Abandon();
     }
 
@@ -334,7 +332,6 @@ internal sealed class MailReceiver : IMailSink
         SmtpReply? refusal = _refusal;
         _refusal = null;
         IsCommitting = false;
-        _stress.CommitEnded();
         Abandon();
         return refusal ?? outcome switch
         {

@@ -24,6 +24,7 @@ internal sealed class SpareMaker : IDisposable
     private volatile bool _isSpaceLow;
     private volatile bool _hasSpare;
     private volatile bool _isExhausted;
+    private bool _isScarce; // of the maker's thread: less is free than should be
 
     public SpareMaker(SegmentFiles files, MailLogOptions options, IMailLogObserver observer)
     {
@@ -190,7 +191,8 @@ internal sealed class SpareMaker : IDisposable
             // The spare first: with it mail is taken again, and while there is no reserve the next segment is one.
             bool hasSpare = TryMake(ref _spare, SegmentFiles.TemporaryName, SegmentFiles.SpareName);
             bool hasReserve = TryMake(ref _reserve, SegmentFiles.ReserveTemporaryName, SegmentFiles.ReserveName);
-            TellSpace(!hasSpare || !_files.HasRoomFor(_options.MinFreeBytes));
+            _isScarce = !_files.HasRoomFor(_options.MinFreeBytes + (_isScarce ? _options.MinFreeBytes / 3 : 0));
+            TellSpace(!hasSpare || _isScarce);
             bool mustLook = _options.MinFreeBytes > 0;
             _ = _asked.WaitOne(!hasSpare || !hasReserve ? RetryAfter : mustLook ? LookEvery : Timeout.InfiniteTimeSpan);
         }

@@ -35,9 +35,8 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
         Accounts = accounts.Live;
         Clock = clock;
         Intake = new Intake(clock, 64 << 20);
-        // Its commits take as long as the simulation likes; that is no stress, or a seed would not replay.
-        var calm = new StressLimits { CommitAge = TimeSpan.MaxValue };
-        Stress = new Stress(calm, Intake, () => 0, clock, NullLogger.Instance);
+        Stress = new Stress(
+            new StressLimits(), Intake, () => 0, () => DiskStrain.Of(Log), NullLogger.Instance);
     }
 
     public static MailLogOptions Sizes { get; } = new()

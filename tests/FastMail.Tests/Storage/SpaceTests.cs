@@ -109,6 +109,48 @@ public sealed class SpaceTests
     }
 
     [Fact]
+    public void Space_that_was_low_is_so_until_a_third_more_is_free_than_should_be()
+    {
+        const long MinFree = 3 * Segment;
+        LyingDisk disk = new(512, 12 * Segment);
+        DiskPort port = disk.Boot(new FaultPlan(0));
+        using AutoResetEvent looked = new(false);
+        using LogScene scene = new(port, Options with { MinFreeBytes = MinFree }, Directory);
+        scene.Open();
+        AwaitSettled(scene);
+        Assert.Equal(0, disk.Boot(new FaultPlan(0)).Open(LyingDisk.Root + "/other", FileUse.CreateNew, out IDiskFile? other));
+        port.Called = call => _ = call is { Lane: DiskLane.Spare, Verb: DiskVerb.Free } && looked.Set();
+
+        LeaveFree(MinFree);
+        Assert.False(scene.Log!.IsSpaceLow);
+        LeaveFree(MinFree - 4096);
+        Assert.True(scene.Log.IsSpaceLow);
+        LeaveFree((MinFree / 3 * 4) - 4096);
+        Assert.True(scene.Log.IsSpaceLow);
+        LeaveFree(MinFree / 3 * 4);
+        Assert.False(scene.Log.IsSpaceLow);
+        LeaveFree(MinFree);
+        Assert.False(scene.Log.IsSpaceLow);
+
+        // The second look begins when what the first saw is known.
+        void LeaveFree(long bytes)
+        {
+            lock (disk.Gate)
+            {
+                Assert.Equal(0, other!.Length(out long length));
+                long wanted = length + FreeOf(disk) - bytes;
+                Assert.Equal(0, wanted < length ? other.Truncate(wanted) : other.Allocate(wanted));
+            }
+
+            _ = looked.Reset();
+            for (int looks = 0; looks < 3; looks++)
+            {
+                Assert.True(looked.WaitOne(Patience), "nobody looks at the free space");
+            }
+        }
+    }
+
+    [Fact]
     public void A_removal_longer_than_any_segment_gets_one_of_its_own()
     {
         using LogScene scene = new(options: LogScene.Tiny);

@@ -7,16 +7,16 @@ namespace FastMail.Tests.Server.Defence;
 
 public sealed class StressTests
 {
-    private readonly HandClock _clock = new();
     private readonly Intake _intake;
     private readonly Stress _stress;
     private double _crowd;
+    private DiskStrain _disk;
     private int _began;
 
     public StressTests()
     {
-        _intake = new Intake(_clock, 1000);
-        _stress = new Stress(new StressLimits { FreeBytes = 150 }, _intake, () => _crowd, _clock, NullLogger.Instance);
+        _intake = new Intake(new HandClock(), 1000);
+        _stress = new Stress(new StressLimits(), _intake, () => _crowd, () => _disk, NullLogger.Instance);
         _stress.Began += () => _began++;
     }
 
@@ -41,38 +41,36 @@ public sealed class StressTests
     }
 
     [Fact]
-    public void A_log_that_completes_nothing_for_a_second_brings_it_and_one_that_does_does_not()
+    public void A_group_that_takes_more_than_a_second_brings_it_until_it_is_on_the_disk()
     {
-        _clock.Advance(TimeSpan.FromHours(1)); // with nothing to do
-        Expect(false, _stress.CommitBegan);
-        Expect(false, () => _clock.Advance(TimeSpan.FromSeconds(0.9)));
-        _stress.CommitBegan();
-        Expect(false, _stress.CommitEnded);
-        Expect(false, () => _clock.Advance(TimeSpan.FromSeconds(0.9)));
-        Expect(true, () => _clock.Advance(TimeSpan.FromSeconds(0.1)));
-        Expect(false, _stress.CommitEnded);
-        Expect(false, () => _clock.Advance(TimeSpan.FromHours(1)));
+        Expect(false, () => _disk = new DiskStrain(IsFull: false, TimeSpan.FromSeconds(1)));
+        Assert.False(_stress.IsDiskSlow);
+        Expect(true, () => _disk = new DiskStrain(IsFull: false, TimeSpan.FromSeconds(1.1)));
+        Assert.True(_stress.IsDiskSlow);
+        Assert.False(_stress.IsDiskFull);
+        Expect(false, () => _disk = default);
+        Assert.False(_stress.IsDiskSlow);
     }
 
     [Fact]
-    public void A_full_disk_brings_it_until_there_is_a_third_more_room()
+    public void A_full_disk_brings_it_as_long_as_the_log_says_so()
     {
-        Expect(false, () => _stress.FreeBytes = 151);
-        Assert.False(_stress.IsDiskFull);
-        Expect(true, () => _stress.FreeBytes = 150);
+        Expect(true, () => _disk = new DiskStrain(IsFull: true, TimeSpan.Zero));
         Assert.True(_stress.IsDiskFull);
-        Expect(true, () => _stress.FreeBytes = 200);
-        Expect(false, () => _stress.FreeBytes = 201);
+        Assert.False(_stress.IsDiskSlow);
+        Expect(false, () => _disk = default);
         Assert.False(_stress.IsDiskFull);
-        Expect(true, () => _stress.FreeBytes = 0);
     }
 
     [Fact]
-    public void A_wall_clock_that_jumps_changes_nothing()
+    public void It_lasts_until_the_last_of_its_reasons_is_over()
     {
-        _stress.CommitBegan();
-        Expect(false, () => _clock.Jump(TimeSpan.FromDays(365)));
-        Expect(false, () => _clock.Jump(TimeSpan.FromDays(-730)));
+        Expect(true, () => _disk = new DiskStrain(IsFull: true, TimeSpan.Zero));
+        Expect(true, () => _crowd = 0.7);
+        Expect(true, () => _disk = default);
+        Assert.False(_stress.IsDiskFull);
+        Expect(false, () => _crowd = 0.5);
+        Assert.Equal(1, _began);
     }
 
     private void Expect(bool isOn, Action change)
