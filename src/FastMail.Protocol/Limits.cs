@@ -61,4 +61,32 @@ internal static class Limits
 
     /// <summary>Room the greeting, EHLO, HELO and CAPA may take, octets.</summary>
     public const int LongReplyBytes = 960;
+
+    /// <summary>One line of a host's reply with its CRLF, octets (RFC 5321 4.5.3.1.5: 512); longer ones are in use.</summary>
+    public const int HostReplyLineBytes = 2048;
+
+    /// <summary>
+    /// Lines of one reply of a host; the longest honest ones answer EHLO with some thirty.
+    /// </summary>
+    public const int HostReplyLines = 128;
+
+    /// <summary>
+    /// A reply of a host that goes on behind so many octets is none; with its last line it must fit a receive slab.
+    /// </summary>
+    public const int HostReplyBytes = 8 * 1024;
+
+    /// <summary>
+    /// Room that MAIL may take, octets: the path, its parameters, 100 of ENVID. EHLO and RCPT (a path and 500 of ORCPT)
+    /// take less.
+    /// </summary>
+    public const int ClientCommandBytes = 900;
+
+    /// <summary>Commands that may wait for their replies, so that these fit what lies between two hosts.</summary>
+    public const int PipelinedCommands = 256;
+
+    /// <summary>Transactions that may wait for the reply to their content when BDAT lets them follow each other.</summary>
+    public const int PipelinedTransactions = 8;
+
+    /// <summary>Content up to so many octets goes by BDAT: sent in vain, when all recipients are refused, it costs little.</summary>
+    public const int ChunkedContentBytes = 64 * 1024;
 }

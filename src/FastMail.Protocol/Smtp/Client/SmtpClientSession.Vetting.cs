@@ -1,0 +1,69 @@
+namespace FastMail.Protocol.Smtp.Client;
+
+/// <summary>What a host cannot be asked for, found out before it is asked.</summary>
+public sealed partial class SmtpClientSession
+{
+    /// <summary>False when nothing of the transaction can be said to this host; it is over then.</summary>
+    private bool Vet(ClientTransaction transaction)
+    {
+        transaction.IsVetted = true;
+        var mail = transaction.Mail.Mail;
+        var content = transaction.Mail.Content;
+        if (FindObstacle(mail, content) is { } words)
+        {
+            transaction.AnswerAll(new DeliveryReply(ClientPhase.Mail, words));
+        }
+        transaction.NeedsUtf8 = mail.IsSmtpUtf8 || !System.Text.Ascii.IsValid(mail.ReversePath);
+        for (var i = 0; i < transaction.Recipients && transaction.Left > 0; i++)
+        {
+            VetRecipient(transaction, i);
+        }
+        if (transaction.Left > 0)
+        {
+            transaction.ChunkLeft = content.WireBytes - NoContent.Length;
+            transaction.UsesChunk = _options.UsesChunking && !_options.IsLmtp && _offers.Has(SmtpOffers.Chunking)
+                && !content.IsStuffed && content.WireBytes <= Limits.ChunkedContentBytes;
+            return true;
+        }
+        _needsReset |= transaction.Said < 0;
+        _begun--;
+        _count--; // it is the newest, and of the older ones nothing changes
+        transaction.End();
+        return false;
+    }
+
+    private SmtpReply? FindObstacle(in MailArguments mail, OutgoingContent content)
+    {
+        var size = mail.DeclaredSize > 0 ? mail.DeclaredSize : content.WireBytes;
+        return !mail.ReversePath.IsEmpty && !Mailbox.IsValid(mail.ReversePath) ? ClientReplies.BadPath
+            : mail.Is8BitMime && !_offers.Has(SmtpOffers.EightBitMime) ? ClientReplies.NoEightBit
+            : (mail.IsSmtpUtf8 || !System.Text.Ascii.IsValid(mail.ReversePath)) && !_offers.Has(SmtpOffers.SmtpUtf8)
+                ? ClientReplies.NoSmtpUtf8
+            : mail.RequiresTls && !(_isVerified && _offers.Has(SmtpOffers.RequireTls)) ? ClientReplies.NoRequireTls
+            : mail.DeliverBy is { IsReturn: true } && !_offers.Has(SmtpOffers.DeliverBy) ? ClientReplies.NoDeliverBy
+            : MaxSize > 0 && size > MaxSize ? ClientReplies.TooLarge
+            : null;
+    }
+
+    /// <summary>A path that is none could say anything to the host, CRLF and a command of its own included.</summary>
+    private void VetRecipient(ClientTransaction transaction, int number)
+    {
+        var path = transaction.Mail.Recipient(number).ForwardPath;
+        if (!Mailbox.IsValid(path) && !AsciiWord.Is(path, "postmaster"u8))
+        {
+            transaction.Skip(number, new DeliveryReply(ClientPhase.Rcpt, ClientReplies.BadPath));
+        }
+        else if (System.Text.Ascii.IsValid(path))
+        {
+            return;
+        }
+        else if (_offers.Has(SmtpOffers.SmtpUtf8))
+        {
+            transaction.NeedsUtf8 = true;
+        }
+        else
+        {
+            transaction.Skip(number, new DeliveryReply(ClientPhase.Rcpt, ClientReplies.NoSmtpUtf8));
+        }
+    }
+}
