@@ -34,9 +34,10 @@ public sealed class EventLoopOptions
     /// <summary>After the last reply this much input is thrown away while the peer reads it.</summary>
     internal const int LingerBytes = 64 * 1024;
 
-    /// <summary>A silent connection is probed after this, and then as often (tcp(7)).</summary>
+    /// <summary>A silent connection is probed after half of the peer timeout, at most so many seconds (tcp(7)).</summary>
     internal const int KeepAliveSeconds = 30;
 
+    /// <summary>And again after a sixth of it, at most so many: the kernel looks at the timeout when it probes.</summary>
     internal const int KeepAliveIntervalSeconds = 10;
 
     /// <summary>

@@ -172,10 +172,10 @@ public sealed class Listener : ICompletion, ILoopWork
     internal static void NoticeDeath(Socket socket, TimeSpan timeout)
     {
         socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
-        socket.SetSocketOption(
-            SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, EventLoopOptions.KeepAliveSeconds);
-        socket.SetSocketOption(
-            SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, EventLoopOptions.KeepAliveIntervalSeconds);
+        int idle = Math.Clamp((int)(timeout / 2).TotalSeconds, 1, EventLoopOptions.KeepAliveSeconds);
+        int interval = Math.Clamp((int)(timeout / 6).TotalSeconds, 1, EventLoopOptions.KeepAliveIntervalSeconds);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, idle);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, interval);
         Span<byte> milliseconds = stackalloc byte[sizeof(int)];
         BinaryPrimitives.WriteInt32LittleEndian(milliseconds, (int)timeout.TotalMilliseconds);
         socket.SetRawSocketOption(Native.TcpLevel, Native.TcpUserTimeout, milliseconds);

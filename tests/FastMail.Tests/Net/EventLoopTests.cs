@@ -416,13 +416,18 @@ public sealed class EventLoopTests
     }
 
     [Theory]
-    [InlineData(1, 9, 1)] // SO_KEEPALIVE
-    [InlineData(6, 4, 30)] // TCP_KEEPIDLE, seconds
-    [InlineData(6, 5, 10)] // TCP_KEEPINTVL, seconds
-    [InlineData(6, 18, 60_000)] // TCP_USER_TIMEOUT, milliseconds
-    public void Accepted_sockets_notice_that_their_peer_has_died(int level, int option, int value)
+    [InlineData(60, 1, 9, 1)] // SO_KEEPALIVE
+    [InlineData(60, 6, 4, 30)] // TCP_KEEPIDLE, seconds
+    [InlineData(60, 6, 5, 10)] // TCP_KEEPINTVL, seconds
+    [InlineData(60, 6, 18, 60_000)] // TCP_USER_TIMEOUT, milliseconds
+    [InlineData(6, 6, 4, 3)] // probes that came after the timeout would be too late
+    [InlineData(6, 6, 5, 1)]
+    [InlineData(6, 6, 18, 6_000)]
+    [InlineData(1, 6, 4, 1)]
+    [InlineData(3600, 6, 4, 30)]
+    public void Accepted_sockets_notice_that_their_peer_has_died(int timeout, int level, int option, int value)
     {
-        using LoopFixture fixture = new();
+        using LoopFixture fixture = new(peerTimeout: timeout);
         using LineClient client = fixture.Connect();
         Assert.True(fixture.Handlers.Opened.TryPeek(out LineHandler? handler));
         Assert.Equal(value, fixture.OnLoop(() => handler.Connection!.OptionOf(level, option)));

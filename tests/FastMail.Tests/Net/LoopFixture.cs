@@ -22,7 +22,8 @@ internal sealed class LoopFixture : IDisposable
         TimeProvider? clock = null,
         int cap = 1000,
         Func<SocketError>? acceptFault = null,
-        ListenerTls? tls = null)
+        ListenerTls? tls = null,
+        int peerTimeout = 60)
     {
         Handlers = handlers ?? new LineHandlers();
         EventLoopOptions options = new()
@@ -31,6 +32,7 @@ internal sealed class LoopFixture : IDisposable
             Thread = Enum.Parse<LoopThread>(Environment.GetEnvironmentVariable(ThreadVariable) ?? "Own"),
             ConnectionCap = cap,
             AcceptFault = acceptFault,
+            PeerTimeout = TimeSpan.FromSeconds(peerTimeout),
         };
         Loop = EventLoop.Start(options, clock ?? TimeProvider.System);
         Listener = Loop.Listen(new IPEndPoint(IPAddress.Loopback, 0), Handlers, tls);

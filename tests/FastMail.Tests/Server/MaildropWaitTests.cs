@@ -45,6 +45,46 @@ public sealed class MaildropWaitTests
     }
 
     [Fact]
+    public async Task A_holder_that_says_nothing_for_too_long_loses_the_maildrop_and_deletes_nothing()
+    {
+        await using ServerFixture fixture = await ServerFixture.StartAsync(
+            "pop3.lock_wait=60s", "limits.pop3_idle_timeout=1s");
+        Deliver(fixture, "Subject: x\r\n\r\nx\r\n");
+        using Socket first = LogIn(fixture);
+        Hear(first);
+        Say(first, "DELE 1\r\n");
+        Hear(first);
+        using Socket second = LogIn(fixture);
+        Assert.StartsWith("+OK maildrop has 1 ", Hear(second), StringComparison.Ordinal);
+        Assert.Equal(0, first.Receive(_buffer)); // without a word: RFC 1939 3
+    }
+
+    [Fact]
+    public async Task A_holder_that_takes_nothing_of_what_it_asked_for_loses_the_maildrop()
+    {
+        await using ServerFixture fixture = await ServerFixture.StartAsync(
+            "pop3.lock_wait=60s", "limits.exempt=", "limits.data_rate=1000000", "limits.data_grace=1s");
+        Deliver(fixture, string.Concat(Enumerable.Repeat(new string('x', 78) + "\r\n", 100_000)));
+        using Socket first = LogIn(fixture);
+        Hear(first);
+        Say(first, string.Concat(Enumerable.Repeat("RETR 1\r\n", 3))); // far more than sockets hold
+        using Socket second = LogIn(fixture);
+        Assert.StartsWith("+OK maildrop has 1 ", Hear(second), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_holder_whose_host_is_reset_loses_the_maildrop_at_once()
+    {
+        await using ServerFixture fixture = await ServerFixture.StartAsync("pop3.lock_wait=60s");
+        using Socket first = LogIn(fixture);
+        Hear(first);
+        using Socket second = LogIn(fixture);
+        first.LingerState = new LingerOption(enable: true, seconds: 0);
+        first.Dispose();
+        Assert.StartsWith("+OK maildrop", Hear(second), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task No_more_sessions_of_a_user_wait_than_the_limit_says()
     {
         await using ServerFixture fixture = await ServerFixture.StartAsync(
@@ -69,6 +109,18 @@ public sealed class MaildropWaitTests
         Assert.StartsWith("-ERR [LOGIN-DELAY]", Hear(second), StringComparison.Ordinal);
         using Socket other = LogIn(fixture, "v@local.test");
         Assert.StartsWith("+OK", Hear(other), StringComparison.Ordinal);
+    }
+
+    private void Deliver(ServerFixture fixture, string content)
+    {
+        using Socket smtp = fixture.Connect("mx");
+        Say(smtp, "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@local.test>\r\nDATA\r\n");
+        while (!Hear(smtp).EndsWith("<CR><LF>\r\n", StringComparison.Ordinal))
+        {
+        }
+
+        Say(smtp, content + ".\r\n");
+        Assert.StartsWith("250 2.0.0", Hear(smtp), StringComparison.Ordinal);
     }
 
     private Socket LogIn(ServerFixture fixture, string user = "u@local.test")

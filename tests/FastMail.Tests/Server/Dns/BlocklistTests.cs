@@ -1,5 +1,7 @@
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
+using System.Text;
 using FastMail.Server.Configuration;
 using FastMail.Server.Defence;
 using FastMail.Server.Dns;
@@ -82,6 +84,61 @@ public sealed class BlocklistTests
         await using ServerFixture fixture = await StartAsync(dns, "dnsbl.zones=bl.test", "limits.exempt=192.0.2.0/24");
         using Socket smtp = fixture.Connect("mx");
         Assert.Equal(Accepted, Rcpt(smtp, "TCP4 192.0.2.9 192.0.2.1"));
+        Assert.Empty(dns.Asked);
+    }
+
+    [Fact]
+    public async Task The_client_that_XCLIENT_names_is_looked_up_and_its_go_between_is_not()
+    {
+        using NameServer dns = new(NameServer.Only(Name4, 127, 0, 0, 2));
+        await using ServerFixture fixture = await ServerFixture.StartAsync(
+            "xclient.peers=127.0.0.1", "limits.exempt=127.0.0.0/8", $"dnsbl.servers={dns.EndPoint}", "dnsbl.zones=bl.test");
+        using Socket smtp = fixture.Connect("mx");
+        const string Envelope = "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@local.test>\r\n";
+        foreach ((string client, string reply) in (ValueTuple<string, string>[])
+            [("", Accepted), ("192.0.2.9", Listed), ("192.0.2.10", Accepted), ("IPV6:::ffff:192.0.2.9", Listed)])
+        {
+            Talk.Send(smtp, "RSET\r\n" + (client.Length == 0 ? "" : $"XCLIENT ADDR={client}\r\n") + Envelope);
+            LineWith(smtp, "2.1.0");
+            Assert.Equal(reply, Talk.ReadLine(smtp));
+        }
+
+        Assert.Equal($"{Name4} 10.2.0.192.bl.test", string.Join(" ", dns.Asked.Select(question => question.Name)));
+    }
+
+    [Theory]
+    [InlineData("submission")]
+    [InlineData("submissions")]
+    public async Task A_listed_client_that_authenticates_sends_without_anybody_being_asked(string role)
+    {
+        using NameServer dns = new((name, id) => [NameServer.Found(name, id, 127, 0, 0, 2)]);
+        await using ServerFixture fixture = await ServerFixture.StartAsync(
+            $"proxy.listeners={role}", "proxy.peers=127.0.0.1", "limits.exempt=", $"dnsbl.servers={dns.EndPoint}",
+            "dnsbl.zones=bl.test");
+        using Socket socket = fixture.Connect(role);
+        Talk.Send(socket, "PROXY TCP4 192.0.2.9 192.0.2.1 1 587\r\n");
+        if (role == "submission")
+        {
+            Talk.Send(socket, "EHLO c.test\r\nSTARTTLS\r\n");
+            LineWith(socket, "220 2.0.0");
+        }
+
+        using SslStream tls = new(new NetworkStream(socket));
+        await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
+        {
+            TargetHost = "mx.local.test",
+            RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate is not null, // self-signed
+        });
+        string plain = Convert.ToBase64String(Encoding.ASCII.GetBytes($"\0u@local.test\0{ServerFixture.Password}"));
+        byte[] buffer = new byte[4096];
+        string Say(string sent, string end) => Encoding.ASCII.GetString(
+            buffer, 0, Dialog.Say(tls, Encoding.ASCII.GetBytes(sent), Encoding.ASCII.GetBytes(end), buffer));
+        Say("EHLO c.test\r\n", "ENHANCEDSTATUSCODES\r\n");
+        Assert.StartsWith("235", Say($"AUTH PLAIN {plain}\r\n", "\r\n"), StringComparison.Ordinal);
+        Assert.StartsWith("250", Say("MAIL FROM:<u@local.test>\r\n", "\r\n"), StringComparison.Ordinal);
+        Assert.Equal(Accepted, Say("RCPT TO:<v@local.test>\r\n", "\r\n"));
+        Assert.StartsWith("354", Say("DATA\r\n", "\r\n"), StringComparison.Ordinal);
+        Assert.StartsWith("250", Say(".\r\n", "\r\n"), StringComparison.Ordinal);
         Assert.Empty(dns.Asked);
     }
 
