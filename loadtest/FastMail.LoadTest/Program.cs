@@ -7,6 +7,7 @@ var root = new RootCommand(
 {
     SmtpVerb.Create(),
     Pop3Verb.Create(),
+    SoakVerb.Create(),
     RelayVerb.Create(),
     SinkVerb.Create(),
     AuditVerb.Create(),

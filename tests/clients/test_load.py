@@ -7,6 +7,8 @@ import subprocess
 from server import PASSWORD, USER, Server, program
 from skip import Skip
 
+SOAK_TIME = os.environ.get("SOAK_TIME", "12s")
+
 
 def generator():
     path = os.path.join(os.path.dirname(program()[0]), "../../../../../loadtest/FastMail.LoadTest/bin/Release/net10.0/fastmail-load")
@@ -31,3 +33,29 @@ def test_what_the_generator_sent_is_what_the_maildrop_holds(folder):
              folder + "/ledger", "--quiet"],
             capture_output=True, text=True, timeout=120, env={**os.environ, "FASTMAIL_LOAD_PASSWORD": PASSWORD})
         assert checked.returncode == 0, checked
+
+
+def test_a_soak_with_kills_ends_with_a_clean_ledger(folder):
+    load = generator()
+    with Server(folder + "/data", accounts=["u0@local.test", "u1@local.test", "u2@local.test"]) as server:
+        # On the ports of the first start, so that the generator finds it again.
+        for role in ("mx", "pop3"):
+            server.options += [f"--{role}", f"127.0.0.1:{server.ports[role]}"]
+        soak = subprocess.Popen(
+            [load, "soak", "--target", f"127.0.0.1:{server.ports['mx']}", "--pop3", f"127.0.0.1:{server.ports['pop3']}",
+             "--to", "u{n}@local.test", "--users", "3", "--connections", "10", "--size", "0..200K", "--8bit", "--rate",
+             "400", "--messages-per-connection", "50", "--duration", SOAK_TIME, "--ledger", folder + "/ledger",
+             "--json", "--quiet"],
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "FASTMAIL_LOAD_PASSWORD": PASSWORD})
+        while soak.poll() is None:
+            try:
+                soak.wait(3)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.start()
+        result = json.loads(soak.stdout.read())
+        assert soak.returncode == 0, {key: result[key] for key in ("ledger", "uncollected", "unknown")}
+        assert result["ledger"]["ackedAndStored"] > 1000, result["ledger"]
+        assert result["source"]["connectionsLost"] > 0, "no kill hit a connection"
+        print(f"        {result['collected']} collected, {result['source']['connectionsLost']} connections and "
+              f"{result['failedSessions']} sessions lost, ledger clean", flush=True)

@@ -219,6 +219,18 @@ internal sealed class SmtpOptions
         return password is not null || line.GetValue(_auth) is null;
     }
 
+    /// <summary>Null when none was given.</summary>
+    internal string? ReadPassword(ParseResult line) => PasswordSource.Read(line.GetValue(_passwordStdin));
+
+    /// <summary>All mailboxes that --to and --users stand for.</summary>
+    internal IEnumerable<string> MailboxesOf(ParseResult line)
+    {
+        string pattern = line.GetValue(_to)!;
+        int users = pattern.Contains("{n}", StringComparison.Ordinal) ? line.GetValue(_users) : 1;
+        return Enumerable.Range(0, users).Select(n =>
+            pattern.Replace("{n}", n.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal));
+    }
+
     internal SmtpPlan PlanOf(ParseResult line, string? password, bool isQuiet)
     {
         TimeSpan? duration = line.GetValue(_duration);

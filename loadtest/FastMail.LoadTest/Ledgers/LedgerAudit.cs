@@ -1,4 +1,5 @@
 using FastMail.LoadTest.Messages;
+using FastMail.LoadTest.Pop3;
 
 namespace FastMail.LoadTest.Ledgers;
 
@@ -7,7 +8,7 @@ namespace FastMail.LoadTest.Ledgers;
 /// doubt at most once, refused never, nothing altered, nothing unknown. Only recipients whose maildrop was collected
 /// are judged. <see cref="Found"/> and <see cref="FoundUnknown"/> may be called from any thread.
 /// </summary>
-internal sealed class LedgerAudit
+internal sealed class LedgerAudit : ICollected
 {
     private const int KeptFindings = 20;
 
@@ -101,7 +102,9 @@ internal sealed class LedgerAudit
         }
     }
 
-    internal void FoundUnknown(string maildrop, int messageNumber)
+    void ICollected.Found(string maildrop, string uniqueId, in LoadId id, string hash) => Found(maildrop, id, hash);
+
+    public void FoundUnknown(string maildrop, int messageNumber)
     {
         lock (_gate)
         {

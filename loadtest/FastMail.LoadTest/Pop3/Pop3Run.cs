@@ -77,7 +77,7 @@ internal sealed class Pop3Run(Pop3Plan plan, LedgerAudit? audit, TextWriter prog
             }
 
             round++;
-            worker.RunSession(Plan.Users[user]);
+            _ = worker.RunSession(Plan.Users[user]);
         }
     }
 

@@ -1,15 +1,14 @@
 using System.Diagnostics;
 using System.Net.Sockets;
-using FastMail.LoadTest.Ledgers;
 using FastMail.LoadTest.Messages;
 
 namespace FastMail.LoadTest.Pop3;
 
 /// <summary>
-/// Runs one session after the other on its own thread and counts in its own tally. With an audit, a session collects
-/// everything and hands each message's identity over.
+/// Runs one session after the other on its own thread and counts in its own tally. With somebody to
+/// collect for, a session collects everything and hands each message's identity over.
 /// </summary>
-internal sealed class Pop3Worker(Pop3Plan plan, LedgerAudit? audit, Action<string> showError) : IDisposable
+internal sealed class Pop3Worker(Pop3Plan plan, ICollected? collected, Action<string> showError) : IDisposable
 {
     private readonly OwnPart _own = new();
 
@@ -17,8 +16,8 @@ internal sealed class Pop3Worker(Pop3Plan plan, LedgerAudit? audit, Action<strin
 
     public void Dispose() => _own.Dispose();
 
-    /// <summary>One session; what goes wrong is counted and shown, not thrown.</summary>
-    internal void RunSession(string user)
+    /// <summary>One session; what goes wrong is counted and shown, not thrown. True when nothing did.</summary>
+    internal bool RunSession(string user)
     {
         try
         {
@@ -26,24 +25,31 @@ internal sealed class Pop3Worker(Pop3Plan plan, LedgerAudit? audit, Action<strin
             using var client = new Pop3Client(plan.Target, plan.Timeout);
             client.Login(user, plan.Password);
             Record("login", from);
-            if (audit is null)
+            if (collected is null)
             {
                 RunCommands(client);
             }
             else
             {
-                CollectAll(client, user, audit);
+                CollectAll(client, user, collected);
             }
 
             Timed("quit", client.Quit);
             Record("session", from);
             Tally.Sessions++;
+            if (plan.IsDeleting)
+            {
+                collected?.Emptied(user);
+            }
+
+            return true;
         }
         catch (Exception failure) when (failure is Pop3Exception or SocketException)
         {
             Tally.Faults++;
             _ = _own.TryFinish(out _, out _); // what was read of a broken message is no part of the next
             showError($"{user}: {failure.Message}");
+            return false;
         }
     }
 
@@ -77,7 +83,7 @@ internal sealed class Pop3Worker(Pop3Plan plan, LedgerAudit? audit, Action<strin
         }
     }
 
-    private void CollectAll(Pop3Client client, string user, LedgerAudit into)
+    private void CollectAll(Pop3Client client, string user, ICollected into)
     {
         (int count, long octets) = client.Stat();
         List<long> sizes = client.List();
@@ -93,7 +99,7 @@ internal sealed class Pop3Worker(Pop3Plan plan, LedgerAudit? audit, Action<strin
                 $"message {number} has {read} octets, LIST told otherwise");
             if (_own.TryFinish(out LoadId id, out string hash))
             {
-                into.Found(user, id, hash);
+                into.Found(user, number <= uniqueIds.Count ? uniqueIds[number - 1] : "", id, hash);
             }
             else
             {
@@ -120,7 +126,7 @@ internal sealed class Pop3Worker(Pop3Plan plan, LedgerAudit? audit, Action<strin
             }
 
             _ = client.ReadStatus("RETR");
-            long octets = client.ReadContent(audit is null ? null : _own);
+            long octets = client.ReadContent(collected is null ? null : _own);
             Record("retr", askedAt[(number - 1) % plan.Depth]);
             Tally.Messages++;
             Tally.Octets += octets;

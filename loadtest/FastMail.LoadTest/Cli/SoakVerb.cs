@@ -1,0 +1,143 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Text.Json;
+using FastMail.LoadTest.Kernel;
+using FastMail.LoadTest.Ledgers;
+using FastMail.LoadTest.Pop3;
+using FastMail.LoadTest.Smtp;
+using FastMail.LoadTest.Soak;
+
+namespace FastMail.LoadTest.Cli;
+
+/// <summary>The verb <c>soak</c>: its options, and a run made from them. Used by the main thread.</summary>
+internal sealed class SoakVerb
+{
+    private readonly SmtpOptions _options = new();
+
+    private readonly Option<TargetAddress?> _pop3 = new("--pop3")
+    {
+        Description = "Where the same server speaks POP3: HOST:PORT. Users are the mailboxes of --to; their password, the "
+            + $"same for all, comes from {PasswordSource.Variable} or by --password-stdin.",
+        HelpName = "HOST:PORT",
+        Required = true,
+        CustomParser = OptionParsers.Target,
+    };
+
+    private readonly Option<int> _collectors = SmtpOptions.Number(
+        "--collectors", 2, 1, 1000, "POP3 sessions at the same time.");
+
+    private readonly Option<TimeSpan?> _settle = new("--settle")
+    {
+        Description = "At the end, try this long to collect a maildrop whose server refuses or is away [default: 60].",
+        HelpName = "TIME",
+        CustomParser = OptionParsers.Time,
+    };
+
+    private readonly Option<bool> _json = new("--json") { Description = "Print the result as one JSON object." };
+
+    private readonly Option<bool> _quiet = new("--quiet", "-q") { Description = "No progress lines." };
+
+    internal static Command Create()
+    {
+        var verb = new SoakVerb();
+        var command = new Command(
+            "soak",
+            "Sends over SMTP while it collects and removes over POP3, for as long as --duration says, then collects the "
+            + "rest and compares with the ledger: nothing acknowledged may be lost, doubled or altered. The server may "
+            + "be killed and started meanwhile; lost connections are counted and forgiven.\n\n"
+            + "Progress goes to standard error, one line per second; the result goes to standard output. Exit code 0 "
+            + "when the ledger is clean, 1 when not or a maildrop could not be collected, 64 for a wrong command line, "
+            + "65 for a file that is no ledger, 74 when a file fails.\n\n"
+            + "Example: FASTMAIL_LOAD_PASSWORD=secret fastmail-load soak --target 127.0.0.1:2525 --pop3 127.0.0.1:2110 "
+            + "--to 'user{n}@example.org' --users 50 --size 0..1M --duration 8h --ledger /elsewhere/soak.ledger")
+        {
+            verb._pop3, verb._collectors, verb._settle,
+        };
+        foreach (Option option in verb._options.All)
+        {
+            command.Add(option);
+        }
+
+        command.Add(verb._json);
+        command.Add(verb._quiet);
+        command.SetAction(verb.Execute);
+        return command;
+    }
+
+    private int Execute(ParseResult line)
+    {
+        string[] contradictions = [.. _options.ContradictionsIn(line)];
+        if (contradictions.Length > 0)
+        {
+            return UsageError.Report(contradictions, "soak");
+        }
+
+        if (_options.ReadPassword(line) is not { } password)
+        {
+            return UsageError.Report([PasswordSource.Missing], "soak");
+        }
+
+        SmtpPlan plan = _options.PlanOf(line, password, line.GetValue(_quiet));
+        string[] users = [.. _options.MailboxesOf(line)];
+        var pop3 = new Pop3Plan
+        {
+            Target = line.GetValue(_pop3)!,
+            Users = users,
+            Password = password,
+            Parallel = Math.Min(line.GetValue(_collectors), users.Length),
+            Depth = 16,
+            IsDeleting = true,
+            Timeout = TimeSpan.FromSeconds(30),
+            IsQuiet = true,
+        };
+        using var run = new SoakRun(plan, pop3, line.GetValue(_settle) ?? TimeSpan.FromSeconds(60), Console.Error);
+        void StopGently(PosixSignalContext signal)
+        {
+            signal.Cancel = true;
+            run.Stop();
+        }
+
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, StopGently);
+        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopGently);
+        run.Run();
+        SmtpReport.WriteCsv(run.Source);
+        Report(run, line.GetValue(_json), Console.Out);
+        return run.IsWell ? ExitCode.Ok : ExitCode.NotAllWell;
+    }
+
+    private static void Report(SoakRun run, bool isJson, TextWriter output)
+    {
+        if (!isJson)
+        {
+            SmtpReport.WriteText(run.Source, output);
+            output.WriteLine(string.Create(
+                CultureInfo.InvariantCulture,
+                $"collected {run.Collected}, unknown {run.Unknown}, failed sessions {run.FailedSessions}, maildrops not "
+                + $"collected {run.Uncollected.Count} {string.Join(' ', run.Uncollected)}"));
+            AuditReport.WriteText(run.Audit!, output);
+            return;
+        }
+
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            json.WriteStartObject();
+            json.WriteBoolean("allWell", run.IsWell);
+            json.WriteStartObject("source");
+            SmtpReport.Write(run.Source, json);
+            json.WriteEndObject();
+            json.WriteNumber("collected", run.Collected);
+            json.WriteNumber("unknown", run.Unknown);
+            json.WriteNumber("failedSessions", run.FailedSessions);
+            Measure.JsonText.WriteStrings(json, "uncollected", run.Uncollected);
+            json.WriteStartObject("ledger");
+            AuditReport.Write(run.Audit!, json);
+            json.WriteEndObject();
+            json.WriteEndObject();
+        }
+
+        output.WriteLine(Encoding.UTF8.GetString(buffer.ToArray()));
+    }
+}
