@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What TLS costs: handshakes, bulk, messages and idle connections, each beside the same in the clear, on a real server.
 
-  dotnet build -c Release FastMail.sln && bench/tls.py [SECONDS]
+  dotnet build -c Release FastMail.sln && bench/tls.py [SECONDS [--beside]]
 
+--beside ends after what handshakes do to others; FASTMAIL names another program to compare with.
 SECONDS (default 1) is the time of each measurement. Clients and server share the machine, so the server's own CPU time
 (of /proc/PID/stat) says more than the rate; both are printed.
 """
@@ -105,6 +106,37 @@ def handshakes(server, name, version, resumed):
           f"{count / (time.monotonic() - began):8.0f}/s {(cpu(server) - used) / count * 1e6:8.0f} us of server CPU")
 
 
+def shake_hands(port, seconds, counted):
+    tls, count, began = context(), 0, time.monotonic()
+    while time.monotonic() - began < seconds:
+        with connect(port, tls, "rsa2048.test") as s:
+            s.recv(100)
+        count += 1
+    counted.put(count)
+
+
+def beside_handshakes(server, processes):
+    """Round trips of NOOP in the clear, in microseconds: median, 99th part of a hundred; and handshakes a second."""
+    counted = multiprocessing.Queue()
+    workers = [multiprocessing.Process(target=shake_hands, args=(server.ports["submissions"], SECONDS, counted))
+               for _ in range(processes)]
+    s = smtp(server, None)
+    for worker in workers:
+        worker.start()
+    trips, began = [], time.monotonic()
+    while time.monotonic() - began < SECONDS:
+        sent = time.monotonic()
+        s.sendall(b"NOOP\r\n")
+        read_to(s, b"\r\n")
+        trips.append((time.monotonic() - sent) * 1e6)
+        time.sleep(0.001)
+    count = sum(counted.get() for _ in workers)
+    for worker in workers:
+        worker.join()
+    s.close()
+    return statistics.median(trips), statistics.quantiles(trips, n=100)[98], count / SECONDS
+
+
 def messages_of(server, tls, seconds, connections, counted):
     sessions = [smtp(server, tls) for _ in range(connections)]
     began, count = time.monotonic(), 0
@@ -190,12 +222,23 @@ def pair(label, work, tls):
 
 
 def main():
-    folder = tempfile.mkdtemp(prefix="fastmail-tls-", dir="/var/tmp")
+    with tempfile.TemporaryDirectory(prefix="fastmail-tls-", dir="/var/tmp") as folder:
+        measure(folder)
+
+
+def measure(folder):
     p256 = make_certificate(folder, "p256.test", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
     rsa = make_certificate(folder, "rsa2048.test", "-newkey", "rsa:2048")
     pairs = [word for pem, key in (p256, rsa) for word in ("--tls-cert", pem, "--tls-key", key)]
     tls = context()
-    with Server(folder + "/data", *pairs) as server:
+    with Server(folder + "/data", "--set", "limits.idle_commands=1000000", *pairs) as server:
+        for processes in (0, 1, 8):
+            rounds = [beside_handshakes(server, processes) for _ in range(ROUNDS)]
+            trip, late, rate = (statistics.median(r[i] for r in rounds) for i in range(3))
+            print(f"NOOP beside {processes} clients that shake hands: median {trip:.0f} us, p99 {late:.0f} us, "
+                  f"{rate:.0f} handshakes/s", flush=True)
+        if "--beside" in sys.argv:
+            return
         for _ in range(2):  # the first one warms the server up
             print("idle connection, octets resident: " + ", ".join(
                 f"{kind} {idle(server, channel):.0f}" for kind, channel in (("plain", None), ("TLS", tls))))
@@ -207,7 +250,6 @@ def main():
     with Server(folder + "/large", *pairs) as server:
         pair("DATA 13 MB, MB/s and us of server CPU a MB", lambda c: upload(server, c), tls)
         pair("RETR 13 MB, MB/s and us of server CPU a MB", lambda c: download(server, c, 1, 12_900_000), tls)
-    subprocess.run(["rm", "-rf", folder], check=True)
 
 
 if __name__ == "__main__":
