@@ -17,6 +17,7 @@ using FastMail.Server.Pop3;
 using FastMail.Server.Proxy;
 using FastMail.Server.Receive;
 using FastMail.Server.Relay.Routing;
+using FastMail.Server.Relay.Sts;
 using FastMail.Server.Retention;
 using FastMail.Server.Tls;
 using FastMail.Storage;
@@ -371,7 +372,14 @@ internal sealed class MailServer : IAsyncDisposable
             settings.Get(ServeKeys.Hostname),
             () => _listening.Where(l => l.Role is not ("pop3" or "pop3s")).Select(l => l.EndPoint).OfType<IPEndPoint>(),
             clock);
-        return new Router(RouteKeys.Rules(settings), _resolver, () => accounts.Current, own, _loop!, NewRandom());
+        RoutingRules rules = RouteKeys.Rules(settings);
+        return new Router(rules, _resolver, () => accounts.Current, own, _loop!, NewRandom())
+        {
+            Policies = rules.UsesSts
+                ? Own(StsPolicies.Open(
+                    new StsFetcher(rules.TrustAnchors, rules.StsPort), _loop!, clock, _log, Path.Join(_directory, StsPolicies.FileName)))
+                : null,
+        };
     }
 
     private CommitWatch WatchCommits(TimeProvider clock, TimeSpan deadline)

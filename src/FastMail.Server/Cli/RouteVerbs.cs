@@ -7,7 +7,9 @@ using FastMail.Server.Configuration;
 using FastMail.Server.Control;
 using FastMail.Server.Dns;
 using FastMail.Server.Relay.Routing;
+using FastMail.Server.Relay.Sts;
 using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace FastMail.Server.Cli;
 
@@ -104,7 +106,11 @@ internal sealed class RouteVerbs
             () => settings.Get(ServeKeys.Mx).Concat(settings.Get(ServeKeys.Submission)).Concat(settings.Get(ServeKeys.Submissions))
                 .Concat(settings.Get(LmtpKeys.Listen).OfType<IPEndPoint>()),
             TimeProvider.System);
-        var router = new Router(rules, resolver, () => accounts, own, loop, new Random());
+        using StsPolicies? policies = rules.UsesSts
+            ? StsPolicies.Open(
+                new StsFetcher(rules.TrustAnchors, rules.StsPort), loop, TimeProvider.System, NullLogger.Instance, file: null)
+            : null;
+        var router = new Router(rules, resolver, () => accounts, own, loop, new Random()) { Policies = policies };
         Route route = await RouteQuestion.AskAsync(router, address).WaitAsync(token);
         await loop.StopAsync(TimeSpan.Zero);
         return RouteExplanation.Of(address, route);

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using FastMail.Protocol.Dns;
+using FastMail.Server.Relay.Sts;
 
 namespace FastMail.Server.Relay.Routing;
 
@@ -20,7 +21,8 @@ internal sealed partial class RouteSearch
     /// <summary>The operator has named the host or address, or has said that it may be a private one.</summary>
     private bool AllowsPrivate => Target.AllowsPrivate || Target.Via != RouteVia.Mx;
 
-    private bool LooksForDane => _router.Rules.UsesDane && Target is { Via: RouteVia.Mx, Tls: null };
+    private bool LooksForDane =>
+        Target is { Via: RouteVia.Mx, Tls: null } && _router.Rules is { UsesDane: true, Tls: not TlsLevel.None };
 
     private void JudgeAddresses()
     {
@@ -64,6 +66,7 @@ internal sealed partial class RouteSearch
         }
 
         AskCertificates();
+        FetchPolicy();
     }
 
     private RouteFailure WithoutAddress()
@@ -115,12 +118,16 @@ internal sealed partial class RouteSearch
     {
         foreach (HostFound host in _hosts)
         {
-            host.Judge(DaneOf(host) ?? Plain(host.Name));
+            TlsDemand plain = Plain(host.Name);
+            host.Judge(DaneOf(host) is { } dane && dane.Level > plain.Level ? dane : plain);
         }
 
+        ApplyPolicy();
         if (_hosts.TrueForAll(host => host.IsUnusable))
         {
-            Fail(RouteFailure.Temporary("4.7.5", $"The TLSA records of {Subject} cannot be looked up"));
+            Fail(RouteFailure.Temporary("4.7.5", _policy is { Mode: StsMode.Enforce }
+                ? $"The MTA-STS policy of {Domain} leaves no host"
+                : $"The TLSA records of {Subject} cannot be looked up"));
         }
     }
 

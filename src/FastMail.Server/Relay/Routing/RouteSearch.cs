@@ -11,9 +11,11 @@ namespace FastMail.Server.Relay.Routing;
 /// </summary>
 internal sealed partial class RouteSearch : IDnsAsker
 {
-    private const int MostHosts = 10; // of one domain: 500 MX records are no reason for 1,000 questions
+    private const int MostHosts = 8; // of one domain: so 500 MX records lead to less than 30 questions
     private const int MostAddressesOfHost = 8; // of a family
     private const int MxNumber = -1;
+    private const int PolicyNumber = -2;
+    private const int PolicyHostNumber = -3;
     private const int KindsOfHost = 3;
 
     private static readonly TimeSpan FailureMemory = TimeSpan.FromSeconds(30); // RFC 2308 7.1 allows five minutes
@@ -78,6 +80,12 @@ internal sealed partial class RouteSearch : IDnsAsker
     {
         _pending--;
         Take(number, answer);
+        GoOn();
+    }
+
+    /// <summary>What was waited for is here.</summary>
+    private void GoOn()
+    {
         Advance();
         if (_route is not null)
         {
@@ -115,6 +123,7 @@ internal sealed partial class RouteSearch : IDnsAsker
                 if (IsHostname(Domain))
                 {
                     Ask(Domain, DnsType.Mx, MxNumber);
+                    AskPolicyRecord();
                 }
                 else
                 {
@@ -179,13 +188,20 @@ internal sealed partial class RouteSearch : IDnsAsker
 
     private void Take(int number, DnsAnswer answer)
     {
-        if (number == MxNumber)
+        switch (number)
         {
-            _mx = answer;
-        }
-        else
-        {
-            _hosts[number / KindsOfHost].Take((HostQuestion)(number % KindsOfHost), answer, MostAddressesOfHost);
+            case MxNumber:
+                _mx = answer;
+                break;
+            case PolicyNumber:
+                _policyRecord = answer;
+                break;
+            case PolicyHostNumber:
+                _policyHost.AddRange(answer.Data.Select(data => new IPAddress(data)));
+                break;
+            default:
+                _hosts[number / KindsOfHost].Take((HostQuestion)(number % KindsOfHost), answer, MostAddressesOfHost);
+                break;
         }
     }
 
@@ -216,6 +232,7 @@ internal sealed partial class RouteSearch : IDnsAsker
         }
 
         AskAddresses();
+        AskPolicyHost();
     }
 
     /// <summary>Takes the hosts out of the MX records; false when there is none to ask about.</summary>

@@ -1,6 +1,7 @@
 using FastMail.Net;
 using FastMail.Server.Accounts;
 using FastMail.Server.Dns;
+using FastMail.Server.Relay.Sts;
 
 namespace FastMail.Server.Relay.Routing;
 
@@ -56,6 +57,9 @@ internal sealed class Router
             ? PlanOf(smarthost, $"relay.smarthost '{smarthost.Text}'")
             : PlanOf(RouteTarget.ByMx, "");
     }
+
+    /// <summary>Policies of domains about TLS; null when they do not bind.</summary>
+    public StsPolicies? Policies { get; init; }
 
     internal RoutingRules Rules { get; }
 

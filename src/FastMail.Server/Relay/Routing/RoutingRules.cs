@@ -21,6 +21,9 @@ internal sealed record RoutingRules
     /// <summary>Domains with a policy get mail only as it says (RFC 8461).</summary>
     public bool UsesSts { get; init; } = true;
 
+    /// <summary>Where the hosts of those policies listen.</summary>
+    public int StsPort { get; init; } = 443;
+
     /// <summary>Addresses of ours to connect from, at most one of a family.</summary>
     public IReadOnlyList<IPAddress> Sources { get; init; } = [];
 

