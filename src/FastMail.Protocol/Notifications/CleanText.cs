@@ -45,5 +45,6 @@ internal static class CleanText
     private static bool IsBlank(Rune rune) =>
         rune.Value == ' ' || (!rune.IsAscii || Rune.IsControl(rune))
             && Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.Format
-                or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.SpaceSeparator;
+                or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator
+                or UnicodeCategory.SpaceSeparator;
 }

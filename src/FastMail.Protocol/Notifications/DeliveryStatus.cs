@@ -7,7 +7,8 @@ namespace FastMail.Protocol.Notifications;
 
 /// <summary>
 /// Writes the part of a notification that programs read: <c>message/delivery-status</c> (RFC 3464 2), or
-/// <c>message/global-delivery-status</c> (RFC 6533 4) where UTF-8 may stand for itself. Lives on the stack for one part.
+/// <c>message/global-delivery-status</c> (RFC 6533 4) where UTF-8 may stand for itself. Lives on the stack for one
+/// part.
 /// </summary>
 /// <param name="output">Where to.</param>
 /// <param name="takesUtf8">The notification travels with SMTPUTF8.</param>

@@ -46,7 +46,7 @@ public readonly record struct NotifiedRecipient
     /// </summary>
     public ReadOnlyMemory<byte> RemoteHost { get; init; }
 
-    /// <summary>The reply with its code, its lines joined in any way, or the reason in our words; may be empty.</summary>
+    /// <summary>The reply with its code, its lines joined anyhow, or the reason in our words; may be empty.</summary>
     public ReadOnlyMemory<byte> Diagnostic { get; init; }
 
     /// <summary>The diagnostic is a reply of SMTP or LMTP.</summary>

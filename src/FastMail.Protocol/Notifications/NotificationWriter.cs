@@ -5,15 +5,15 @@ using FastMail.Protocol.Smtp;
 namespace FastMail.Protocol.Notifications;
 
 /// <summary>
-/// Writes a notification in wire form: <c>multipart/report</c> of RFC 6522 with a text for people, a report for programs
-/// (RFC 3464, RFC 6533), and what it returns of the message. The trace fields are not part of it
+/// Writes a notification in wire form: <c>multipart/report</c> of RFC 6522 with a text for people, a report for
+/// programs (RFC 3464, RFC 6533), and what it returns of the message. The trace fields are not part of it
 /// (<see cref="TraceFields.WriteOwn"/>). What it holds in memory does not grow with the message. Owned by whoever made
 /// it, used again and again, by one thread at a time.
 /// </summary>
 /// <remarks>
 /// The order is <see cref="Begin"/>, <see cref="AppendOriginal"/> as long as <see cref="WantsOriginal"/>, then
-/// <see cref="End"/>. Only the whole of an 8-bit message cannot be returned in 7 bits (RFC 2046 5.2.1); anything else that
-/// is not ASCII is encoded unless the sender's own address is in UTF-8, so that the notification can be delivered.
+/// <see cref="End"/>. Only the whole of an 8-bit message cannot be returned in 7 bits (RFC 2046 5.2.1); anything else
+/// that is not ASCII is encoded unless the sender's own address is in UTF-8, so that the notification can be delivered.
 /// </remarks>
 public sealed class NotificationWriter
 {
@@ -80,8 +80,8 @@ public sealed class NotificationWriter
     }
 
     /// <summary>
-    /// RFC 3461 4.3: all is returned only with a failure, and then unless the sender wants less; a message that is long, or
-    /// holds what no host could be given, not even then.
+    /// RFC 3461 4.3: all is returned only with a failure, and then unless the sender wants less; a message that is long,
+    /// or holds what no host could be given, not even then.
     /// </summary>
     private static bool ReturnsAll(in NotificationArguments arguments, ReadOnlySpan<NotifiedRecipient> recipients)
     {
@@ -190,8 +190,8 @@ public sealed class NotificationWriter
         }
         else
         {
-            BeginPartBody(
-                !arguments.OriginalHas8Bit && !arguments.OriginalHasNul, mustEncode: !_takesUtf8 || arguments.OriginalHasNul);
+            var hasNul = arguments.OriginalHasNul;
+            BeginPartBody(!arguments.OriginalHas8Bit && !hasNul, mustEncode: !_takesUtf8 || hasNul);
         }
         _content.Begin(_output, isHeaderOnly: !isFull);
     }

@@ -4,8 +4,8 @@ using FastMail.Protocol.Smtp;
 namespace FastMail.Protocol.Notifications;
 
 /// <summary>
-/// Writes the part of a notification that people read. Lives on the stack for one part. The text may hold UTF-8: whoever
-/// asks for it encodes it where that cannot travel.
+/// Writes the part of a notification that people read. Lives on the stack for one part. The text may hold UTF-8:
+/// whoever asks for it encodes it where that cannot travel.
 /// </summary>
 /// <param name="output">Where to.</param>
 /// <param name="takesUtf8">Whether replies of others keep what is not ASCII.</param>

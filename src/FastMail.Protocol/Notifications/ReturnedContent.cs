@@ -3,8 +3,8 @@ using FastMail.Protocol.Smtp;
 namespace FastMail.Protocol.Notifications;
 
 /// <summary>
-/// Cuts out of a message in wire form, as it passes, what a notification returns of it: everything before the final dot,
-/// or the header section. A field of its <see cref="NotificationWriter"/>, entered by that one's thread.
+/// Cuts out of a message in wire form, as it passes, what a notification returns of it: everything before the final
+/// dot, or the header section. A field of its <see cref="NotificationWriter"/>, entered by that one's thread.
 /// </summary>
 internal struct ReturnedContent
 {
@@ -72,7 +72,8 @@ internal struct ReturnedContent
             _octets += length;
             _lineOctets += length;
             _isAfterText = part[^1] != '\n';
-            IsOver = (!_isAfterText && (_lineOctets == 2 || _octets >= HeaderOctets)) || _octets == HeaderOctetsInOneLine;
+            var isEnd = _lineOctets == 2 || _octets >= HeaderOctets;
+            IsOver = (isEnd && !_isAfterText) || _octets == HeaderOctetsInOneLine;
             _lineOctets = _isAfterText ? _lineOctets : 0;
             run = run[length..];
         }

@@ -114,8 +114,8 @@ public static class TraceFields
     }
 
     /// <summary>
-    /// Writes the trace fields of a message that this host makes itself, a notification: a null <c>Return-Path</c> and a
-    /// <c>Received</c> without a client.
+    /// Writes the trace fields of a message that this host makes itself, a notification: a null <c>Return-Path</c> and
+    /// a <c>Received</c> without a client.
     /// </summary>
     /// <param name="destination">At least <see cref="MaxBytes"/> octets.</param>
     /// <param name="hostname">Our name.</param>
