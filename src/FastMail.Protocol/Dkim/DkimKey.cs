@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Security.Cryptography;
 
 namespace FastMail.Protocol.Dkim;
@@ -13,10 +12,7 @@ public enum DkimCanonicalization : byte
     Simple,
 }
 
-/// <summary>
-/// A private RSA key of a domain with its selector. Immutable to its users, any thread: an RSA object serves one of them
-/// at a time, and there come to be as many as sign at once. Owned by whoever loaded it.
-/// </summary>
+/// <summary>A private RSA key of a domain with its selector. Immutable; any thread.</summary>
 public sealed class DkimKey
 {
     /// <summary>Least length of a key, bits (RFC 8301 3.2: 1024, and 2048 for signers).</summary>
@@ -26,7 +22,6 @@ public sealed class DkimKey
     public const int MostBits = 4096;
 
     private readonly byte[] _privateKey;
-    private readonly ConcurrentBag<RSA> _idle = [];
 
     private DkimKey(string domain, string selector, RSA rsa)
     {
@@ -35,7 +30,6 @@ public sealed class DkimKey
         Bits = rsa.KeySize;
         PublicKey = rsa.ExportSubjectPublicKeyInfo();
         _privateKey = rsa.ExportPkcs8PrivateKey();
-        _idle.Add(rsa);
     }
 
     /// <summary>A-labels, lower case.</summary>
@@ -61,33 +55,25 @@ public sealed class DkimKey
     /// <exception cref="CryptographicException">It is none, or its length is not one that verifiers take.</exception>
     public static DkimKey Load(string domain, string selector, string pem)
     {
-        var rsa = RSA.Create();
+        using var rsa = RSA.Create();
         try
         {
             rsa.ImportFromPem(pem);
-            if (rsa.KeySize is < LeastBits or > MostBits)
-            {
-                throw new CryptographicException($"the key has {rsa.KeySize} bits; verifiers take {LeastBits} to {MostBits}");
-            }
-            return new DkimKey(domain, selector, rsa);
         }
-        catch (Exception e) when (e is ArgumentException or CryptographicException)
+        catch (ArgumentException e)
         {
-            rsa.Dispose();
-            throw e as CryptographicException ?? new CryptographicException("there is no RSA private key in PEM in it", e);
+            throw new CryptographicException("there is no RSA private key in PEM in it", e);
         }
+        return rsa.KeySize is >= LeastBits and <= MostBits
+            ? new DkimKey(domain, selector, rsa)
+            : throw new CryptographicException($"the key has {rsa.KeySize} bits; verifiers take {LeastBits} to {MostBits}");
     }
 
-    /// <summary>Signs a SHA-256 hash; the destination has room for <see cref="Bits"/>.</summary>
-    internal int Sign(ReadOnlySpan<byte> hash, Span<byte> destination)
+    /// <summary>The key in a form that signs; the caller's own, as one thread at a time may use it.</summary>
+    internal RSA Open()
     {
-        if (!_idle.TryTake(out var rsa))
-        {
-            rsa = RSA.Create();
-            rsa.ImportPkcs8PrivateKey(_privateKey, out _);
-        }
-        var written = rsa.SignHash(hash, destination, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
-        _idle.Add(rsa);
-        return written;
+        var rsa = RSA.Create();
+        rsa.ImportPkcs8PrivateKey(_privateKey, out _);
+        return rsa;
     }
 }

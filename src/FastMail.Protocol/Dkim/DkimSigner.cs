@@ -21,6 +21,7 @@ public sealed class DkimSigner : IDisposable
 
     private const int MostNames = 200; // a message with more fields that count is nobody's mail
     private const int FoldAt = 70;
+    private const int MostOpenKeys = 64;
 
     /// <summary>
     /// What is signed: each field of these names and, when marked, one more than there are, so that none can be added
@@ -43,6 +44,7 @@ public sealed class DkimSigner : IDisposable
     private readonly BodyHash _body;
     private readonly IncrementalHash _headerHash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private readonly List<(SignedName Name, int Field)> _signed = []; // field -1: there is none left
+    private readonly Dictionary<DkimKey, RSA> _open = []; // opening a key costs half of a signature
     private readonly byte[] _bodyDigest = new byte[SHA256.HashSizeInBytes];
     private DotUnstuffer _unstuffer;
 
@@ -137,7 +139,7 @@ public sealed class DkimSigner : IDisposable
         Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
         _headerHash.GetHashAndReset(digest);
         Span<byte> signature = stackalloc byte[DkimKey.MostBits / 8];
-        signature = signature[..key.Sign(digest, signature)];
+        signature = signature[..Open(key).SignHash(digest, signature, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)];
         Span<byte> base64 = stackalloc byte[Base64.GetMaxEncodedToUtf8Length(DkimKey.MostBits / 8)];
         _ = Base64.EncodeToUtf8(signature, base64, out _, out var length);
         WriteFolded(base64[..length], ref writer);
@@ -148,8 +150,32 @@ public sealed class DkimSigner : IDisposable
 
     public void Dispose()
     {
+        CloseKeys();
         _body.Dispose();
         _headerHash.Dispose();
+    }
+
+    private RSA Open(DkimKey key)
+    {
+        if (!_open.TryGetValue(key, out var rsa))
+        {
+            if (_open.Count == MostOpenKeys)
+            {
+                CloseKeys(); // among them those that have been replaced
+            }
+            rsa = key.Open();
+            _open.Add(key, rsa);
+        }
+        return rsa;
+    }
+
+    private void CloseKeys()
+    {
+        foreach (var rsa in _open.Values)
+        {
+            rsa.Dispose();
+        }
+        _open.Clear();
     }
 
     /// <summary>Which fields are signed, of each name the lowest first (RFC 6376 5.4.2).</summary>

@@ -36,6 +36,7 @@ internal static class CommandTree
         root.Add(new MaildropVerbs(data).Build());
         root.Add(new RouteVerbs(data).Build());
         root.Add(new BackupVerb(data).Build());
+        root.Add(new DkimVerbs(data).Build());
         root.Add(new ConfigVerbs(data).Build());
         serve.Equip(root);
         return root;

@@ -1,9 +1,7 @@
 using System.Net;
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
-using FastMail.Storage;
 
 namespace FastMail.Server.Tls;
 
@@ -29,41 +27,8 @@ internal static class SelfSigned
             return false;
         }
 
-        Write(directory, path, Encoding.ASCII.GetBytes(Make(hostname, now)));
+        DurableFile.Write(path, Encoding.ASCII.GetBytes(Make(hostname, now)));
         return true;
-    }
-
-    /// <summary>Under another name first: neither a crash nor a power loss leaves half a file that looks whole.</summary>
-    private static unsafe void Write(string directory, string path, byte[] pem)
-    {
-        LinuxDisk disk = LinuxDisk.Instance;
-        string half = path + ".new";
-        Demand(disk.Remove(half), half); // its mode may be another than ours
-        Demand(disk.Open(half, FileUse.CreateEmpty, out IDiskFile? file), half);
-        using (file)
-        {
-            fixed (byte* start = pem)
-            {
-                for (long at = 0; at < pem.Length;)
-                {
-                    Demand(file!.Write([new IoVector((nint)(start + at), (nint)(pem.Length - at))], at, out long written), half);
-                    at += written;
-                }
-            }
-
-            Demand(file!.Flush(), half);
-        }
-
-        Demand(disk.Rename(half, path), path);
-        Demand(disk.SyncDirectory(directory), directory);
-    }
-
-    private static void Demand(int errno, string path)
-    {
-        if (errno != 0)
-        {
-            throw new IOException($"{path}: cannot write the self-signed certificate: {Marshal.GetPInvokeErrorMessage(errno)}");
-        }
     }
 
     /// <summary>P-256: its handshakes cost a fraction of RSA's, and every client that knows TLS 1.2 takes it.</summary>
