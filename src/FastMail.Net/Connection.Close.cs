@@ -339,6 +339,7 @@ public sealed partial class Connection
         _tls = null;
         _isSecure = false;
         _listenerTls = null;
+        _outgoingTls = null;
         _span = Timeout.InfiniteTimeSpan;
         _sendRate = default;
         _deadline = TimeSpan.MaxValue;

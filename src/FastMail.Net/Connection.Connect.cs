@@ -10,12 +10,16 @@ public sealed partial class Connection
     private SocketError _connectError;
     private bool _isConnecting; // a connect is in flight
     private bool _isSpeaking;
+    private OutgoingTls? _outgoingTls;
 
     /// <summary>This side has begun it.</summary>
     public bool IsOutgoing => _caller is not null;
 
     /// <summary>Why it is over, from the moment that is known.</summary>
     public ConnectionEnd End { get; private set; }
+
+    /// <summary>What TLS said of a handshake that failed, on one line; null when there was none, or no word of it.</summary>
+    public string? TlsFault => _tls?.FaultText;
 
     /// <summary>A stopping loop leaves it be.</summary>
     private bool IsBusy => _caller is { IsBusy: true };
@@ -43,6 +47,7 @@ public sealed partial class Connection
     internal void BeginConnect(in ConnectTarget target, IOutgoingHandler caller, bool isOverCap)
     {
         _caller = caller;
+        _outgoingTls = target.Tls;
         _phase = Phase.Connecting;
         _connectError = _loop.IsStopping ? SocketError.OperationAborted
             : isOverCap ? SocketError.TooManyOpenSockets

@@ -20,8 +20,8 @@ public sealed partial class Connection
     /// <summary>What the handshake agreed upon; null in the clear.</summary>
     public TlsParameters? Tls => _isSecure ? _tls!.Parameters : null;
 
-    /// <summary>The listener has TLS and this connection does not use it yet.</summary>
-    private bool MaySecure => _listenerTls is not null && _tls is null;
+    /// <summary>There is TLS and this connection does not use it yet.</summary>
+    private bool MaySecure => (_listenerTls is not null || _outgoingTls is not null) && _tls is null;
 
     /// <summary>A handshake step has ended on its worker.</summary>
     internal void Stepped()
@@ -137,7 +137,7 @@ public sealed partial class Connection
     }
 
     /// <summary>
-    /// Everything said so far is with the kernel; the next octets are the client's handshake. What it sent ahead in the
+    /// Everything said so far is with the kernel; the next octets are the handshake's. What the peer sent ahead in the
     /// clear is thrown away unread: somebody on the way may have put it there (CVE-2011-0411). Where TLS comes first
     /// there is no such thing: what follows the words of a go-between is the handshake already.
     /// </summary>
@@ -150,12 +150,20 @@ public sealed partial class Connection
         }
 
         _phase = Phase.Securing;
-        if (!_listenerTls!.IsImplicit)
+        if (_listenerTls is not { IsImplicit: true })
         {
             ReturnSlab();
         }
 
-        _tls = new TlsLayer(this, _listenerTls.Server);
+        if (_outgoingTls is not null)
+        {
+            _tls = new TlsLayer(this, _outgoingTls);
+            _loop.Arm(_timer, _outgoingTls.Client.HandshakeDeadline);
+            BeginStep();
+            return;
+        }
+
+        _tls = new TlsLayer(this, _listenerTls!.Server);
         _loop.Arm(_timer, _listenerTls.Server.HandshakeDeadline);
         if (_start == _end || !Step())
         {
@@ -231,9 +239,14 @@ public sealed partial class Connection
                 return true;
         }
 
-        _isStepping = true;
-        _tls.BeginStep(_slab.AsMemory(_start, _end - _start));
+        BeginStep();
         return true;
+    }
+
+    private void BeginStep()
+    {
+        _isStepping = true;
+        _tls!.BeginStep(_slab.AsMemory(_start, _end - _start));
     }
 
     private void BeginService()

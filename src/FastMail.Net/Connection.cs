@@ -189,6 +189,10 @@ public sealed partial class Connection : ICompletion
         {
             SecureIfThereIsRoom(_listenerTls.Server);
         }
+        else if (_outgoingTls is { IsImplicit: true })
+        {
+            Secure();
+        }
         else
         {
             Serve();

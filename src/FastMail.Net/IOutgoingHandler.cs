@@ -27,6 +27,9 @@ public readonly record struct ConnectTarget(EndPoint EndPoint, TimeSpan Deadline
 {
     /// <summary>The address to come from; null leaves it to the system.</summary>
     public IPAddress? Source { get; init; }
+
+    /// <summary>The TLS that may come, or comes first; null: none.</summary>
+    public OutgoingTls? Tls { get; init; }
 }
 
 /// <summary>Why a connection is over.</summary>

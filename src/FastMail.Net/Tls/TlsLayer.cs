@@ -22,7 +22,8 @@ internal enum Handshake
 internal sealed class TlsLayer : ILoopWork
 {
     private readonly Connection _connection;
-    private readonly TlsServer _server;
+    private readonly TlsEnd _end;
+    private readonly Func<Task> _begin;
     private readonly CipherStream _records;
     private readonly SslStream _stream;
     private readonly Action _inputCame;
@@ -35,19 +36,40 @@ internal sealed class TlsLayer : ILoopWork
     private bool _hasFailed; // a record was none, or forged: nothing more is read
     private Exception? _fault; // of a step, and not the peer's
 
+    /// <summary>The client speaks first.</summary>
     public TlsLayer(Connection connection, TlsServer server)
+        : this(connection, (TlsEnd)server)
+    {
+        _begin = () => _stream.AuthenticateAsServerAsync(server.SelectOptions, this, CancellationToken.None);
+    }
+
+    /// <summary>We speak first: the first step has no input.</summary>
+    public TlsLayer(Connection connection, OutgoingTls tls)
+        : this(connection, tls.Client)
+    {
+        _begin = () => _stream.AuthenticateAsClientAsync(tls.Options(peer => Peer = peer), CancellationToken.None);
+    }
+
+    private TlsLayer(Connection connection, TlsEnd end)
     {
         _connection = connection;
-        _server = server;
+        _end = end;
+        _begin = null!; // set by those who call this one
         _records = new CipherStream(connection);
         _stream = new SslStream(_records, leaveInnerStreamOpen: true);
         _inputCame = InputCame;
         _outputLeft = OutputLeft;
-        server.Enter();
+        end.Enter();
     }
 
     /// <summary>What the client asked for by SNI has chosen it; set inside a step.</summary>
     public TlsCertificate? Certificate { get; set; }
+
+    /// <summary>What the host has shown; set inside a step.</summary>
+    public TlsPeer? Peer { get; set; }
+
+    /// <summary>What went wrong in the handshake, on one line.</summary>
+    public string? FaultText { get; private set; }
 
     /// <summary>After the handshake.</summary>
     public TlsParameters? Parameters { get; private set; }
@@ -89,7 +111,7 @@ internal sealed class TlsLayer : ILoopWork
     public void BeginStep(Memory<byte> input)
     {
         _records.Input = input;
-        _server.Workers.Run(this);
+        _end.Workers.Run(this);
     }
 
     /// <summary>One step, on a worker's thread.</summary>
@@ -99,7 +121,7 @@ internal sealed class TlsLayer : ILoopWork
         {
             if (_handshake is null)
             {
-                _handshake = _stream.AuthenticateAsServerAsync(_server.SelectOptions, this, CancellationToken.None);
+                _handshake = _begin();
             }
             else
             {
@@ -109,12 +131,13 @@ internal sealed class TlsLayer : ILoopWork
             Outcome = OutcomeOf(_handshake);
             if (Outcome == Handshake.Complete)
             {
-                Parameters = new TlsParameters(_stream.SslProtocol, _stream.NegotiatedCipherSuite, Certificate!);
+                Parameters = new TlsParameters(_stream.SslProtocol, _stream.NegotiatedCipherSuite, Certificate, Peer);
             }
         }
         catch (Exception e)
         {
             Outcome = Handshake.Failed;
+            FaultText = (e.InnerException ?? e).Message.ReplaceLineEndings(" ");
             // Not supported: what SslStream says of a first message that it cannot read.
             _fault = IsOfPeer(e) || e is NotSupportedException ? null : e;
         }
@@ -281,7 +304,7 @@ internal sealed class TlsLayer : ILoopWork
         if (_isUnderWay)
         {
             _isUnderWay = false;
-            _server.Leave(isComplete);
+            _end.Leave(isComplete);
         }
     }
 

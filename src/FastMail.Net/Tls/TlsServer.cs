@@ -33,11 +33,10 @@ public sealed class TlsCertificate
 }
 
 /// <summary>
-/// TLS for the listeners of one loop: the certificates, the threads that do the public-key work, and how many
-/// handshakes may be under way. Owned by whoever starts the loop, disposed after it. The counters are for any thread
-/// and may lag; the rest is for the loop thread.
+/// TLS for the listeners of one loop: the certificates, and how many handshakes may be under way. Owned by whoever starts
+/// the loop, disposed after it. The counters are for any thread and may lag; the rest is for the loop thread.
 /// </summary>
-public sealed class TlsServer : IDisposable
+public sealed class TlsServer : TlsEnd
 {
     private readonly int _handshakeCap;
 
@@ -46,10 +45,9 @@ public sealed class TlsServer : IDisposable
     /// <param name="handshakeCap">Handshakes under way at a time; each holds some 40 KiB.</param>
     /// <param name="handshakeDeadline">From the first octet that could come to the last, however slowly they come.</param>
     public TlsServer(ITlsCertificates certificates, int workers, int handshakeCap, TimeSpan handshakeDeadline)
+        : base(workers, handshakeDeadline)
     {
         _handshakeCap = handshakeCap;
-        HandshakeDeadline = handshakeDeadline;
-        Workers = new HandshakeWorkers(workers);
         SelectOptions = (stream, hello, layer, _) =>
         {
             TlsCertificate certificate = certificates.Select(hello.ServerName ?? "");
@@ -61,39 +59,7 @@ public sealed class TlsServer : IDisposable
     /// <summary>Fewer handshakes are under way than the cap.</summary>
     public bool IsAvailable => Handshakes < _handshakeCap;
 
-    /// <summary>Handshakes under way.</summary>
-    public int Handshakes { get; private set; }
-
-    /// <summary>Handshakes that succeeded so far.</summary>
-    public long Completed { get; private set; }
-
-    /// <summary>Handshakes that ended in any other way so far, those refused at the cap included.</summary>
-    public long Failed { get; private set; }
-
-    internal TimeSpan HandshakeDeadline { get; }
-
-    internal HandshakeWorkers Workers { get; }
-
     internal ServerOptionsSelectionCallback SelectOptions { get; }
-
-    public void Dispose() => Workers.Dispose();
-
-    internal void Enter() => Handshakes++;
-
-    internal void Leave(bool isComplete)
-    {
-        Handshakes--;
-        if (isComplete)
-        {
-            Completed++;
-        }
-        else
-        {
-            Failed++;
-        }
-    }
-
-    internal void Refuse() => Failed++;
 }
 
 /// <summary>How a listener uses TLS.</summary>

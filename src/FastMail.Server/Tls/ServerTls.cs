@@ -59,7 +59,7 @@ internal sealed class ServerTls : IDisposable, ITlsOffer
     /// <summary>What a session is told of its handshake.</summary>
     public static TlsFacts FactsOf(TlsParameters tls) => new(
         Encoding.ASCII.GetBytes($"{(tls.Protocol == SslProtocols.Tls13 ? "TLSv1.3" : "TLSv1.2")} {tls.CipherSuite}"),
-        tls.Certificate.EndPointHash);
+        tls.Certificate is null ? default : tls.Certificate.EndPointHash);
 
     /// <summary>Reads the certificate files again; false when the old ones stay.</summary>
     public bool Reload() => _certificates.Reload();

@@ -14,12 +14,13 @@ internal sealed class Caller : IOutgoingHandler, ILoopWork
     private readonly ConcurrentQueue<string> _toSay = new();
     private readonly TaskCompletionSource<string> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly BlockingCollection<string> _heard = [];
-    private bool _hasToSecure;
 
     /// <summary>Any thread, once it has been opened.</summary>
     public Connection? Connection { get; private set; }
 
     public TlsParameters? Tls { get; private set; }
+
+    public string? TlsFault { get; private set; }
 
     public bool IsBusy { get; set; }
 
@@ -41,7 +42,7 @@ internal sealed class Caller : IOutgoingHandler, ILoopWork
         return _ended.Task.Result;
     }
 
-    /// <summary>Any thread: <c>close</c> closes, <c>secure</c> begins TLS, anything else is a line to send.</summary>
+    /// <summary>Any thread: <c>close</c> closes, <c>secure</c> begins TLS, <c>ask x</c> says x, anything else is a line to send.</summary>
     public void Say(string line)
     {
         _toSay.Enqueue(line);
@@ -71,7 +72,11 @@ internal sealed class Caller : IOutgoingHandler, ILoopWork
         _heard.Add("secured");
     }
 
-    public void Closed() => _ended.SetResult(Connection!.End.ToString());
+    public void Closed()
+    {
+        TlsFault = Connection!.TlsFault;
+        _ended.SetResult(Connection.End.ToString());
+    }
 
     public int LastWords(CloseReason reason, Span<byte> replies) => Encoding.ASCII.GetBytes("quiet " + reason + "\r\n", replies);
 
@@ -93,12 +98,6 @@ internal sealed class Caller : IOutgoingHandler, ILoopWork
             return Turn.Continue;
         }
 
-        if (_hasToSecure)
-        {
-            _hasToSecure = false;
-            return Turn.Secure;
-        }
-
         if (!_toSay.TryDequeue(out string? line))
         {
             return Turn.Receive;
@@ -114,8 +113,7 @@ internal sealed class Caller : IOutgoingHandler, ILoopWork
             return Turn.Secure;
         }
 
-        _hasToSecure = line.EndsWith("!secure", StringComparison.Ordinal);
-        written = Encoding.ASCII.GetBytes(line.Replace("!secure", "", StringComparison.Ordinal) + "\r\n", replies);
+        written = Encoding.ASCII.GetBytes((line.StartsWith("ask ", StringComparison.Ordinal) ? line[4..] : line) + "\r\n", replies);
         return Turn.Continue;
     }
 }
