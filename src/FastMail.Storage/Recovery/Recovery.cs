@@ -250,6 +250,7 @@ internal sealed class Recovery(
         SegmentWalk walk = WalkFrom(segment);
         long proven = (long)(found.Proven.Lsn - segment.BaseLsn); // by a checkpoint; negative when not of this segment
         proof = Math.Max(walk.Offset, proven);
+        Place last = new(walk.Offset, walk.Seq, 0);
         while (!walk.IsSealed)
         {
             if (!walk.MoveNext())
@@ -277,6 +278,7 @@ internal sealed class Recovery(
             {
                 GroupMeta group = Replay.ReadGroup(segment, walk);
                 proof = Math.Max(proof, (long)(group.DurableLsn - segment.BaseLsn));
+                last = walk.CurrentOffset <= proof ? new Place(walk.CurrentOffset, walk.Seq - 1, _gaps.Count) : last;
             }
         }
 
@@ -288,15 +290,17 @@ internal sealed class Recovery(
             return walk.Offset;
         }
 
-        long end = FindTornBody(segment, proof);
+        long end = FindTornBody(segment, proof, last);
         hasLeftovers |= end < walk.Offset;
         return end;
     }
 
-    private long FindTornBody(Segment segment, long proof)
+    /// <summary>Looks only behind the last proof, which is what a flush under way can have torn.</summary>
+    private long FindTornBody(Segment segment, long proof, Place from)
     {
-        SegmentWalk walk = WalkFrom(segment);
-        int gaps = 0;
+        SegmentWalk walk = new(segment, from.Seq);
+        walk.SkipTo(from.Offset, from.Seq);
+        int gaps = from.Gaps;
         while (true)
         {
             if (!walk.MoveNext())
@@ -426,4 +430,10 @@ internal sealed class Recovery(
     /// in front of which the number would be <paramref name="ResumeSeq"/>. A value.
     /// </summary>
     private readonly record struct Gap(long Offset, long Resume, ulong ResumeSeq, ulong Missing);
+
+    /// <summary>
+    /// A place in the last segment, behind the record of that number and so many gaps: the last GROUP in front of or at
+    /// the proof. A value.
+    /// </summary>
+    private readonly record struct Place(long Offset, ulong Seq, int Gaps);
 }

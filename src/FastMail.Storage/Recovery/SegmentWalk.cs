@@ -99,6 +99,7 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
 
         Seq = header.Seq;
         Offset += header.TotalBytes;
+        segment.Prefetch(Offset);
         return true;
     }
 
