@@ -17,6 +17,9 @@ public enum SmtpExtensions
 
     /// <summary>REQUIRETLS (RFC 8689); only ever offered over TLS.</summary>
     RequireTls = 1 << 3,
+
+    /// <summary>ETRN (RFC 1985): mail that waits for a domain is sent now.</summary>
+    Etrn = 1 << 4,
 }
 
 /// <summary>When the sender wants to hear of a recipient (RFC 3461 4.1).</summary>

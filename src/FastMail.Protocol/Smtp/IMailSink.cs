@@ -52,6 +52,13 @@ public interface IMailSink
     /// <param name="commit">How the commit has ended, for all of whom nothing else is to be said.</param>
     SmtpReply OutcomeOf(int recipient, SmtpReply commit) => commit;
 
+    /// <summary>
+    /// ETRN, outside a transaction and only where it is offered: what waits for the domain is to be sent now.
+    /// </summary>
+    /// <param name="domain">A domain name as it was given, ASCII.</param>
+    /// <param name="isWithSubdomains">And for all below it.</param>
+    SmtpReply StartQueueRun(ReadOnlySpan<byte> domain, bool isWithSubdomains) => SmtpReply.QueueRunRefused;
+
     /// <summary>The transaction is over without a message; everything held for it is released.</summary>
     void Abandon();
 

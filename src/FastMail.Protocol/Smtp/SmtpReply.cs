@@ -37,6 +37,14 @@ public sealed class SmtpReply
 
     public static readonly SmtpReply ReversePathOk = new(250, "2.1.0 Sender ok");
     public static readonly SmtpReply ForwardPathOk = new(250, "2.1.5 Recipient ok");
+
+    /// <summary>What waits for a domain is due now (RFC 1985 5.3).</summary>
+    public static readonly SmtpReply QueueRunStarted = new(250, "2.0.0 Queuing for that node started");
+
+    public static readonly SmtpReply NothingQueued = new(251, "2.0.0 No messages wait for that node");
+    public static readonly SmtpReply QueueRunTooSoon = new(458, "4.3.2 Unable to queue messages for that node so soon again");
+    public static readonly SmtpReply QueueRunRefused = new(459, "5.7.1 Node not allowed");
+
     public static readonly SmtpReply StartMailInput = new(354, "End data with <CR><LF>.<CR><LF>");
     public static readonly SmtpReply LocalError = new(451, "4.3.0 Local error, try again later");
     public static readonly SmtpReply SystemSlow = new(451, "4.3.2 The system is too slow now, try again later");

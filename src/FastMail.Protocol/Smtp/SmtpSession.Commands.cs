@@ -76,6 +76,10 @@ public sealed partial class SmtpSession
         {
             replies.Write("250-REQUIRETLS\r\n"u8);
         }
+        if (Offers(SmtpExtensions.Etrn))
+        {
+            replies.Write("250-ETRN\r\n"u8);
+        }
         replies.Write("250-LIMITS RCPTMAX="u8); // RFC 9422
         replies.WriteNumber(_options.MaxRecipients);
         replies.Write("\r\n250-HELP\r\n"u8);
@@ -101,6 +105,34 @@ public sealed partial class SmtpSession
     /// <summary>REQUIRETLS is for sessions over TLS only (RFC 8689 4.1).</summary>
     private SmtpExtensions Extensions =>
         _tls is null ? _options.Extensions & ~SmtpExtensions.RequireTls : _options.Extensions;
+
+    /// <summary>
+    /// <c>ETRN [option] node-name</c> (RFC 1985 5.3), where the option is an at sign for the domains below it as well.
+    /// </summary>
+    private void Etrn(ReadOnlySpan<byte> argument, ref ReplyWriter replies)
+    {
+        if (!Offers(SmtpExtensions.Etrn))
+        {
+            Refuse(SessionReplies.NotOffered, ref replies);
+            return;
+        }
+        if (_state != SmtpState.Ready) // not before EHLO, and not inside a mail transaction (RFC 1985 5.1)
+        {
+            Refuse(SessionReplies.BadSequence, ref replies);
+            return;
+        }
+        var isWithSubdomains = argument.StartsWith("@"u8);
+        var domain = isWithSubdomains ? argument[1..] : argument;
+        if (domain.StartsWith("["u8) || !IsHeloArgument(domain))
+        {
+            Refuse(SessionReplies.BadArgument, ref replies);
+            return;
+        }
+        if (TryCountIdle(ref replies))
+        {
+            replies.Write(_sink.StartQueueRun(domain, isWithSubdomains).Wire);
+        }
+    }
 
     private void Rset(ReadOnlySpan<byte> argument, ref ReplyWriter replies)
     {

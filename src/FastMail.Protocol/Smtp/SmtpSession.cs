@@ -311,7 +311,7 @@ public sealed partial class SmtpSession : LineSession
             case SmtpVerb.Rset: Rset(argument, ref replies); break;
             case SmtpVerb.Vrfy: Idle(SessionReplies.CannotVerify, ref replies); break;
             case SmtpVerb.Expn: Refuse(SessionReplies.NotOffered, ref replies); break;
-            case SmtpVerb.Etrn: Refuse(SessionReplies.NotOffered, ref replies); break;
+            case SmtpVerb.Etrn: Etrn(argument, ref replies); break;
             case SmtpVerb.Help: Idle(SessionReplies.Help, ref replies); break;
             case SmtpVerb.Noop: Idle(SessionReplies.Ok, ref replies); break;
             case SmtpVerb.Quit: Quit(argument, ref replies); break;

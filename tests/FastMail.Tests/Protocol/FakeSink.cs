@@ -153,6 +153,13 @@ internal sealed class FakeSink : IMailSink
         _stage = Stage.Closed;
     }
 
+    public SmtpReply StartQueueRun(ReadOnlySpan<byte> domain, bool isWithSubdomains)
+    {
+        Expect(Stage.Closed);
+        return domain.SequenceEqual("relay.test"u8) ? isWithSubdomains ? SmtpReply.NothingQueued : SmtpReply.QueueRunStarted
+            : SmtpReply.QueueRunRefused;
+    }
+
     public int WriteTransactionId(Span<byte> destination) =>
         Encoding.ASCII.GetBytes($"T{_transactions}", destination);
 

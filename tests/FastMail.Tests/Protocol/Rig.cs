@@ -119,7 +119,8 @@ internal sealed class SmtpRig : Rig
         int maxRecipients = 1000,
         bool hasSlowSink = false,
         FakeTlsOffer? tls = null,
-        SessionLimits? limits = null)
+        SessionLimits? limits = null,
+        SmtpExtensions more = SmtpExtensions.None)
     {
         var options = new SmtpSessionOptions
         {
@@ -127,7 +128,7 @@ internal sealed class SmtpRig : Rig
             Role = role,
             MaxMessageBytes = maxMessageBytes,
             MaxRecipients = maxRecipients,
-            Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy | SmtpExtensions.RequireTls
+            Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy | SmtpExtensions.RequireTls | more
                 | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority : SmtpExtensions.None),
             Limits = limits ?? SessionLimits.Default,
             OffersAuth = role == SmtpRole.Submission && tls is null,
