@@ -1,8 +1,10 @@
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using FastMail.Server.Relay.Routing;
+using FastMail.Server.Tls;
 
 namespace FastMail.Server.Configuration;
 
@@ -56,8 +58,17 @@ internal static class RouteKeys
         "relay.tls_ca", "", "FILE", "Authorities whose certificates are believed, PEM; empty for those of this machine.",
         text => text);
 
+    public static readonly Key<string> Certificate = new(
+        "relay.tls_cert", "", "FILE", "Certificate with its chain, PEM, for next hops that ask who we are; empty for none.",
+        text => text);
+
+    public static readonly Key<string> PrivateKey = new(
+        "relay.tls_key", "", "FILE", "Its private key, PEM; empty when it is in the same file.", text => text);
+
     public static IEnumerable<Key> All =>
-        [Table, Smarthost, SmarthostPasswordFile, Tls, Dane, Sts, Sources, Families, TrustAnchors];
+    [
+        Table, Smarthost, SmarthostPasswordFile, Tls, Dane, Sts, Sources, Families, TrustAnchors, Certificate, PrivateKey,
+    ];
 
     /// <exception cref="SettingException">Keys do not fit together, or a file they name cannot be used.</exception>
     public static RoutingRules Rules(Settings settings)
@@ -90,6 +101,7 @@ internal static class RouteKeys
             Sources = settings.Get(Sources),
             Families = settings.Get(Families),
             TrustAnchors = AnchorsIn(settings.Get(TrustAnchors)),
+            ClientCertificate = CertificateOf(settings.Get(Certificate), settings.Get(PrivateKey)),
             ReadPassword = PasswordIn,
         };
     }
@@ -99,7 +111,7 @@ internal static class RouteKeys
             ? address
             : throw new FormatException($"'{text}' is not an IP address.");
 
-    private static X509Certificate2[]? AnchorsIn(string file)
+    private static X509Certificate2Collection? AnchorsIn(string file)
     {
         if (file.Length == 0)
         {
@@ -110,11 +122,28 @@ internal static class RouteKeys
         {
             var anchors = new X509Certificate2Collection();
             anchors.ImportFromPemFile(file);
-            return anchors.Count > 0 ? [.. anchors] : throw new SettingException($"relay.tls_ca: there is no certificate in {file}");
+            return anchors.Count > 0 ? anchors : throw new SettingException($"relay.tls_ca: there is no certificate in {file}");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
         {
             throw new SettingException($"relay.tls_ca: {e.Message}", e);
+        }
+    }
+
+    private static SslStreamCertificateContext? CertificateOf(string certificate, string key)
+    {
+        if (certificate.Length == 0)
+        {
+            return key.Length == 0 ? null : throw new SettingException("relay.tls_key: relay.tls_cert is missing");
+        }
+
+        try
+        {
+            return LoadedCertificate.Load(new CertificateFiles(certificate, key.Length > 0 ? key : certificate)).Context;
+        }
+        catch (CertificateException e)
+        {
+            throw new SettingException($"relay.tls_cert: {e.Message}", e);
         }
     }
 

@@ -14,9 +14,8 @@ internal sealed class LoadedCertificate
         Names = NamesOf(leaf);
         NotBefore = leaf.NotBefore.ToUniversalTime();
         NotAfter = leaf.NotAfter.ToUniversalTime();
-        Service = new TlsCertificate(
-            SslStreamCertificateContext.Create(leaf, chain, offline: true), // offline: a start asks nobody on the net
-            EndPointHashOf(leaf));
+        Context = SslStreamCertificateContext.Create(leaf, chain, offline: true); // a start asks nobody on the net
+        Service = new TlsCertificate(Context, EndPointHashOf(leaf));
     }
 
     public CertificateFiles Files { get; }
@@ -28,6 +27,10 @@ internal sealed class LoadedCertificate
 
     public DateTime NotAfter { get; }
 
+    /// <summary>For us as a client.</summary>
+    public SslStreamCertificateContext Context { get; }
+
+    /// <summary>For us as a server.</summary>
     public TlsCertificate Service { get; }
 
     /// <exception cref="CertificateException">A file cannot be read or used, or the two do not belong together.</exception>

@@ -1,15 +1,18 @@
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
+using FastMail.Net;
 
 namespace FastMail.Server.Relay.Routing;
 
 /// <summary>
 /// One address to connect to. It has passed the rules about where mail may go, so it is connected to as it stands: a
-/// name that were resolved again could lead elsewhere. Immutable; any thread.
+/// name that were resolved again could lead elsewhere. Immutable, any thread, unless said otherwise.
 /// </summary>
 internal sealed class NextHop
 {
     private readonly string _text;
+    private OutgoingTls? _outgoing;
 
     public NextHop(EndPoint endPoint, string host, TlsDemand tls, bool isImplicitTls)
     {
@@ -32,6 +35,22 @@ internal sealed class NextHop
 
     /// <summary>TLS from the first octet (smtps).</summary>
     public bool IsImplicitTls { get; }
+
+    /// <summary>Shown to the host when it asks who we are; null for nobody.</summary>
+    public SslStreamCertificateContext? ClientCertificate { get; init; }
+
+    /// <summary>
+    /// For connections to this host; null where they never have TLS. What the host then shows of itself is for
+    /// <see cref="TlsDemand.Judge"/>. Loop thread only: one object serves all, so that TLS sessions are resumed.
+    /// </summary>
+    public OutgoingTls? TlsOf(TlsClient client) => Tls.Level == TlsLevel.None
+        ? null
+        : _outgoing ??= new OutgoingTls(client, Tls.ServerName, IsImplicitTls)
+        {
+            ClientCertificate = ClientCertificate,
+            TrustAnchors = Tls.TrustAnchors,
+            Vouch = Tls.Vouch,
+        };
 
     /// <summary><c>mx1.example.org[192.0.2.1]:25</c>, as replies and logs name it.</summary>
     public override string ToString() => _text;

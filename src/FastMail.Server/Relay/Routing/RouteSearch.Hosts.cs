@@ -184,7 +184,10 @@ internal sealed partial class RouteSearch
                 host.Preference,
                 [
                     .. host.Addresses.Select(
-                        address => new NextHop(new IPEndPoint(address, Target.Port), host.Name, host.Tls, Target.IsImplicitTls)),
+                        address => new NextHop(new IPEndPoint(address, Target.Port), host.Name, host.Tls, Target.IsImplicitTls)
+                        {
+                            ClientCertificate = _router.Rules.ClientCertificate,
+                        }),
                 ])),
         ];
         _route = To(hosts);

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 
@@ -32,7 +33,10 @@ internal sealed record RoutingRules
         [AddressFamily.InterNetworkV6, AddressFamily.InterNetwork];
 
     /// <summary>Authorities whose certificates are believed; null for those of this machine.</summary>
-    public IReadOnlyList<X509Certificate2>? TrustAnchors { get; init; }
+    public X509Certificate2Collection? TrustAnchors { get; init; }
+
+    /// <summary>Shown to next hops that ask who we are; null for nobody.</summary>
+    public SslStreamCertificateContext? ClientCertificate { get; init; }
 
     /// <summary>The password that a file holds.</summary>
     public Func<string, string> ReadPassword { get; init; } = file => File.ReadLines(file).First();

@@ -38,7 +38,7 @@ internal sealed class TlsDemand
         TlsLevel level,
         string serverName,
         string reason,
-        IReadOnlyList<X509Certificate2>? anchors = null,
+        X509Certificate2Collection? anchors = null,
         IReadOnlyList<TlsaRecord>? records = null)
     {
         Level = level;
@@ -58,7 +58,7 @@ internal sealed class TlsDemand
     public string Reason { get; }
 
     /// <summary>Authorities to believe; null for those of this machine.</summary>
-    public IReadOnlyList<X509Certificate2>? TrustAnchors { get; }
+    public X509Certificate2Collection? TrustAnchors { get; }
 
     /// <summary>
     /// Whether the certificates that the host has shown, leaf first, DER, match its zone's records; null where that does

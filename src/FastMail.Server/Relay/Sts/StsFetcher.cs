@@ -26,7 +26,7 @@ internal sealed class StsFetcher : IDisposable
 
     /// <param name="anchors">Authorities to believe; null for those of this machine.</param>
     /// <param name="port">443, but in tests.</param>
-    public StsFetcher(IReadOnlyList<X509Certificate2>? anchors, int port)
+    public StsFetcher(X509Certificate2Collection? anchors, int port)
     {
         _port = port;
         var tls = new SslClientAuthenticationOptions();
@@ -37,7 +37,7 @@ internal sealed class StsFetcher : IDisposable
                 TrustMode = X509ChainTrustMode.CustomRootTrust,
                 RevocationMode = X509RevocationMode.NoCheck,
             };
-            tls.CertificateChainPolicy.CustomTrustStore.AddRange(anchors.ToArray());
+            tls.CertificateChainPolicy.CustomTrustStore.AddRange(anchors);
         }
 
         _http = new HttpClient(new SocketsHttpHandler
