@@ -75,6 +75,15 @@ internal static class Limits
     /// </summary>
     public const int HostReplyBytes = 8 * 1024;
 
+    /// <summary>Salt that a host names, octets.</summary>
+    public const int ScramSaltBytes = 128;
+
+    /// <summary>Rounds that a host must ask for, or a listener finds the password too soon (RFC 7677 4: 4,096).</summary>
+    public const int ScramLeastIterations = 4096;
+
+    /// <summary>Rounds that a host may ask for: a quarter of a second. More is an attack on us.</summary>
+    public const int ScramMostIterations = 1_000_000;
+
     /// <summary>
     /// Room that MAIL may take, octets: the path, its parameters, 100 of ENVID. EHLO and RCPT (a path and 500 of ORCPT)
     /// take less.

@@ -13,6 +13,9 @@ internal static class ClientReplies
     public static readonly SmtpReply TlsFailed = new(451, "4.7.5 The TLS handshake failed");
     public static readonly SmtpReply NotVerified = new(451, "4.7.5 The host's certificate is not the one expected");
     public static readonly SmtpReply Injected = new(451, "4.7.0 Octets in the clear between STARTTLS and the handshake");
+    public static readonly SmtpReply NoAuth = new(451, "4.7.0 The host offers no way to log in that we know");
+    public static readonly SmtpReply AuthInTheClear = new(451, "4.7.0 The host takes passwords in the clear only");
+    public static readonly SmtpReply AuthMalformed = new(451, "4.7.0 The host's part of the login is malformed");
     public static readonly SmtpReply Unreadable = new(451, "4.3.0 The message cannot be read now");
 
     public static readonly SmtpReply Flawed = new(554, "5.6.0 The content holds a bare CR or LF or a NUL, or has no end");

@@ -140,7 +140,8 @@ public sealed class SessionFailure
 {
     internal SessionFailure(ClientPhase phase, in HostReply reply)
     {
-        Outcome = reply.Code >= 500 ? DeliveryOutcome.Failed : DeliveryOutcome.Deferred;
+        // A host that does not know us any more is a matter between it and us, and no fault of the mail.
+        Outcome = reply.Code >= 500 && phase != ClientPhase.Auth ? DeliveryOutcome.Failed : DeliveryOutcome.Deferred;
         Phase = phase;
         Code = reply.Code;
         Status = reply.Status;

@@ -1,9 +1,14 @@
+using FastMail.Protocol.Sasl;
+
 namespace FastMail.Protocol.Smtp.Client;
 
 /// <summary>What a host's answer to EHLO says, line by line. Owned by one session and entered by its thread.</summary>
 internal struct HostOffers
 {
     public SmtpOffers Offers { get; private set; }
+
+    /// <summary>Of AUTH, those that we know.</summary>
+    public SaslMechanisms Mechanisms { get; private set; }
 
     /// <summary>SIZE, octets; 0 when there is no limit or none was told.</summary>
     public long MaxSize { get; private set; }
@@ -45,6 +50,12 @@ internal struct HostOffers
         {
             case SmtpOffers.Size when StrictDecimal.TryParse(parameters, out var size):
                 MaxSize = size;
+                break;
+            case SmtpOffers.Auth:
+                foreach (var name in parameters.Split((byte)' '))
+                {
+                    Mechanisms |= SaslNames.Parse(parameters[name]);
+                }
                 break;
             case SmtpOffers.Limits:
                 TakeLimits(parameters);

@@ -26,7 +26,8 @@ public interface IOutgoingMail
     /// The next piece of the content in wire form: dot-stuffed, CRLF only, the last one with the final
     /// <c>CRLF.CRLF</c>. False when it is not in memory yet: the session waits for
     /// <see cref="SmtpClientSession.GoOn"/>, which is never called synchronously from inside this. A piece stays as it is
-    /// until the next call that comes after such a wait, or until <see cref="Ended"/>.
+    /// until the next call that comes after such a wait, or until <see cref="Ended"/>. An empty piece says that the
+    /// content cannot be read: the connection is cut, so that the host does not take what it has for the whole.
     /// </summary>
     bool TryRead(out ReadOnlyMemory<byte> piece);
 

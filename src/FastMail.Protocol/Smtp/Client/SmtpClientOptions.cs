@@ -1,3 +1,5 @@
+using FastMail.Protocol.Sasl;
+
 namespace FastMail.Protocol.Smtp.Client;
 
 /// <summary>How sessions with one destination behave; shared by all of them and never changed.</summary>
@@ -11,6 +13,15 @@ public sealed record SmtpClientOptions
 
     /// <summary>None where the connection can do no TLS; what TLS comes before the greeting is not its matter.</summary>
     public TlsPolicy Tls { get; init; } = TlsPolicy.May;
+
+    /// <summary>Who we are to the host; without AUTH no transaction begins then. Null: it is not asked.</summary>
+    public ClientCredentials? Credentials { get; init; }
+
+    /// <summary>PLAIN and LOGIN outside TLS: on loopback, or where the operator says so by name.</summary>
+    public bool AllowsCleartextAuth { get; init; }
+
+    /// <summary>Makes the client's nonces of SCRAM.</summary>
+    public ServerNonce Nonce { get; init; } = SaslExchange.RandomNonce;
 
     /// <summary>
     /// Content goes by BDAT where the host takes it, no line is stuffed and it is short: without waiting for 354.

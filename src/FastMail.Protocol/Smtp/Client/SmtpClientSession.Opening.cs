@@ -9,9 +9,6 @@ public sealed partial class SmtpClientSession
     private OctetCopy _hostName;
     private TlsFacts? _tls;
 
-    /// <summary>AUTH has succeeded.</summary>
-    public bool IsAuthenticated { get; private set; }
-
     private bool _isVerified;
 
     /// <summary>What the host offers; changes with TLS.</summary>
@@ -57,6 +54,7 @@ public sealed partial class SmtpClientSession
         _hostName.Clear();
         _tls = null;
         _isVerified = false;
+        ResetAuth();
     }
 
     private void TakeGreeting(in HostReply reply)
@@ -110,7 +108,7 @@ public sealed partial class SmtpClientSession
     {
         if (_tls is not null || _options.Tls == TlsPolicy.None)
         {
-            Enter(State.Ready);
+            EnterReadyOrAuth();
         }
         else if (_offers.Has(SmtpOffers.StartTls))
         {
@@ -118,11 +116,23 @@ public sealed partial class SmtpClientSession
         }
         else if (_options.Tls == TlsPolicy.May)
         {
-            Enter(State.Ready);
+            EnterReadyOrAuth();
         }
         else
         {
             Fail(ClientReplies.TlsNotOffered); // taken off the list on the way, for all we know
+        }
+    }
+
+    private void EnterReadyOrAuth()
+    {
+        if (_options.Credentials is null)
+        {
+            Enter(State.Ready);
+        }
+        else
+        {
+            EnterAuth();
         }
     }
 
@@ -140,7 +150,7 @@ public sealed partial class SmtpClientSession
         }
         else if (_options.Tls == TlsPolicy.May && reply.Code is >= 400 and not 421)
         {
-            Enter(State.Ready);
+            EnterReadyOrAuth();
         }
         else
         {
@@ -183,6 +193,9 @@ public sealed partial class SmtpClientSession
                 break;
             case State.StartTls:
                 output.Write("STARTTLS\r\n"u8);
+                break;
+            case State.Auth:
+                SayAuth(ref output);
                 break;
             default:
                 throw new InvalidOperationException($"Nothing to say in {_state}.");

@@ -76,7 +76,7 @@ public sealed partial class SmtpClientSession
         (_ring[at] ??= new ClientTransaction()).Begin(mail, resets);
     }
 
-    /// <summary>The content that TryRead did not have is there; call <see cref="Receive"/> afterwards.</summary>
+    /// <summary>What the session waited for is there; call <see cref="Receive"/> afterwards.</summary>
     public void GoOn() => IsWaiting = false;
 
     private void ResetTransactions()
@@ -193,9 +193,14 @@ public sealed partial class SmtpClientSession
             IsWaiting = true;
             return OperationStatus.NeedMoreData;
         }
+        if (piece.IsEmpty)
+        {
+            Refuse(transaction, ClientReplies.Unreadable);
+            return null;
+        }
         var taken = _scanner.Scan(piece.Span);
         var isLast = _scanner.HasEnded;
-        if (_scanner.IsFlawed || piece.IsEmpty || taken < piece.Length
+        if (_scanner.IsFlawed || taken < piece.Length
             || (isLast && _scanner.WireBytes != transaction.Mail.Content.WireBytes))
         {
             Refuse(transaction, ClientReplies.Flawed);

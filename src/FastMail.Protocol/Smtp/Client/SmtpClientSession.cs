@@ -36,13 +36,17 @@ public sealed partial class SmtpClientSession
 
         /// <summary>The handshake is under way.</summary>
         Securing,
+        Auth,
 
         /// <summary>Transactions may come.</summary>
         Ready,
         Over,
     }
 
-    /// <summary>Content is not in memory yet; no input is taken meanwhile. Call Receive after <see cref="GoOn"/>.</summary>
+    /// <summary>
+    /// Content is not in memory yet, or there is a <see cref="Derivation"/> to run; no input is taken meanwhile. Call
+    /// Receive after <see cref="GoOn"/>.
+    /// </summary>
     public bool IsWaiting { get; private set; }
 
     /// <summary>The host has said go ahead: the caller makes the handshake and calls <see cref="Secured"/>.</summary>
@@ -186,6 +190,7 @@ public sealed partial class SmtpClientSession
         State.Greeting => ClientPhase.Greeting,
         State.Hello or State.Helo => ClientPhase.Hello,
         State.StartTls or State.Securing => ClientPhase.StartTls,
+        State.Auth => ClientPhase.Auth,
         _ => PhaseOfTransactions,
     };
 
@@ -235,6 +240,7 @@ public sealed partial class SmtpClientSession
             case State.Hello: TakeHello(reply); break;
             case State.Helo: TakeHelo(reply); break;
             case State.StartTls: TakeStartTls(reply, hasMore); break;
+            case State.Auth: TakeAuth(reply); break;
             default: TakeTransactionReply(reply); break;
         }
     }

@@ -1,4 +1,6 @@
 using System.Text;
+using System.Text.RegularExpressions;
+using FastMail.Protocol.Sasl;
 using FastMail.Protocol.Smtp.Client;
 using Xunit;
 
@@ -8,7 +10,8 @@ namespace FastMail.Tests.Protocol.Client;
 /// Plays the dialogs of the folder Dialogs: what the host says comes whole, line by line and octet by octet.
 /// </summary>
 /// <remarks>
-/// A file opens with <c>smtp</c> or <c>lmtp</c>, behind it <c>may</c>, <c>encrypt</c> or <c>verify</c>. <c>mail</c> puts a
+/// A file opens with <c>smtp</c> or <c>lmtp</c>, behind it the TLS policy, user and password. <c>b64{x}</c> is x in
+/// base64. <c>mail</c> puts a
 /// transaction into the queue: reverse-path, forward-paths, then options in brackets. <c>S: </c> is a line of the host,
 /// <c>C: </c> what we must have said to it, <c>C- </c> the same without CRLF. <c>tls</c> and <c>tls unverified</c> are
 /// handshakes, <c>lost</c>, <c>timeout</c> and <c>tls failed</c> ends; <c>quit</c> lets QUIT follow the last transaction.
@@ -50,6 +53,8 @@ public sealed class ClientDialogTests
 
     private sealed class ClientDialog(string file)
     {
+        private static readonly Regex Base64 = new(@"b64\{(?<text>[^}]*)\}", RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture);
+
         private readonly List<TestMail> _mails = [];
         private readonly List<string> _told = [];
         private readonly StringBuilder _expected = new();
@@ -73,7 +78,7 @@ public sealed class ClientDialogTests
 
         private void Take(string line, Action<ClientRig, string> feed, int room)
         {
-            var text = Encoding.Latin1.GetString(Script.Octets(line[Math.Min(3, line.Length)..]));
+            var text = Encoding.Latin1.GetString(Script.Octets(WithBase64(line[Math.Min(3, line.Length)..])));
             if (line.StartsWith("S:", StringComparison.Ordinal))
             {
                 Check();
@@ -96,7 +101,7 @@ public sealed class ClientDialogTests
             {
                 case "smtp" or "lmtp":
                     var tls = words.Length > 1 ? Enum.Parse<TlsPolicy>(words[1], ignoreCase: true) : TlsPolicy.None;
-                    _rig = new ClientRig(ClientRig.Options(words[0] == "lmtp", tls), room);
+                    _rig = new ClientRig(ClientRig.Options(words[0] == "lmtp", tls) with { Credentials = Login(words) }, room);
                     break;
                 case "mail":
                     FeedServer(feed);
@@ -135,6 +140,13 @@ public sealed class ClientDialogTests
                     throw new InvalidDataException($"{file}: {words[0]}?");
             }
         }
+
+        private static ClientCredentials? Login(string[] words) => words.Length < 4
+            ? null
+            : new ClientCredentials(Script.Octets(words[2]), Script.Octets(words[3]));
+
+        private static string WithBase64(string text) => Base64.Replace(
+            text, match => Convert.ToBase64String(Script.Octets(match.Groups["text"].Value)));
 
         private void FeedServer(Action<ClientRig, string> feed)
         {

@@ -33,7 +33,9 @@ internal sealed class ClientRig(SmtpClientOptions options, int room = 2048)
     public string Said => Encoding.Latin1.GetString([.. _said]);
 
     public static SmtpClientOptions Options(bool isLmtp = false, TlsPolicy tls = TlsPolicy.None) =>
-        new() { Hostname = "me.test"u8.ToArray(), IsLmtp = isLmtp, Tls = tls };
+        new() { Hostname = "me.test"u8.ToArray(), IsLmtp = isLmtp, Tls = tls, Nonce = Nonce };
+
+    private static int Nonce(Span<byte> destination) => Encoding.ASCII.GetBytes("rOprNGfwEbeRWgbNEkqO", destination);
 
     public void Feed(string octets) => Feed(Encoding.Latin1.GetBytes(octets));
 
@@ -53,6 +55,7 @@ internal sealed class ClientRig(SmtpClientOptions options, int room = 2048)
             turn.Clear();
             if (isWaiting)
             {
+                Session.Derivation?.Run();
                 Session.GoOn();
             }
         }
