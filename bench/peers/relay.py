@@ -23,6 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests/clients"))
 import mtas  # noqa: E402
 from compare import FASTMAIL, LOAD, Server, cpu_seconds  # noqa: E402
+from processes import cpu_of_tree  # noqa: E402
 
 # label, connections, octets, messages for FastMail, messages for the others
 CASES = [
@@ -44,29 +45,6 @@ in_flow_delay = 0
 qmgr_message_active_limit = 20000
 smtp_connection_cache_on_demand = yes
 """
-
-
-def children(pid):
-    """The process and all below it."""
-    found = [pid]
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
-            for child in f.read().split():
-                found += children(int(child))
-    return found
-
-
-def cpu_of_tree(pid):
-    """Seconds of the living tree and of the dead that it has waited for."""
-    total = 0
-    for process in children(pid):
-        try:
-            with open(f"/proc/{process}/stat", encoding="ascii") as f:
-                fields = f.read().rsplit(")", 1)[1].split()
-        except FileNotFoundError:
-            continue  # ended meanwhile: its parent has it
-        total += sum(int(field) for field in fields[11:15])
-    return total / os.sysconf("SC_CLK_TCK")
 
 
 class FastMail:

@@ -32,6 +32,18 @@ def wait_for_greeting(port, process, log):
     raise AssertionError("no greeting after 10 s: " + log())
 
 
+def wait_for_port(port, process):
+    for _ in range(200):
+        if process.poll() is not None:
+            raise AssertionError(f"ended with {process.returncode}")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.05)  # another program's start gives no signal
+    raise AssertionError("no listener after 10 s")
+
+
 class Mta:
     """A running MTA; use as a context manager. The port takes mail, the log is text."""
 
@@ -106,8 +118,8 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
-def postfix(folder, next_hop_port, settings=""):
-    """A Postfix that relays to the port; settings are lines of main.cf for its SMTP client."""
+def postfix(folder, next_hop_port, settings="", services=""):
+    """A Postfix that relays to the port; settings are lines of main.cf, services of master.cf."""
     needs("postfix")
     require_root_and_user("postfix")
     os.chmod(folder, 0o755)  # its daemons run under their own user
@@ -116,7 +128,7 @@ def postfix(folder, next_hop_port, settings=""):
         os.makedirs(f"{folder}/{name}", exist_ok=True)
     owned_by(f"{folder}/mtadata", "postfix")
     with open(f"{folder}/conf/master.cf", "w", encoding="ascii") as f:
-        f.write(POSTFIX_SERVICES.format(port=f"127.0.0.1:{port}").lstrip())
+        f.write(POSTFIX_SERVICES.format(port=f"127.0.0.1:{port}").lstrip() + services)
     with open(f"{folder}/conf/main.cf", "w", encoding="ascii") as f:
         f.write(f"""compatibility_level = 3.6
 queue_directory = {folder}/queue
@@ -146,8 +158,8 @@ def exim_program():
     raise Skip("exim4 is not installed")
 
 
-def exim(folder, next_hop_port, settings="", protocol="smtp"):
-    """An Exim that relays to the port; settings are lines of its smtp transport."""
+def exim(folder, next_hop_port, settings="", protocol="smtp", routers="", transports="", options=""):
+    """An Exim that relays to the port; settings are lines of its smtp transport, the others come before its own."""
     program = exim_program()
     require_root_and_user("Debian-exim")
     os.chmod(folder, 0o755)
@@ -170,17 +182,17 @@ tls_advertise_hosts =
 acl_smtp_rcpt = accept_all
 acl_smtp_data = accept_all
 queue_run_in_order
-begin acl
+{options}begin acl
 accept_all:
   accept
 begin routers
-everything:
+{routers}everything:
   driver = manualroute
   route_list = * 127.0.0.1
   self = send
   transport = next_hop
 begin transports
-next_hop:
+{transports}next_hop:
   driver = smtp
   port = {next_hop_port}
   protocol = {protocol}

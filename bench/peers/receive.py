@@ -1,0 +1,254 @@
+#!/usr/bin/env python3
+"""Servers that receive and store, beside each other, one run, interleaved, all driven by Postfix's smtp-source.
+
+  bench/peers/receive.py [--repetitions 5] [--cases 0,1] [--peers postfix,exim,dovecot] [--directory DIR] [--json]
+
+Prints medians of messages a second until the last one is acknowledged, CPU a message of the whole process tree until the
+last one is stored, peak memory (PSS, looked at after each run), and the ratios of each repetition. What each does before
+its 250: FastMail one flush for all who wait; Postfix flushes its queue file and delivers to Maildir later; Exim flushes
+its spool and delivers later; Dovecot's LMTP flushes the message and the index. smtp-source itself ends at about 20,000
+messages a second, so FastMail's figure is a lower bound: compare.py has the real one.
+
+Needs root and Debian's postfix; dovecot-lmtpd where Dovecot is to take part; Exim as .ci/run unpacks it. OpenSMTPD cannot
+be installed beside Postfix, Haraka has no store of its own. Build first: dotnet build -c Release FastMail.sln
+"""
+
+import argparse
+import json
+import os
+import pwd
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tests/clients"))
+import mtas  # noqa: E402
+from compare import FASTMAIL, Server  # noqa: E402
+from processes import cpu_of_tree, memory_of_tree  # noqa: E402
+
+USER = "load@peer.test"
+
+# label, sessions, octets, messages for FastMail, messages for the others
+CASES = [
+    ("20 x 1 KB", 20, 1024, 40_000, 3_000),
+    ("100 x 1 KB", 100, 1024, 40_000, 3_000),
+    ("1000 x 1 KB", 1000, 1024, 40_000, 3_000),
+    ("20 x 10 KB", 20, 10_240, 30_000, 3_000),
+    ("20 x 100 KB", 20, 102_400, 4_000, 1_000),
+]
+
+
+class FastMail:
+    name, is_lmtp = "fastmail", False
+
+    def __init__(self, folder):
+        data = os.path.join(folder, "data")
+        subprocess.run([FASTMAIL, "account", "add", USER, "--password-stdin", "--data", data], input=b"not used\n",
+                       check=True, stdout=subprocess.DEVNULL)
+        self.server = Server(self.name, [FASTMAIL, "serve", "--data", data, "--mx", "127.0.0.1:0", "--submission", "none",
+                                         "--pop3", "none", "--submissions", "none", "--pop3s", "none",
+                                         "--set", "limits.exempt=127.0.0.0/8"],
+                             r"mx=127\.0\.0\.1:(\d+)", os.path.join(folder, "fastmail.log"))
+        self.port, self.pid = self.server.port, self.server.process.pid
+
+    def stored(self):
+        return None  # what is acknowledged is in the maildrop
+
+    def stop(self):
+        self.server.stop()
+
+
+class Maildir:
+    """A server that delivers to a Maildir of ours."""
+
+    is_lmtp = False
+
+    def stored(self):
+        try:
+            return len(os.listdir(self.maildir + "/new"))
+        except FileNotFoundError:
+            return 0
+
+    def stop(self):
+        self.mta.stop()
+
+
+class Postfix(Maildir):
+    name = "postfix"
+
+    def __init__(self, folder):
+        mail = mtas.owned_by(folder + "/mail", "nobody")  # its own user it refuses
+        self.maildir = mail + "/peer.test/load"
+        self.mta = mtas.postfix(folder, 1, f"""
+virtual_mailbox_domains = peer.test
+virtual_mailbox_base = {mail}
+virtual_mailbox_maps = static:peer.test/load/
+virtual_uid_maps = static:{pwd.getpwnam("nobody").pw_uid}
+virtual_gid_maps = static:{pwd.getpwnam("nobody").pw_gid}
+virtual_minimum_uid = 1
+virtual_transport = virtual
+default_process_limit = 200
+virtual_destination_concurrency_limit = 20
+smtpd_client_connection_count_limit = 0
+smtpd_client_connection_rate_limit = 0
+in_flow_delay = 0
+""", services="virtual unix - n n - - virtual\n")
+        self.port, self.pid = self.mta.port, self.mta.process.pid
+
+
+class Exim(Maildir):
+    name = "exim"
+
+    def __init__(self, folder):
+        mail = mtas.owned_by(folder + "/mail", "Debian-exim")
+        self.maildir = mail + "/load"
+        self.mta = mtas.exim(folder, 1, routers=f"""
+here:
+  driver = accept
+  domains = peer.test
+  transport = maildir
+""", transports=f"""
+maildir:
+  driver = appendfile
+  directory = {self.maildir}
+  maildir_format
+  user = Debian-exim
+""", options="smtp_accept_max = 2000\nqueue_run_max = 20\nsmtp_accept_queue_per_connection = 0\n")
+        self.port, self.pid = self.mta.port, self.mta.process.pid
+
+
+class Dovecot:
+    name, is_lmtp = "dovecot", True
+
+    def __init__(self, folder):
+        if shutil.which("dovecot") is None or not os.path.exists("/usr/lib/dovecot/lmtp"):
+            raise SystemExit("dovecot-lmtpd is not installed: install it, or leave dovecot out of --peers")
+        self.port = mtas.free_port()
+        os.makedirs(folder + "/run")
+        mail = mtas.owned_by(folder + "/mail", "mail")
+        self.maildir = mail + "/load"
+        user = pwd.getpwnam("mail")
+        with open(folder + "/dovecot.conf", "w", encoding="ascii") as f:
+            f.write(f"""base_dir = {folder}/run
+state_dir = {folder}/run
+log_path = {folder}/dovecot.log
+protocols = lmtp
+ssl = no
+mail_location = maildir:{mail}/%n
+first_valid_uid = 1
+passdb {{
+  driver = static
+  args = nopassword=y
+}}
+userdb {{
+  driver = static
+  args = uid={user.pw_uid} gid={user.pw_gid} home={mail}/%n
+}}
+lmtp_save_to_detail_mailbox = no
+service lmtp {{
+  inet_listener lmtp {{
+    address = 127.0.0.1
+    port = {self.port}
+  }}
+  process_min_avail = 4
+  process_limit = 1200
+  client_limit = 1
+}}
+service anvil {{
+  client_limit = 5000
+}}
+default_client_limit = 5000
+""")
+        self.process = subprocess.Popen(["dovecot", "-F", "-c", folder + "/dovecot.conf"])
+        self.pid = self.process.pid
+        mtas.wait_for_port(self.port, self.process)
+
+    def stored(self):
+        return None
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(30)
+
+
+PEERS = {peer.name: peer for peer in (Postfix, Exim, Dovecot)}
+
+
+def drive(server, case, messages):
+    _, sessions, octets, _, _ = case
+    stored, cpu = server.stored(), cpu_of_tree(server.pid)
+    began = time.monotonic()
+    run = subprocess.run(
+        ["smtp-source", "-d", *(["-L"] if server.is_lmtp else []), "-s", str(sessions), "-m", str(messages),
+         "-l", str(octets), "-f", "source@peer.test", "-t", USER, f"inet:127.0.0.1:{server.port}"],
+        capture_output=True, text=True)
+    seconds = time.monotonic() - began
+    if run.returncode or run.stderr:
+        raise SystemExit(f"{server.name}, {case[0]}: {run.stdout}{run.stderr}")
+    memory = memory_of_tree(server.pid)
+    while stored is not None and server.stored() < stored + messages:
+        if time.monotonic() - began > 600:
+            raise SystemExit(f"{server.name}: {server.stored() - stored} of {messages} stored after 600 s")
+        time.sleep(0.05)
+    return {
+        "rate": messages / seconds,
+        "stored_rate": messages / (time.monotonic() - began),
+        "cpu": (cpu_of_tree(server.pid) - cpu) / messages * 1e6,
+        "memory": memory / 1e6,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--cases", default=",".join(str(i) for i in range(len(CASES))),
+                        help="; ".join(f"{i}: {case[0]}" for i, case in enumerate(CASES)))
+    parser.add_argument("--peers", default="postfix,exim,dovecot", help=", ".join(PEERS))
+    parser.add_argument("--directory", default="/var/tmp", help="on the disk that is meant")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    work = tempfile.mkdtemp(dir=arguments.directory)
+    os.chmod(work, 0o755)
+    servers, rows = [], []
+    try:
+        for peer in [FastMail] + [PEERS[name] for name in arguments.peers.split(",") if name]:
+            folder = os.path.join(work, peer.name)
+            os.mkdir(folder)
+            servers.append(peer(folder))
+        for index in arguments.cases.split(","):
+            case = CASES[int(index)]
+            runs = {server.name: [] for server in servers}
+            for repetition in range(arguments.repetitions + 1):
+                for server in servers:
+                    messages = case[3] if server.name == FastMail.name else case[4]
+                    result = drive(server, case, messages if repetition else max(case[1], messages // 10))
+                    if repetition:  # the first is warm-up
+                        runs[server.name].append(result)
+                print(f"{case[0]}: {repetition} of {arguments.repetitions}", file=sys.stderr)
+            for name, results in runs.items():
+                row = {"case": case[0], "server": name}
+                for key in results[0]:
+                    row[key] = statistics.median(r[key] for r in results)
+                row["fastmail_times"] = statistics.median(
+                    a["rate"] / b["rate"] for a, b in zip(runs[FastMail.name], results))
+                row["cpu_times"] = statistics.median(b["cpu"] / a["cpu"] for a, b in zip(runs[FastMail.name], results))
+                rows.append(row)
+                if not arguments.json:
+                    print("{case:12} {server:9} {rate:8.0f}/s acknowledged {stored_rate:8.0f}/s stored  cpu {cpu:7.1f} us "
+                          " memory {memory:6.1f} MB  FastMail is {fastmail_times:.1f} times as fast, at 1/{cpu_times:.1f} "
+                          "of the CPU".format(**row), flush=True)
+    finally:
+        for server in servers:
+            server.stop()
+        shutil.rmtree(work)
+    if arguments.json:
+        print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
