@@ -48,11 +48,11 @@ class Server:
         self.name = name
         with open(log, "wb") as errors:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
-        line = self.process.stdout.readline().decode()
-        found = re.search(pattern, line)
+        self.line = self.process.stdout.readline().decode()
+        found = re.search(pattern, self.line)
         if not found:
             with open(log, encoding="utf-8", errors="replace") as f:
-                raise SystemExit(f"{name} did not start: {line}{f.read()}")
+                raise SystemExit(f"{name} did not start: {self.line}{f.read()}")
         self.port = int(found.group(1))
 
     def stop(self):
