@@ -1,0 +1,132 @@
+namespace FastMail.Server.Relay.Scheduling;
+
+/// <summary>
+/// One place that mail goes to: what is ready for it, how many connections it may have, and whether it answers. Owned
+/// by <see cref="DeliverySchedule"/>; loop thread only.
+/// </summary>
+internal sealed class Destination
+{
+    private readonly ScheduleOptions _options;
+    private double _limit;
+    private int _failures; // since the last success
+    private double _tokens;
+    private long _tokensAt;
+
+    public Destination(string key, ScheduleOptions options, long now)
+    {
+        Key = key;
+        _options = options;
+        _limit = Math.Min(options.StartConcurrency, options.MostConcurrency);
+        _tokens = options.PerMinute;
+        _tokensAt = now;
+    }
+
+    public string Key { get; }
+
+    public ReadyQueue Ready { get; } = new();
+
+    /// <summary>Connections that are open or being opened.</summary>
+    public int Connections { get; set; }
+
+    /// <summary>Of those, the ones that have nothing to do.</summary>
+    public int Idle { get; set; }
+
+    /// <summary>Of those, the ones that are not open yet.</summary>
+    public int Opening { get; set; }
+
+    public int ConnectionLimit => (int)_limit;
+
+    /// <summary>Consignments that wait because it does not answer.</summary>
+    public int Parked { get; set; }
+
+    /// <summary>It does not answer; until <see cref="ClosedUntil"/> nothing is tried.</summary>
+    public bool IsClosed { get; private set; }
+
+    /// <summary>Microseconds of the schedule's clock.</summary>
+    public long ClosedUntil { get; private set; }
+
+    /// <summary>What it said last when it failed, for those that are deferred without an attempt of their own.</summary>
+    public string LastFailure { get; set; } = "";
+
+    public long Delivered { get; set; }
+
+    public long Deferred { get; set; }
+
+    public long Failed { get; set; }
+
+    /// <summary>It stands in the schedule's line of those that want a connection.</summary>
+    public bool IsInLine { get; set; }
+
+    /// <summary>When it was last used, microseconds; an idle one is forgotten.</summary>
+    public long UsedAt { get; set; }
+
+    /// <summary>Changes when the limit is lowered: connections of before do not lower it again.</summary>
+    public int Epoch { get; private set; }
+
+    public bool IsUnused => Ready.Consignments == 0 && Connections == 0 && Parked == 0 && !IsInLine && !IsClosed;
+
+    /// <summary>One more connection would have something to do.</summary>
+    public bool WantsConnection =>
+        !IsClosed && Connections < ConnectionLimit && Ready.Consignments > Idle + Opening;
+
+    /// <summary>It has taken or refused a message, as a host does that works. A window of successes adds one connection.</summary>
+    public void Works()
+    {
+        _failures = 0;
+        _limit = Math.Min(_options.MostConcurrency, _limit + (1 / _limit));
+    }
+
+    /// <summary>It may be used. Whether it works is not known before it has taken a message.</summary>
+    public void Answers() => IsClosed = false;
+
+    /// <summary>
+    /// A connection could not be had, or ended in the midst of its work, or the host asked to be left alone (421). True
+    /// when it has to be left alone from now on: nothing else says that it works.
+    /// </summary>
+    /// <param name="epoch">That of the connection.</param>
+    /// <param name="isAnswering">Other connections to it are in use.</param>
+    /// <param name="now">Microseconds.</param>
+    /// <param name="jitter">0.5 to 1.</param>
+    public bool Fails(int epoch, bool isAnswering, long now, double jitter)
+    {
+        if (epoch == Epoch)
+        {
+            Epoch++;
+            _limit = Math.Max(1, _limit / 2);
+        }
+
+        _failures++;
+        if (isAnswering && _failures < 3)
+        {
+            return false;
+        }
+
+        double wait = Math.Min(
+            _options.ProbeMin.TotalSeconds * Math.Pow(2, Math.Min(_failures - 1, 30)), _options.ProbeMax.TotalSeconds);
+        ClosedUntil = now + (long)(wait * jitter * 1e6);
+        IsClosed = true;
+        return true;
+    }
+
+    /// <summary>False when its rate is used up; then <paramref name="again"/> says when to ask again, in microseconds.</summary>
+    public bool TryTakeToken(long now, out long again)
+    {
+        again = 0;
+        if (_options.PerMinute == 0)
+        {
+            return true;
+        }
+
+        double perMicro = _options.PerMinute / 60e6;
+        _tokens = Math.Min(Math.Max(1, _options.PerMinute / 60.0), _tokens + ((now - _tokensAt) * perMicro)); // a second's worth at once
+        _tokensAt = now;
+        if (_tokens < 1)
+        {
+            again = now + 1 + (long)((1 - _tokens) / perMicro);
+            return false;
+        }
+
+        _tokens--;
+        return true;
+    }
+}
