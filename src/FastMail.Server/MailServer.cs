@@ -16,6 +16,7 @@ using FastMail.Server.Dns;
 using FastMail.Server.Pop3;
 using FastMail.Server.Proxy;
 using FastMail.Server.Receive;
+using FastMail.Server.Relay;
 using FastMail.Server.Relay.Routing;
 using FastMail.Server.Relay.Sts;
 using FastMail.Server.Retention;
@@ -53,6 +54,8 @@ internal sealed class MailServer : IAsyncDisposable
     private StubResolver? _blocklistResolver;
     private StubResolver? _resolver;
     private Router? _router;
+    private DeliveryEngine? _engine;
+    private TimeSpan _relayDrainTime;
     private SessionPolicy? _policy;
 
     private MailServer(string directory, ILogger log)
@@ -79,6 +82,10 @@ internal sealed class MailServer : IAsyncDisposable
     public (string Address, string Password)? FirstAccount { get; private set; }
 
     public EventLoop Loop => _loop!;
+
+    internal MailLog MailLog { get; private set; } = null!;
+
+    internal DeliveryEngine Engine => _engine!;
 
     /// <summary>Removes what has been kept long enough.</summary>
     public Expunger Expunger { get; private set; } = null!;
@@ -149,7 +156,9 @@ internal sealed class MailServer : IAsyncDisposable
     /// Graceful stop: no new connections, commits under way are answered, everybody else hears that the server goes
     /// away. Returns when no connection is left, at the latest after 30 s.
     /// </summary>
-    public Task StopAsync() => _loop is null ? Task.CompletedTask : _loop.StopAsync(DrainTime);
+    public Task StopAsync() => _loop is null
+        ? Task.CompletedTask
+        : Task.WhenAll(_engine?.DrainAsync(_relayDrainTime) ?? Task.CompletedTask, _loop.StopAsync(DrainTime));
 
     /// <summary>Reads the certificate files again; sessions keep what they began with. Any thread.</summary>
     public void ReloadCertificates() => _tls?.Reload();
@@ -187,6 +196,7 @@ internal sealed class MailServer : IAsyncDisposable
             clock,
             random,
             _events));
+        MailLog = mailLog;
         AccountStore store = AccountStore.Open(_directory);
         if (store.IsPristine)
         {
@@ -252,6 +262,23 @@ internal sealed class MailServer : IAsyncDisposable
         SessionLimits limits = LimitKeys.Session(settings);
         Blocklists? blocklists = MakeBlocklists(settings);
         _router = MakeRouter(settings, accounts, clock);
+        _relayDrainTime = settings.Get(RelayKeys.DrainTime);
+        _engine = new DeliveryEngine(new DeliveryParts
+        {
+            Loop = _loop,
+            Log = mailLog,
+            Router = _router,
+            Accounts = accounts,
+            Intake = intake,
+            Clock = clock,
+            Random = NewRandom(),
+            Logger = _log,
+            Hostname = hostname,
+            Schedule = RelayKeys.Schedule(settings),
+            Options = RelayKeys.Delivery(settings),
+        });
+        _engine.Start();
+        var relay = new RelayIntake(_engine, new Exemptions(settings.Get(RelayKeys.From)));
         var delays = new LoginDelays(settings.Get(Pop3Keys.LoginDelay), clock);
         _openStore = Own(new OpenStore(mailLog, () => accounts.Current, allowance));
         Expunger = Own(new Expunger(mailLog, accounts, allowance, locks, _loop, clock, _log));
@@ -329,6 +356,7 @@ internal sealed class MailServer : IAsyncDisposable
             Xclient = xclient,
             Clock = clock,
             Blocklists = role == SmtpRole.Mx ? blocklists : null,
+            Relay = role == SmtpRole.Lmtp ? null : relay, // RFC 2033: LMTP has no queue
             Options = new SmtpSessionOptions
             {
                 Hostname = hostname,

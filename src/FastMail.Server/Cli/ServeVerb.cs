@@ -34,6 +34,8 @@ internal sealed class ServeVerb
             .Short("--tls-cert", "FILE", TlsKeys.Certificates,
                 "Certificate with its chain, PEM; repeatable, chosen by the name the client asks for, else the first.")
             .Short("--tls-key", "FILE", TlsKeys.PrivateKeys, "Its private key, PEM; one for each --tls-cert, in the same order.")
+            .Short("--relay-from", "CIDR", RelayKeys.From, "Take mail for others from these clients without a login; repeatable.")
+            .Short("--retry-min", "TIME", RelayKeys.RetryMin, "Between the first failed delivery of a message and the second.")
             .Short("--route", "PATTERN=NEXTHOP", RouteKeys.Table,
                 "Send mail of an address, domain, .domain or * this way, e.g. relay.test=127.0.0.1:2525; repeatable.")
             .Short("--smarthost", "smtp[s]://[USER@]HOST[:PORT]", RouteKeys.Smarthost,

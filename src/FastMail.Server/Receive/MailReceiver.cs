@@ -6,6 +6,7 @@ using FastMail.Protocol;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
 using FastMail.Server.Defence;
+using FastMail.Server.Relay;
 using FastMail.Storage;
 
 namespace FastMail.Server.Receive;
@@ -34,6 +35,10 @@ internal sealed class MailReceiver : IMailSink
     private OctetCopy _onlyRecipient;
     private readonly List<Account> _mailboxes = []; // of one address, for the time of a call
     private readonly RecipientOutcomes? _outcomes; // LMTP only
+    private readonly ForwardPaths _relayed = new();
+    private uint _sender; // for fairness between those whose mail is relayed
+    private int _priority;
+    private bool _isTrustedPeer;
     private int _clientAddressLength;
     private int _clientTextLength;
     private int _recipients;
@@ -83,6 +88,9 @@ internal sealed class MailReceiver : IMailSink
     /// <summary>The address at which the client has called; null when that is none.</summary>
     public Func<IPAddress?>? LocalAddress { get; init; }
 
+    /// <summary>Takes mail for others, from those who may hand it in; null where nobody may.</summary>
+    public RelayIntake? Relay { get; init; }
+
     /// <summary>LMTP is spoken: at the end each recipient is told of itself.</summary>
     public bool AnswersEachRecipient
     {
@@ -113,6 +121,7 @@ internal sealed class MailReceiver : IMailSink
     /// <param name="client">Its address; null for a process of this machine that came through a unix socket.</param>
     public void Connect(IPAddress? client)
     {
+        _isTrustedPeer = client is not null && Relay is { } relay && relay.Trusts(client);
         if (client is null)
         {
             _clientAddressLength = 0;
@@ -165,6 +174,9 @@ internal sealed class MailReceiver : IMailSink
         AddWishes(_message, mail);
         _reversePath.Set(mail.ReversePath); // copied: the receive buffer is reused after this call
         _recipients = 0;
+        _relayed.Clear();
+        _sender = DeliveryEngine.SenderOf(mail.AuthIdentity.IsEmpty ? mail.ReversePath : mail.AuthIdentity);
+        _priority = mail.Priority ?? 0;
         _quota.Begin(mail.DeclaredSize, TraceFields.MaxBytes);
         _outcomes?.Clear();
         return SmtpReply.ReversePathOk;
@@ -185,7 +197,7 @@ internal sealed class MailReceiver : IMailSink
             case Residence.UnknownHere:
                 return SmtpReply.NoSuchMailbox;
             default:
-                return SmtpReply.RelayDenied;
+                return AddRelayed(rcpt);
         }
 
         if (_message!.LocalRecipients + _mailboxes.Count > MostMailboxes)
@@ -219,6 +231,31 @@ internal sealed class MailReceiver : IMailSink
         }
 
         _outcomes?.Add(_mailboxes);
+        return SmtpReply.ForwardPathOk;
+    }
+
+    /// <summary>Somebody elsewhere: from who has logged in, or from a peer that the operator has listed.</summary>
+    private SmtpReply AddRelayed(in RcptArguments rcpt)
+    {
+        bool isAllowed = Relay is not null && (_isTrustedPeer || !rcpt.AuthIdentity.IsEmpty);
+        if (!isAllowed || rcpt.AtSign < 0)
+        {
+            return SmtpReply.RelayDenied;
+        }
+
+        if (_message!.LocalRecipients + _relayed.Count >= MostMailboxes)
+        {
+            return SmtpReply.TooManyRecipients;
+        }
+
+        if (_relayed.TryAdd(rcpt.ForwardPath)) // one named twice gets it once
+        {
+            _message.AddRelayRecipient(rcpt.ForwardPath);
+            AddWishes(_message, rcpt);
+            _recipients++;
+            _onlyRecipient.Set(rcpt.ForwardPath); // copied: the receive buffer is reused after this call
+        }
+
         return SmtpReply.ForwardPathOk;
     }
 
@@ -332,7 +369,13 @@ internal sealed class MailReceiver : IMailSink
         SmtpReply? refusal = _refusal;
         _refusal = null;
         IsCommitting = false;
+        ulong seq = _message.Seq;
         Abandon();
+        if (refusal is null && outcome == AppendOutcome.Durable && _relayed.Count > 0)
+        {
+            Relay!.Engine.Enter(seq, _relayed, _sender, _priority);
+        }
+
         return refusal ?? outcome switch
         {
             AppendOutcome.Durable => SmtpReply.Accepted,

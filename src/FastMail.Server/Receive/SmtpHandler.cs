@@ -32,6 +32,7 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
             () => home.Loop.Post(this))
         {
             AnswersEachRecipient = home.Options.Role == SmtpRole.Lmtp,
+            Relay = home.Relay,
             LocalAddress = () => _connection!.LocalEndPoint?.Address,
         };
         _commit = new WatchedCommit(CommitOverdue);

@@ -33,6 +33,9 @@ internal sealed class SmtpHandlers : HandlerPool<SmtpHandler>
     /// <summary>Null where clients are not looked up.</summary>
     public Blocklists? Blocklists { get; init; }
 
+    /// <summary>Null where no mail for others is taken.</summary>
+    public Relay.RelayIntake? Relay { get; init; }
+
     public required SmtpSessionOptions Options { get; init; }
 
     public override ReadOnlyMemory<byte> Refusal { get; } = "421 4.3.2 Too many connections, try again later\r\n"u8.ToArray();

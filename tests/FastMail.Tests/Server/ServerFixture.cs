@@ -16,11 +16,15 @@ internal sealed class ServerFixture : IAsyncDisposable
 
     private readonly string _directory = Directory.CreateTempSubdirectory("fastmail-server-").FullName;
 
+    private Func<Task<MailServer>> _start = null!;
+
     private ServerFixture()
     {
     }
 
     public MailServer Server { get; private set; } = null!;
+
+    public FastMail.Storage.MailLog Log => Server.MailLog;
 
     /// <param name="more">Settings as <c>key=value</c>; they win over the fixture's own.</param>
     public static Task<ServerFixture> StartAsync(params string[] more) => StartAsync(TimeProvider.System, more);
@@ -49,12 +53,21 @@ internal sealed class ServerFixture : IAsyncDisposable
             new("limits.exempt", "127.0.0.0/8", "test"),
             .. more.Select(text => text.Split('=', 2)).Select(parts => new Assignment(parts[0], parts[1], "test")),
         ];
-        fixture.Server = await MailServer.StartAsync(
+        fixture._start = () => MailServer.StartAsync(
             fixture._directory,
             Settings.Load(null, settings),
             clock,
             NullLogger.Instance);
+        fixture.Server = await fixture._start();
         return fixture;
+    }
+
+    /// <summary>Stops the server and starts it once more on the same store; its ports are others then.</summary>
+    public async Task RestartAsync()
+    {
+        await Server.StopAsync();
+        await Server.DisposeAsync();
+        Server = await _start();
     }
 
     public Socket Connect(string role)

@@ -1,3 +1,5 @@
+using FastMail.Server.Relay.Routing;
+
 namespace FastMail.Server.Relay.Scheduling;
 
 /// <summary>
@@ -11,6 +13,9 @@ internal sealed class Destination
     private int _failures; // since the last success
     private double _tokens;
     private long _tokensAt;
+
+    /// <summary>The newest decision that led here; the schedule does not look at it.</summary>
+    public Route? Route { get; set; }
 
     public Destination(string key, ScheduleOptions options, long now)
     {

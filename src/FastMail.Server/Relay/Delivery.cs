@@ -1,0 +1,402 @@
+using System.Buffers.Binary;
+using System.Diagnostics.CodeAnalysis;
+using System.Text;
+using FastMail.Net;
+using FastMail.Protocol.Smtp;
+using FastMail.Protocol.Smtp.Client;
+using FastMail.Server.Relay.Routing;
+using FastMail.Server.Relay.Scheduling;
+using FastMail.Storage;
+
+namespace FastMail.Server.Relay;
+
+/// <summary>
+/// One attempt to deliver a consignment: the message as it lies in the log, under a lease, and what became of each
+/// recipient. Pooled by the <see cref="DeliveryEngine"/>; loop thread only. Allocates nothing once it is warm, but for a
+/// message whose body is a file of its own.
+/// </summary>
+[SuppressMessage("Design", "CA1001", Justification = "Pooled for the life of the engine; Unload ends the lease.")]
+internal sealed class Delivery : IOutgoingMail, ILoopWork
+{
+    private readonly DeliveryEngine _engine;
+    private readonly QueueLease _lease = new();
+    private readonly List<QueuedRecipient> _queued = [];
+    private readonly Action _partRead;
+    private Addressee[] _recipients = new Addressee[4];
+    private byte[] _texts = new byte[1024];
+    private int _textBytes;
+    private StoredMessage _message;
+    private BodyReading? _reading;
+    private bool _isPartThere;
+    private int _piece;
+    private DeliverBy? _deliverBy;
+    private int? _priority;
+    private DsnReturn _return;
+    private bool _requiresTls;
+
+    public Delivery(DeliveryEngine engine)
+    {
+        _engine = engine;
+        _partRead = () => engine.Loop.Post(this);
+    }
+
+    public Consignment Consignment { get; private set; } = null!;
+
+    /// <summary>Who carries it; null when it ends without anybody.</summary>
+    public NextHopConnection? Carrier { get; set; }
+
+    /// <summary>The DKIM-Signature field to send in front; empty for none.</summary>
+    public ReadOnlyMemory<byte> Signature { get; set; }
+
+    public ref readonly StoredMessage Message => ref _message;
+
+    public ReadOnlyMemory<byte> ReversePath { get; private set; }
+
+    public ReadOnlyMemory<byte> EnvelopeId { get; private set; }
+
+    public ReadOnlyMemory<byte> AuthMailbox { get; private set; }
+
+    public ReadOnlyMemory<byte> AuthIdentity { get; private set; }
+
+    public ReadOnlyMemory<byte> TransactionId { get; private set; }
+
+    public DsnReturn Return => _return;
+
+    public DeliverBy? DeliverBy => _deliverBy;
+
+    /// <summary>When it must have been delivered by the sender's wish, microseconds since 1970 UTC; null for no wish.</summary>
+    public long? DeliverByMicros { get; private set; }
+
+    public int Priority => _priority ?? 0;
+
+    public int Recipients { get; private set; }
+
+    /// <summary>The message cannot be had in one piece: its body is a file of its own.</summary>
+    public bool IsExternal { get; private set; }
+
+    public OutgoingContent Content
+    {
+        get
+        {
+            long wire = _message.WireBytes - _message.ReturnPathBytes;
+            long octets = (long)_message.Octets - _message.ReturnPathBytes;
+            bool isStuffed = wire != octets + 3; // the final .CRLF
+            return new OutgoingContent(wire + Signature.Length, isStuffed);
+        }
+    }
+
+    public MailArguments Mail => new()
+    {
+        ReversePath = ReversePath.Span,
+        DeclaredSize = (long)_message.Octets - _message.ReturnPathBytes + Signature.Length,
+        Is8BitMime = (_message.Flags & MessageFlags.Has8Bit) != 0,
+        IsSmtpUtf8 = (_message.Flags & MessageFlags.SmtpUtf8) != 0 && HasUtf8Header(),
+        AuthMailbox = AuthMailbox.Span,
+        EnvelopeId = EnvelopeId.Span,
+        Return = _return,
+        RequiresTls = _requiresTls,
+        DeliverBy = _deliverBy,
+        Priority = _priority,
+    };
+
+    public ref Addressee this[int number] => ref _recipients[number];
+
+    public RcptArguments Recipient(int number)
+    {
+        ref readonly Addressee recipient = ref _recipients[number];
+        return new RcptArguments
+        {
+            ForwardPath = recipient.Path.Span,
+            Notify = recipient.Notify,
+            OriginalRecipient = recipient.OriginalRecipient.Span,
+        };
+    }
+
+    /// <summary>Takes the message up. Anything but Ok and External has taken nothing.</summary>
+    public ReadStatus Load(MailLog log, Consignment consignment, DateTimeOffset now)
+    {
+        Consignment = consignment;
+        Recipients = 0;
+        _textBytes = 0;
+        _piece = 0;
+        if (!log.TryLeaseQueued(consignment.Seq, _lease))
+        {
+            return ReadStatus.NotFound;
+        }
+
+        ReadStatus status = _lease.TryRead(out _message);
+        if (status is not (ReadStatus.Ok or ReadStatus.External))
+        {
+            Unload();
+            return status;
+        }
+
+        IsExternal = status == ReadStatus.External;
+        ReadEnvelope(now);
+        if (consignment.IsStale)
+        {
+            Refresh(log);
+        }
+
+        return status;
+    }
+
+    /// <summary>Lets the message go; slices of it must not be touched any more.</summary>
+    public void Unload()
+    {
+        _reading?.Close();
+        _reading = null;
+        _lease.Dispose();
+        _message = default;
+        Array.Clear(_recipients, 0, Recipients);
+        Recipients = 0;
+        ReversePath = default;
+        EnvelopeId = default;
+        AuthMailbox = default;
+        AuthIdentity = default;
+        TransactionId = default;
+        Signature = default;
+        Carrier = null;
+        Consignment = null!;
+    }
+
+    public bool TryRead(out ReadOnlyMemory<byte> piece)
+    {
+        if (_piece == 0 && !Signature.IsEmpty)
+        {
+            _piece = 1;
+            piece = Signature;
+            return true;
+        }
+
+        if (!IsExternal)
+        {
+            piece = _message.Wire[_message.ReturnPathBytes..];
+            return true;
+        }
+
+        return TryReadPart(out piece);
+    }
+
+    public void Answered(int recipient, in DeliveryReply reply)
+    {
+        ref Addressee addressee = ref _recipients[recipient];
+        addressee.Answer(reply);
+        Span<byte> room = TextRoom();
+        addressee.Text = _textBytes;
+        addressee.TextBytes = reply.WriteText(room);
+        _textBytes += addressee.TextBytes;
+    }
+
+    /// <summary>The end of all recipients that have none, in words of ours.</summary>
+    public void AnswerRest(RouteFailure failure)
+    {
+        for (int i = 0; i < Recipients; i++)
+        {
+            ref Addressee addressee = ref _recipients[i];
+            if (!addressee.IsAnswered)
+            {
+                addressee.Answer(failure);
+                Reword(i, failure.ToString());
+            }
+        }
+    }
+
+    /// <summary>Other words for what was said of a recipient.</summary>
+    public void Reword(int recipient, string words)
+    {
+        Span<byte> room = TextRoom();
+        _recipients[recipient].Text = _textBytes;
+        _recipients[recipient].TextBytes = Encoding.UTF8.TryGetBytes(words, room, out int written)
+            ? written
+            : Encoding.ASCII.GetBytes(words.AsSpan(0, room.Length / 3), room);
+        _textBytes += _recipients[recipient].TextBytes;
+    }
+
+    public ReadOnlyMemory<byte> TextOf(int recipient) =>
+        _texts.AsMemory(_recipients[recipient].Text, _recipients[recipient].TextBytes);
+
+    public void Ended() => _engine.AttemptEnded(this);
+
+    /// <summary>A part of a large message has been read.</summary>
+    public void Run()
+    {
+        if (_reading is null)
+        {
+            return; // the attempt is over
+        }
+
+        _isPartThere = true;
+        Carrier?.GoOn();
+    }
+
+    private Span<byte> TextRoom()
+    {
+        if (_texts.Length - _textBytes < QueueChange.MaxTextBytes)
+        {
+            Array.Resize(ref _texts, _texts.Length * 2);
+        }
+
+        return _texts.AsSpan(_textBytes, QueueChange.MaxTextBytes);
+    }
+
+    private bool TryReadPart(out ReadOnlyMemory<byte> piece)
+    {
+        piece = default;
+        if (_reading is null)
+        {
+            _reading = _engine.Log.TryBeginReading(_message, _partRead);
+            _isPartThere = false;
+            if (_reading is null)
+            {
+                return true; // an empty piece: the session ends the attempt, it is made again later
+            }
+
+            _reading.ReadOn();
+            return false;
+        }
+
+        if (!_isPartThere)
+        {
+            return false;
+        }
+
+        _isPartThere = false;
+        if (_reading.Status != ReadStatus.Ok)
+        {
+            return true;
+        }
+
+        piece = _reading.Window;
+        if (_piece < 2)
+        {
+            _piece = 2;
+            piece = piece[_message.ReturnPathBytes..];
+        }
+
+        if (_reading.RestBytes > 0)
+        {
+            _reading.ReadOn(); // into the other window
+        }
+
+        return true;
+    }
+
+    private bool HasUtf8Header()
+    {
+        int header = (int)Math.Min(_message.HeaderWireBytes, _message.Wire.Length);
+        return IsExternal || !Ascii.IsValid(_message.Wire.Span[.._message.TraceBytes])
+            || !Ascii.IsValid(_message.Wire.Span[_message.TraceBytes..Math.Max(_message.TraceBytes, header)]);
+    }
+
+    private void ReadEnvelope(DateTimeOffset now)
+    {
+        Consignment consignment = Consignment;
+        if (_recipients.Length < consignment.Count)
+        {
+            _recipients = new Addressee[Math.Max(consignment.Count, _recipients.Length * 2)];
+        }
+
+        Recipients = consignment.Count;
+        Array.Clear(_recipients, 0, Recipients);
+        _deliverBy = null;
+        DeliverByMicros = null;
+        _priority = null;
+        _return = DsnReturn.Unsaid;
+        _requiresTls = false;
+        int place = -1; // of the recipient that the wishes are about
+        int next = 0;
+        int position = 0;
+        MetaReader reader = new(_message.Meta.Span);
+        while (reader.Read())
+        {
+            position += MetaReader.FieldHeaderBytes;
+            ReadOnlyMemory<byte> value = _message.Meta.Slice(position, reader.Value.Length);
+            position += value.Length;
+            switch (reader.Type)
+            {
+                case MetaType.RelayRecipient:
+                    place = PlaceOf(BinaryPrimitives.ReadUInt32LittleEndian(value.Span), ref next);
+                    if (place >= 0)
+                    {
+                        _recipients[place].Path = value[sizeof(uint)..];
+                    }
+
+                    break;
+                case MetaType.LocalRecipient:
+                    place = -1;
+                    break;
+                case MetaType.OriginalRecipient when place >= 0:
+                    _recipients[place].OriginalRecipient = value;
+                    break;
+                case MetaType.Notify when place >= 0:
+                    _recipients[place].Notify = (DsnNotify)value.Span[0];
+                    break;
+                default:
+                    ReadWish(reader.Type, value, now);
+                    break;
+            }
+        }
+    }
+
+    private void ReadWish(MetaType type, ReadOnlyMemory<byte> value, DateTimeOffset now)
+    {
+        switch (type)
+        {
+            case MetaType.ReversePath: ReversePath = value; break;
+            case MetaType.EnvelopeId: EnvelopeId = value; break;
+            case MetaType.AuthMailbox: AuthMailbox = value; break;
+            case MetaType.AuthIdentity: AuthIdentity = value; break;
+            case MetaType.TransactionId: TransactionId = value; break;
+            case MetaType.RequireTls: _requiresTls = true; break;
+            case MetaType.Priority: _priority = (sbyte)value.Span[0]; break;
+            case MetaType.Return: _return = value.Span[0] == 1 ? DsnReturn.Full : DsnReturn.Headers; break;
+            case MetaType.DeliverBy:
+                DeliverByMicros = BinaryPrimitives.ReadInt64LittleEndian(value.Span);
+                byte mode = value.Span[sizeof(long)];
+                long left = (DeliverByMicros.Value - Receive.Intake.Micros(now)) / 1_000_000;
+                _deliverBy = new DeliverBy(left, (mode & 1) != 0, (mode & 2) != 0);
+                break;
+            default: break;
+        }
+    }
+
+    /// <summary>Both are ascending, nearly always.</summary>
+    private int PlaceOf(uint recipient, ref int next)
+    {
+        for (int i = 0; i < Recipients; i++)
+        {
+            int place = (next + i) % Recipients;
+            if (Consignment[place] == recipient)
+            {
+                next = place + 1;
+                return place;
+            }
+
+            if (i == 0 && Consignment[place] > recipient && (place == 0 || Consignment[place - 1] < recipient))
+            {
+                return -1;
+            }
+        }
+
+        return -1;
+    }
+
+    /// <summary>An operator may have sent recipients elsewhere.</summary>
+    private void Refresh(MailLog log)
+    {
+        _ = log.Queue.TryFind(Consignment.Seq, out _, _queued);
+        foreach (QueuedRecipient queued in _queued)
+        {
+            for (int i = 0; i < Recipients && !queued.ForwardPath.IsEmpty; i++)
+            {
+                if (Consignment[i] == queued.Recipient)
+                {
+                    _recipients[i].Path = queued.ForwardPath;
+                }
+            }
+        }
+
+        _queued.Clear();
+    }
+}

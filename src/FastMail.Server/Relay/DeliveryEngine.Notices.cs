@@ -1,0 +1,103 @@
+using FastMail.Protocol.Notifications;
+using FastMail.Server.Accounts;
+using FastMail.Server.Receive;
+using FastMail.Server.Relay.Scheduling;
+using FastMail.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace FastMail.Server.Relay;
+
+/// <content>Word to the senders, and mail that stays here after all.</content>
+internal sealed partial class DeliveryEngine
+{
+    private const long NoticeAgainMicros = 60_000_000;
+
+    private readonly List<Account> _mailboxes = []; // for the time of a call
+    private int _notices; // on their way into the log
+    private long _noticesSent;
+
+    public ReadOnlyMemory<byte> Hostname => _parts.Hostname;
+
+    public DateTimeOffset Now => _parts.Clock.GetUtcNow();
+
+    public long MostReturnedBytes => _parts.Options.MostReturnedBytes;
+
+    public long NextTransactionId() => _parts.Intake.NextTransactionId();
+
+    /// <summary>What the log says of a recipient; good until the next call.</summary>
+    public ReadOnlyMemory<byte> TextFor(Delivery delivery, int recipient) => TextOf(delivery, recipient);
+
+    /// <summary>
+    /// Makes an address the only recipient of a message of ours: the maildrops that it names here, or somebody elsewhere.
+    /// False when it is an address of ours that nobody has.
+    /// </summary>
+    public bool AddReader(PendingMessage message, ReadOnlySpan<byte> address, ForwardPaths paths)
+    {
+        switch (_parts.Accounts.Current.Resolve(address, "", _mailboxes))
+        {
+            case Residence.Mailbox:
+                foreach (Account account in _mailboxes)
+                {
+                    _ = message.TryAddLocalRecipient(account.MailboxId, address);
+                }
+
+                return true;
+            case Residence.Elsewhere:
+                message.AddRelayRecipient(address);
+                return paths.TryAdd(address);
+            default:
+                _parts.Logger.LogWarning("a notification has no reader: nobody here has the sender's address any more");
+                return false;
+        }
+    }
+
+    /// <summary>The original is not needed any more.</summary>
+    public void NoticeWritten(Delivery delivery) => ReturnDelivery(delivery);
+
+    /// <summary>A recipient ends without word to its sender.</summary>
+    public void EndUntold(Delivery delivery, ulong seq, int place, uint recipient, DeliveryAction action, int attempts, long due)
+    {
+        bool isDelay = action == DeliveryAction.Delayed;
+        _outcomes.Add(new QueueChange
+        {
+            Seq = seq,
+            Recipient = recipient,
+            State = isDelay ? QueueState.Deferred
+                : action == DeliveryAction.Failed ? QueueState.Failed : QueueState.Delivered,
+            DueMicros = isDelay ? due : 0,
+            Attempts = isDelay ? attempts : attempts + 1,
+            IsDelayTold = isDelay,
+            Text = TextOf(delivery, place),
+        });
+    }
+
+    /// <summary>The record of a notification has ended; it is mail like any other now.</summary>
+    public void NoticeEnded(Notice notice, bool isDurable, ulong seq, ForwardPaths? paths)
+    {
+        _notices--;
+        if (!isDurable)
+        {
+            // Neither it nor what it tells of is in the log: the recipients are tried once more, later.
+            foreach (uint recipient in notice.Ended)
+            {
+                Consignment consignment = _schedule.Make(notice.Seq, recipient);
+                consignment.Attempts = (ushort)notice.Attempts;
+                consignment.IsDelayTold = notice.IsDelayTold;
+                _schedule.Wait(consignment, _schedule.Now + NoticeAgainMicros);
+            }
+
+            Pump();
+        }
+        else if (paths is { Count: > 0 })
+        {
+            _noticesSent++;
+            Enter(seq, paths, SenderOf(default), 0);
+        }
+        else if (seq != 0)
+        {
+            _noticesSent++;
+        }
+
+        EndDrainWhenQuiet();
+    }
+}

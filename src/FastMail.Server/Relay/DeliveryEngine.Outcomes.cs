@@ -1,0 +1,262 @@
+using FastMail.Protocol.Notifications;
+using FastMail.Protocol.Smtp;
+using FastMail.Protocol.Smtp.Client;
+using FastMail.Server.Receive;
+using FastMail.Server.Relay.Routing;
+using FastMail.Server.Relay.Scheduling;
+using FastMail.Storage;
+
+namespace FastMail.Server.Relay;
+
+/// <content>What becomes of an attempt: the end, another attempt, word to the sender.</content>
+internal sealed partial class DeliveryEngine
+{
+    private const int MostFaults = 3;
+
+    private readonly byte[] _text = new byte[QueueChange.MaxTextBytes * 2];
+    private bool[] _kept = new bool[64];
+    private long _delivered;
+    private long _deferred;
+    private long _failed;
+
+    /// <summary>The session has answered for every recipient of an attempt.</summary>
+    public void AttemptEnded(Delivery delivery)
+    {
+        NextHopConnection carrier = delivery.Carrier!;
+        Destination destination = carrier.Destination;
+        carrier.Remove(delivery);
+        _underWay--;
+        bool works = false;
+        for (int i = 0; i < delivery.Recipients; i++)
+        {
+            carrier.IsRefused |= delivery[i].IsRemote && delivery[i].Code == 421;
+            works |= delivery[i].IsRemote && delivery[i].Code != 421;
+        }
+
+        if (works)
+        {
+            _schedule.Works(destination);
+        }
+
+        Complete(delivery, null);
+        if (destination.Ready.Consignments > 0)
+        {
+            _fresh.Add(destination);
+            Pump();
+        }
+
+        EndDrainWhenQuiet();
+    }
+
+    /// <summary>There is no way for these recipients, now or ever.</summary>
+    private void EndHere(Consignment consignment, RouteFailure failure)
+    {
+        Delivery delivery = RentDelivery();
+        if (TryLoad(delivery, consignment))
+        {
+            delivery.AnswerRest(failure);
+            Complete(delivery, null);
+        }
+    }
+
+    /// <summary>Writes down how it ended for each recipient. The delivery goes back, its consignment where it belongs.</summary>
+    /// <param name="delivery">Each of its recipients has an answer.</param>
+    /// <param name="closed">The destination, when the attempt was not made because that does not answer.</param>
+    private void Complete(Delivery delivery, Destination? closed)
+    {
+        Consignment consignment = delivery.Consignment;
+        DateTimeOffset now = _parts.Clock.GetUtcNow();
+        long wall = Intake.Micros(now);
+        TimeSpan age = TimeSpan.FromMicroseconds(Math.Max(0, wall - delivery.Message.TimestampMicros));
+        if (_kept.Length < delivery.Recipients)
+        {
+            _kept = new bool[delivery.Recipients];
+        }
+
+        int kept = Judge(delivery, age, wall);
+        var notice = default(NoticeList);
+        long due = 0;
+        bool isAgain = kept > 0 && IsForNumberOnly(delivery);
+        if (kept > 0 && !isAgain)
+        {
+            long most = delivery.DeliverByMicros is { } by && by > wall ? _schedule.Now + (by - wall) : long.MaxValue;
+            TimeSpan wait = closed is null ? _schedule.Defer(consignment, most) : _schedule.Park(consignment, closed, most);
+            due = wall + Micros(wait);
+        }
+
+        bool isLate = !isAgain && kept > 0 && IsLate(consignment, delivery, age, wall);
+        for (int i = 0; i < delivery.Recipients; i++)
+        {
+            QueueState state = _kept[i] ? QueueState.Deferred
+                : delivery[i].Outcome == DeliveryOutcome.Delivered ? QueueState.Delivered
+                : QueueState.Failed;
+            if (ActionOf(delivery, i, state, isLate) is { } action)
+            {
+                notice.Add(i, action);
+            }
+            else if (!(isAgain && _kept[i]))
+            {
+                _outcomes.Add(ChangeOf(delivery, i, state, due, isLate));
+            }
+
+            Count(state);
+        }
+
+        Notice? letter = notice.IsEmpty ? null : new Notice(this, delivery, notice, due, _parts.Schedule.Lifetime);
+        if (kept == 0)
+        {
+            _schedule.Free(consignment);
+        }
+        else
+        {
+            consignment.Keep(_kept.AsSpan(0, delivery.Recipients));
+            consignment.IsDelayTold |= isLate;
+            if (isAgain)
+            {
+                _schedule.MakeReady(consignment, consignment.Destination!);
+            }
+        }
+
+        if (letter is null)
+        {
+            ReturnDelivery(delivery);
+        }
+        else
+        {
+            _notices++;
+            letter.Send(); // which returns the delivery
+        }
+    }
+
+    /// <summary>Marks those that are tried again, and turns the others' answer into an end.</summary>
+    private int Judge(Delivery delivery, TimeSpan age, long wall)
+    {
+        bool isOver = _schedule.IsOver(age, delivery.Consignment.Attempts + 1);
+        bool isPastDeadline = delivery.DeliverBy is { IsReturn: true } && delivery.DeliverByMicros <= wall;
+        int kept = 0;
+        for (int i = 0; i < delivery.Recipients; i++)
+        {
+            ref Addressee recipient = ref delivery[i];
+            if (recipient.Outcome == DeliveryOutcome.Deferred && (isOver || isPastDeadline))
+            {
+                recipient.Outcome = DeliveryOutcome.Failed;
+                recipient.Status = Addressee.StatusOf("5.4.7"); // RFC 3463: delivery time expired
+            }
+
+            _kept[i] = recipient.Outcome == DeliveryOutcome.Deferred;
+            kept += _kept[i] ? 1 : 0;
+        }
+
+        return kept;
+    }
+
+    /// <summary>
+    /// Those that are left were refused for there being too many at once (RFC 5321 4.5.3.1.10), and others were taken:
+    /// they go at once, without having lost an attempt.
+    /// </summary>
+    private bool IsForNumberOnly(Delivery delivery)
+    {
+        bool isAnyTaken = false;
+        for (int i = 0; i < delivery.Recipients; i++)
+        {
+            ref readonly Addressee recipient = ref delivery[i];
+            if (_kept[i] && !(recipient.IsRemote && recipient.Code == 452 && recipient.Phase == ClientPhase.Rcpt))
+            {
+                return false;
+            }
+
+            isAnyTaken |= !_kept[i];
+        }
+
+        return isAnyTaken;
+    }
+
+    /// <summary>It is time to tell the sender that it takes longer.</summary>
+    private bool IsLate(Consignment consignment, Delivery delivery, TimeSpan age, long wall)
+    {
+        TimeSpan notice = _parts.Schedule.DelayNotice;
+        bool isPastDeadline = delivery.DeliverByMicros <= wall; // BY=...;N (RFC 2852 4.1.3)
+        return !consignment.IsDelayTold && (isPastDeadline || (notice > TimeSpan.Zero && age >= notice));
+    }
+
+    /// <summary>What the sender is to be told of a recipient; null for nothing.</summary>
+    private static DeliveryAction? ActionOf(Delivery delivery, int recipient, QueueState state, bool isLate)
+    {
+        DeliveryAction? action = state switch
+        {
+            QueueState.Failed => DeliveryAction.Failed,
+            QueueState.Deferred => isLate ? DeliveryAction.Delayed : null,
+            // A host that knows DSN tells the sender itself (RFC 3461 5.2.2).
+            _ when delivery.Carrier is { } carrier && !carrier.Offers.HasFlag(SmtpOffers.Dsn) => DeliveryAction.Relayed,
+            _ => null,
+        };
+        return action is { } wanted
+            && NotificationPolicy.IsWanted(wanted, delivery[recipient].Notify, delivery.ReversePath.Span)
+                ? wanted
+                : null;
+    }
+
+    private QueueChange ChangeOf(Delivery delivery, int recipient, QueueState state, long due, bool isLate) => new()
+    {
+        Seq = delivery.Consignment.Seq,
+        Recipient = delivery.Consignment[recipient],
+        State = state,
+        DueMicros = state == QueueState.Deferred ? due : 0,
+        Attempts = state == QueueState.Deferred ? delivery.Consignment.Attempts : delivery.Consignment.Attempts + 1,
+        IsDelayTold = delivery.Consignment.IsDelayTold || isLate,
+        Text = TextOf(delivery, recipient),
+    };
+
+    /// <summary>Next hop and reply; in memory that the next call writes over.</summary>
+    private ReadOnlyMemory<byte> TextOf(Delivery delivery, int recipient)
+    {
+        ReadOnlySpan<byte> host = delivery.Carrier is { } carrier ? carrier.HopText : default;
+        ReadOnlyMemory<byte> words = delivery.TextOf(recipient);
+        host = host[..Math.Min(host.Length, QueueChange.MaxTextBytes / 2)];
+        host.CopyTo(_text);
+        words.Span.CopyTo(_text.AsSpan(host.Length));
+        return _text.AsMemory(0, Math.Min(host.Length + words.Length, QueueChange.MaxTextBytes));
+    }
+
+    private void Count(QueueState state)
+    {
+        switch (state)
+        {
+            case QueueState.Delivered: _delivered++; break;
+            case QueueState.Deferred: _deferred++; break;
+            default: _failed++; break;
+        }
+    }
+
+    /// <summary>After a mistake of ours.</summary>
+    private void DeferOrHold(Consignment consignment)
+    {
+        if (consignment.Faults >= MostFaults)
+        {
+            Hold(consignment, "5.3.0 held: each attempt has failed by a mistake of the program"u8.ToArray());
+        }
+        else
+        {
+            _schedule.Defer(consignment);
+        }
+    }
+
+    /// <summary>Not to be tried until an operator says so.</summary>
+    private void Hold(Consignment consignment, ReadOnlyMemory<byte> why)
+    {
+        for (int i = 0; i < consignment.Count; i++)
+        {
+            _outcomes.Add(new QueueChange
+            {
+                Seq = consignment.Seq,
+                Recipient = consignment[i],
+                State = QueueState.Held,
+                Attempts = consignment.Attempts,
+                IsDelayTold = consignment.IsDelayTold,
+                Text = why,
+            });
+        }
+
+        _schedule.Free(consignment);
+    }
+}

@@ -1,0 +1,376 @@
+using System.Buffers.Binary;
+using FastMail.Net;
+using FastMail.Server.Relay.Routing;
+using FastMail.Server.Relay.Scheduling;
+using FastMail.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace FastMail.Server.Relay;
+
+/// <summary>
+/// Takes mail that is durable to its next hops, again and again until each recipient has come to an end, and tells the
+/// senders. What it knows it can always read anew from the log, so a crash costs attempts and nothing else. Owned by the
+/// server; loop thread only, but where it says otherwise.
+/// </summary>
+internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
+{
+    private const int RoutedPerTurn = 256; // then the sessions get their turn
+    private const int RecoveredPerPage = 4096;
+
+    private static readonly TimeSpan LongestSleep = TimeSpan.FromMinutes(1);
+
+    private readonly DeliveryParts _parts;
+    private readonly DeliverySchedule _schedule;
+    private readonly OutcomeWriter _outcomes;
+    private readonly LoopTimer _timer;
+    private readonly Dictionary<long, Consignment> _routing = [];
+    private HashSet<Destination> _fresh = []; // something became ready for them in this round
+    private readonly Action<Consignment> _take;
+    private byte[] _meta = new byte[1024];
+    private long _lastQuestion;
+    private bool _isPumpPosted;
+
+    public DeliveryEngine(DeliveryParts parts)
+    {
+        _parts = parts;
+        _schedule = new DeliverySchedule(parts.Schedule, parts.Clock, parts.Random);
+        _outcomes = new OutcomeWriter(parts.Log, parts.Loop, parts.Logger);
+        _outcomes.Progressed += OutcomesProgressed;
+        _timer = new LoopTimer(this);
+        _take = Take;
+    }
+
+    public EventLoop Loop => _parts.Loop;
+
+    public MailLog Log => _parts.Log;
+
+    public Random Random => _parts.Random;
+
+    /// <summary>
+    /// Takes up what the log says is queued; before the first message comes in, on the thread that starts the server.
+    /// </summary>
+    public void Start()
+    {
+        List<QueuedRecipient> page = [];
+        long wall = Receive.Intake.Micros(_parts.Clock.GetUtcNow());
+        ulong from = 0;
+        do
+        {
+            page.Clear();
+            from = Log.Queue.ReadPage(from, page, RecoveredPerPage);
+            Consignment? last = null;
+            foreach (QueuedRecipient queued in page)
+            {
+                last = Recover(queued, last, wall);
+            }
+        }
+        while (from != 0);
+
+        if (_schedule.Waiting > 0)
+        {
+            _parts.Logger.LogInformation("queue: {Count} recipients are waiting", Log.Queue.Recipients);
+            Pump();
+        }
+    }
+
+    /// <summary>A message with these recipients, in the order of their numbers, is durable.</summary>
+    /// <param name="seq">Its number in the log.</param>
+    /// <param name="paths">Of the recipients; not kept.</param>
+    /// <param name="sender">The same for all mail of one sender.</param>
+    /// <param name="priority">MT-PRIORITY.</param>
+    /// <param name="hold">It is not to go before that.</param>
+    public void Enter(ulong seq, ForwardPaths paths, uint sender, int priority, TimeSpan hold = default)
+    {
+        uint number = 0;
+        foreach (ReadOnlySpan<byte> path in paths)
+        {
+            Consignment consignment = _schedule.Make(seq, number++);
+            consignment.Sender = sender;
+            consignment.Priority = (sbyte)priority;
+            if (hold > TimeSpan.Zero)
+            {
+                _schedule.Wait(consignment, _schedule.Now + (hold.Ticks / TimeSpan.TicksPerMicrosecond));
+            }
+            else
+            {
+                Begin(consignment, path);
+            }
+        }
+
+        Pump();
+    }
+
+    /// <summary>The same for mail of one sender, for fairness.</summary>
+    public static uint SenderOf(ReadOnlySpan<byte> identity)
+    {
+        uint hash = 2166136261; // FNV-1a; who finds two senders that are alike gains a place in the line of one of them
+        foreach (byte octet in identity)
+        {
+            hash = (hash ^ octet) * 16777619;
+        }
+
+        return hash;
+    }
+
+    /// <summary>One round: what is due is routed, what is ready finds a connection.</summary>
+    public void Run()
+    {
+        _isPumpPosted = false;
+        if (IsStopping)
+        {
+            return;
+        }
+
+        int routed = 0;
+        while (routed < RoutedPerTurn && _schedule.TakeDue() is { } consignment)
+        {
+            routed++;
+            Guard(consignment, _take);
+        }
+
+        Wake();
+        if (routed == RoutedPerTurn)
+        {
+            Pump();
+            return;
+        }
+
+        if (_schedule.NextDue is { } due)
+        {
+            TimeSpan left = TimeSpan.FromMicroseconds(Math.Max(0, due - _schedule.Now));
+            Loop.Arm(_timer, left < LongestSleep ? left : LongestSleep);
+        }
+    }
+
+    /// <summary>The router has decided.</summary>
+    public void Found(long number, Route route)
+    {
+        if (_routing.Remove(number, out Consignment? consignment))
+        {
+            Guard(consignment, c => Place(c, route));
+            Pump();
+        }
+    }
+
+    /// <summary>A round is due, behind what else is ready now.</summary>
+    private void Pump()
+    {
+        if (!_isPumpPosted)
+        {
+            _isPumpPosted = true;
+            Loop.Post(this);
+        }
+    }
+
+    /// <summary>A new recipient; what goes wrong with it is no matter of who has brought it.</summary>
+    private void Begin(Consignment consignment, ReadOnlySpan<byte> path)
+    {
+        try
+        {
+            Route(consignment, path);
+        }
+        catch (Exception exception)
+        {
+            Failed(consignment, exception);
+        }
+    }
+
+    private Consignment? Recover(in QueuedRecipient queued, Consignment? last, long wall)
+    {
+        if (queued.State == QueueState.Held)
+        {
+            return last; // until an operator says otherwise
+        }
+
+        Consignment consignment = _schedule.Make(queued.Seq, queued.Recipient);
+        consignment.Attempts = (ushort)queued.Attempts;
+        consignment.IsDelayTold = queued.IsDelayTold;
+        consignment.IsStale = !queued.ForwardPath.IsEmpty;
+        // The wall clock may have been set meanwhile: nobody waits longer than the longest wait, or than a hold may be.
+        long wait = Math.Clamp(queued.DueMicros - wall, 0, Micros(queued.Attempts > 0 ? _parts.Schedule.RetryMax * 1.25 : _parts.Schedule.Lifetime * 7));
+        long due = _schedule.Now + wait;
+        if (last is not null && last.Stage == Stage.Waiting && !last.IsStale && !consignment.IsStale
+            && Math.Abs(last.Due - due) < 1_000_000 && last.MayTravelWith(consignment, _parts.Schedule.Recipients))
+        {
+            last.Add(consignment);
+            _schedule.Free(consignment);
+            return last;
+        }
+
+        _schedule.Wait(consignment, due);
+        return consignment;
+    }
+
+    private static long Micros(TimeSpan time) => time.Ticks / TimeSpan.TicksPerMicrosecond;
+
+    /// <summary>Its time has come: each of its recipients is routed anew, for the world may have changed.</summary>
+    private void Take(Consignment consignment)
+    {
+        if (consignment.IsStale)
+        {
+            TakeRedirected(consignment);
+            return;
+        }
+
+        if (!Log.TryReadQueuedMeta(consignment.Seq, ref _meta, out int length))
+        {
+            TakeUnreadable(consignment);
+            return;
+        }
+
+        ReadOnlySpan<byte> meta = _meta.AsSpan(0, length);
+        ReadScheduling(consignment, meta);
+        int found = 0;
+        MetaReader reader = new(meta);
+        while (found < consignment.Count && reader.Read())
+        {
+            if (reader.Type != MetaType.RelayRecipient)
+            {
+                continue;
+            }
+
+            uint number = BinaryPrimitives.ReadUInt32LittleEndian(reader.Value);
+            if (consignment.Count == 1 ? consignment[0] == number : consignment.Contains(number))
+            {
+                found++;
+                if (consignment.Count == 1)
+                {
+                    Route(consignment, reader.Value[sizeof(uint)..]);
+                    return;
+                }
+
+                Route(PartOf(consignment, number), reader.Value[sizeof(uint)..]);
+            }
+        }
+
+        _schedule.Free(consignment);
+    }
+
+    /// <summary>One recipient by itself; those of one destination find together again when they are ready.</summary>
+    private Consignment PartOf(Consignment consignment, uint recipient)
+    {
+        Consignment part = _schedule.Make(consignment.Seq, recipient);
+        part.Sender = consignment.Sender;
+        part.Priority = consignment.Priority;
+        part.Attempts = consignment.Attempts;
+        part.IsDelayTold = consignment.IsDelayTold;
+        part.IsStale = consignment.IsStale;
+        part.Faults = consignment.Faults;
+        return part;
+    }
+
+    private void TakeRedirected(Consignment consignment)
+    {
+        Delivery delivery = RentDelivery();
+        if (!TryLoad(delivery, consignment))
+        {
+            return;
+        }
+
+        consignment.Sender = SenderOf(delivery.AuthIdentity.IsEmpty ? delivery.ReversePath.Span : delivery.AuthIdentity.Span);
+        consignment.Priority = (sbyte)delivery.Priority;
+        for (int i = 0; i < delivery.Recipients; i++)
+        {
+            Route(PartOf(consignment, consignment[i]), delivery[i].Path.Span);
+        }
+
+        ReturnDelivery(delivery);
+        _schedule.Free(consignment);
+    }
+
+    /// <summary>It has ended meanwhile, or its record has decayed.</summary>
+    private void TakeUnreadable(Consignment consignment)
+    {
+        Delivery delivery = RentDelivery();
+        if (TryLoad(delivery, consignment))
+        {
+            ReturnDelivery(delivery); // it can be read after all
+            _schedule.Defer(consignment);
+        }
+    }
+
+    private static void ReadScheduling(Consignment consignment, ReadOnlySpan<byte> meta)
+    {
+        ReadOnlySpan<byte> identity = default;
+        MetaReader reader = new(meta);
+        while (reader.Read())
+        {
+            if (reader.Type == MetaType.Priority)
+            {
+                consignment.Priority = (sbyte)reader.Value[0];
+            }
+            else if (reader.Type == MetaType.AuthIdentity || (reader.Type == MetaType.ReversePath && identity.IsEmpty))
+            {
+                identity = reader.Value;
+            }
+        }
+
+        consignment.Sender = SenderOf(identity);
+    }
+
+    private void Route(Consignment consignment, ReadOnlySpan<byte> path)
+    {
+        consignment.Stage = Stage.Routing;
+        if (_parts.Router.Find(path, this, ++_lastQuestion) is { } route)
+        {
+            Place(consignment, route);
+        }
+        else
+        {
+            _routing.Add(_lastQuestion, consignment);
+        }
+    }
+
+    private void Place(Consignment consignment, Route route)
+    {
+        switch (route.Kind)
+        {
+            case RouteKind.Remote:
+                Destination destination = _schedule.Find(route.Destination);
+                destination.Route = route;
+                if (destination.IsClosed)
+                {
+                    Park(consignment, destination);
+                }
+                else
+                {
+                    _schedule.MakeReady(consignment, destination);
+                    _fresh.Add(destination);
+                }
+
+                break;
+            case RouteKind.Local:
+                DeliverHere(consignment);
+                break;
+            default:
+                EndHere(consignment, route.Failure!);
+                break;
+        }
+    }
+
+    /// <summary>
+    /// Runs a step of one consignment. A mistake of ours in it costs that consignment an attempt, and after three of them
+    /// it is held back, so that one odd message cannot stop the others.
+    /// </summary>
+    private void Guard(Consignment consignment, Action<Consignment> step)
+    {
+        try
+        {
+            step(consignment);
+        }
+        catch (Exception exception)
+        {
+            Failed(consignment, exception);
+        }
+    }
+
+    private void Failed(Consignment consignment, Exception exception)
+    {
+        _parts.Logger.LogError(exception, "queue: an attempt failed by a mistake of the program; the other mail goes on");
+        consignment.Faults++;
+        if (consignment.Stage is Stage.Routing or Stage.New or Stage.Sending)
+        {
+            DeferOrHold(consignment);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+using FastMail.Net;
+using FastMail.Server.Accounts;
+using FastMail.Server.Relay.Scheduling;
+using FastMail.Storage;
+
+namespace FastMail.Server.Relay;
+
+/// <summary>
+/// A queued message on its way into maildrops of this server: a second record with the same content and the word that the
+/// recipient of the first has it, both or none. Owned by the engine until the record has ended; loop thread only.
+/// </summary>
+internal sealed class LocalDelivery : ILoopWork
+{
+    private readonly DeliveryEngine _engine;
+    private readonly Delivery _delivery;
+    private readonly Account[] _mailboxes;
+    private PendingMessage _message = null!;
+    private BodyReading? _reading;
+    private long _skipped; // of the trace fields, which the first windows begin with
+    private bool _isHeld;
+    private bool _isAppended;
+
+    public LocalDelivery(DeliveryEngine engine, Delivery delivery, IEnumerable<Account> mailboxes)
+    {
+        _engine = engine;
+        _delivery = delivery;
+        _mailboxes = [.. mailboxes];
+        Consignment = delivery.Consignment;
+        Consignment.Stage = Stage.Ending;
+    }
+
+    public Consignment Consignment { get; }
+
+    public void Begin()
+    {
+        StoredMessage original = _delivery.Message;
+        PendingMessage message = _engine.Log.RentMessage();
+        _message = message;
+        message.SetReversePath(_delivery.ReversePath.Span);
+        foreach (Account account in _mailboxes)
+        {
+            _ = message.TryAddLocalRecipient(account.MailboxId, _delivery[0].Path.Span);
+        }
+
+        CopyMeta(original, message);
+        message.AddQueueChange(new QueueChange
+        {
+            Seq = Consignment.Seq,
+            Recipient = Consignment[0],
+            State = QueueState.Delivered,
+            Attempts = Consignment.Attempts + 1,
+            Text = "250 2.1.5 delivered to a maildrop of this server"u8.ToArray(),
+        });
+        message.SetTrace(original.Wire.Span[..original.TraceBytes], original.ReturnPathBytes);
+        if (!_delivery.IsExternal)
+        {
+            message.AppendBody(original.Wire.Span[original.TraceBytes..]);
+            Append();
+        }
+        else if (_engine.Log.TryBeginReading(original, () => _engine.Loop.Post(this)) is { } reading)
+        {
+            _reading = reading;
+            reading.ReadOn();
+        }
+        else
+        {
+            End(isDurable: false);
+        }
+    }
+
+    /// <summary>A window has been read, the disk has caught up, or the record has ended.</summary>
+    public void Run()
+    {
+        if (_isAppended)
+        {
+            End(_message.Outcome == AppendOutcome.Durable);
+            return;
+        }
+
+        BodyReading reading = _reading!;
+        if (_isHeld)
+        {
+            _isHeld = false;
+            GoOn(reading);
+            return;
+        }
+
+        if (reading.Status != ReadStatus.Ok)
+        {
+            End(isDurable: false);
+            return;
+        }
+
+        ReadOnlySpan<byte> window = reading.Window.Span;
+        int skipped = (int)Math.Min(window.Length, _delivery.Message.TraceBytes - _skipped);
+        _skipped += skipped;
+        _message.AppendBody(window[skipped..]);
+        _isHeld = _message.MustWait(() => _engine.Loop.Post(this));
+        if (!_isHeld)
+        {
+            GoOn(reading);
+        }
+    }
+
+    private void GoOn(BodyReading reading)
+    {
+        if (reading.RestBytes > 0)
+        {
+            reading.ReadOn();
+        }
+        else
+        {
+            Append();
+        }
+    }
+
+    private void Append()
+    {
+        StoredMessage original = _delivery.Message;
+        _message.Seal(new BodyFacts
+        {
+            Octets = (long)original.Octets - original.TraceBytes,
+            HeaderWireBytes = original.HeaderWireBytes - original.TraceBytes,
+            Flags = original.Flags & ~(MessageFlags.ExternalBody | MessageFlags.Imported),
+        });
+        _isAppended = true;
+        _message.Owner = this;
+        _engine.Log.Append(_message);
+    }
+
+    private void End(bool isDurable)
+    {
+        _reading?.Close();
+        _reading = null;
+        _engine.Log.Return(_message);
+        _engine.LocalWritten(_delivery);
+        _engine.LocalEnded(this, isDurable);
+    }
+
+    private static void CopyMeta(in StoredMessage original, PendingMessage message)
+    {
+        MetaReader reader = new(original.Meta.Span);
+        while (reader.Read())
+        {
+            if (reader.Type is MetaType.TransactionId or MetaType.ClientAddress or MetaType.Helo or MetaType.AuthIdentity
+                or MetaType.Tls)
+            {
+                message.AddMeta(reader.Type, reader.Value);
+            }
+        }
+    }
+}

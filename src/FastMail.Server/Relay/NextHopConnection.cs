@@ -1,0 +1,303 @@
+using System.Buffers;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using FastMail.Net;
+using FastMail.Protocol.Smtp.Client;
+using FastMail.Server.Relay.Routing;
+using FastMail.Server.Relay.Scheduling;
+using FastMail.Server.Tls;
+
+namespace FastMail.Server.Relay;
+
+/// <summary>
+/// One connection to a destination, from the first address that is tried to the last word: connects, makes TLS as the
+/// next hop demands, and asks the engine for mail as long as it can take some. Pooled by the
+/// <see cref="DeliveryEngine"/>; loop thread only.
+/// </summary>
+internal sealed class NextHopConnection : IOutgoingHandler
+{
+    private readonly DeliveryEngine _engine;
+    private readonly SmtpClientSession _session = new();
+    private readonly List<NextHop> _hops = [];
+    private readonly List<Delivery> _deliveries = []; // under way, oldest first
+    private Connection? _connection;
+    private Route _route = null!;
+    private int _hop;
+    private bool _isInClear; // TLS was tried with this hop and failed, and is not demanded
+    private bool _isWorking; // greeting, EHLO and TLS are behind us
+    private string _failure = "";
+    private string? _tlsFault;
+    private byte[] _hopText = [];
+
+    public NextHopConnection(DeliveryEngine engine) => _engine = engine;
+
+    public Destination Destination { get; private set; } = null!;
+
+    /// <summary>The destination's at the time of the connect.</summary>
+    public int Epoch { get; private set; }
+
+    /// <summary>It has nothing to do, and stands in the engine's list of those.</summary>
+    public bool IsResting { get; set; }
+
+    /// <summary>The host has answered mail with 421: it wants to be left alone.</summary>
+    public bool IsRefused { get; set; }
+
+    public bool IsBusy => _deliveries.Count > 0;
+
+    public SmtpOffers Offers => _session.Offers;
+
+    /// <summary>Name and address of the host, and a blank, as the log says it in front of a reply.</summary>
+    public ReadOnlySpan<byte> HopText => _hopText;
+
+    public string Host => _hop < _hops.Count ? _hops[_hop].Host : "";
+
+    /// <summary>What TLS protects it with; empty in the clear.</summary>
+    public ReadOnlySpan<byte> Tls => _session.Tls;
+
+    /// <summary>Begins with the first address; the engine is told of the end in any case.</summary>
+    public void Begin(Destination destination, Route route)
+    {
+        Destination = destination;
+        Epoch = destination.Epoch;
+        _route = route;
+        _hop = 0;
+        _isInClear = false;
+        _isWorking = false;
+        IsRefused = false;
+        _failure = "";
+        route.OrderHops(_engine.Random, _hops);
+        Connect();
+    }
+
+    /// <summary>There may be mail for it again.</summary>
+    public void Speak() => _connection?.Speak();
+
+    /// <summary>A delivery has more of its content.</summary>
+    public void GoOn()
+    {
+        _session.GoOn();
+        _connection?.Resume();
+    }
+
+    /// <summary>It has nothing to do and is not to wait for more.</summary>
+    public void Quit()
+    {
+        _session.Quit();
+        _connection?.Speak();
+    }
+
+    /// <summary>At once, whatever is under way.</summary>
+    public void Abort() => _connection?.Abort();
+
+    public void Opened(Connection connection)
+    {
+        _connection = connection;
+        _session.Reset(_engine.SessionOptionsOf(_route, _hops[_hop], _isInClear));
+        TakeDeadline();
+    }
+
+    public void ConnectFailed(SocketError error)
+    {
+        _connection = null;
+        _failure = error switch
+        {
+            SocketError.TimedOut or SocketError.OperationAborted => "connection timed out",
+            SocketError.ConnectionRefused => "connection refused",
+            SocketError.HostUnreachable or SocketError.HostDown => "host unreachable",
+            SocketError.NetworkUnreachable or SocketError.NetworkDown => "network unreachable",
+            SocketError.TooManyOpenSockets => "too many connections are open here",
+            _ => $"connection failed ({error})",
+        };
+        TryNext();
+    }
+
+    public void Secured(TlsParameters tls)
+    {
+        TlsDemand demand = _hops[_hop].Tls;
+        _tlsFault = demand.Judge(isChainTrusted: false, isNameRight: false, isVouchedFor: false);
+        _session.Secured(ServerTls.FactsOf(tls), isVerified: false);
+    }
+
+    public Turn Receive(
+        ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written, out ReadOnlyMemory<byte> body)
+    {
+        if (_tlsFault is not null)
+        {
+            consumed = received.Length;
+            written = 0;
+            body = default;
+            return Turn.Close; // not a word to a host that may be another
+        }
+
+        BeginNext();
+        OperationStatus status = _session.Receive(received, replies, out consumed, out written);
+        body = _session.Body;
+        switch (status)
+        {
+            case OperationStatus.DestinationTooSmall:
+                TakeDeadline();
+                return Turn.Continue;
+            case OperationStatus.Done:
+                return Turn.Close;
+            case OperationStatus.InvalidData:
+                _connection!.Abort();
+                return Turn.Close;
+            default:
+                return EndTurn(hasMoved: consumed > 0 || written > 0 || !body.IsEmpty);
+        }
+    }
+
+    public int LastWords(CloseReason reason, Span<byte> replies)
+    {
+        _ = reason; // either it rests, and says QUIT, or it waits in vain, and has nothing to say
+        return _session.LastWords(replies);
+    }
+
+    public void Closed()
+    {
+        ConnectionEnd end = _connection!.End;
+        string? tlsFault = _tlsFault;
+        _connection = null;
+        // A host may close what rests, with 421 or without a word.
+        bool hasFailed = (IsBusy && end != ConnectionEnd.Stopping && !_engine.IsStopping) || IsRefused;
+        _session.Lost(end switch
+        {
+            ConnectionEnd.TimedOut => ClientLoss.TimedOut,
+            ConnectionEnd.TlsFailed => ClientLoss.TlsFailed,
+            ConnectionEnd.Stopping => ClientLoss.Stopping,
+            _ => ClientLoss.Closed,
+        });
+        _failure = tlsFault is null ? FailureText() : tlsFault;
+        _tlsFault = null;
+        if (_isWorking)
+        {
+            _engine.Over(this, !hasFailed ? null : $"{Encoding.UTF8.GetString(_hopText)}{_failure}");
+            return;
+        }
+
+        if (end == ConnectionEnd.TlsFailed && !_isInClear && !_hops[_hop].Tls.IsEnforced && !_hops[_hop].IsImplicitTls)
+        {
+            _isInClear = true; // RFC 7435: rather in the clear than not at all
+            Connect();
+            return;
+        }
+
+        TryNext();
+    }
+
+    /// <summary>The deliveries under way take part in a mistake of ours.</summary>
+    public void NoteFault()
+    {
+        foreach (Delivery delivery in _deliveries)
+        {
+            delivery.Consignment.Faults++;
+        }
+    }
+
+    /// <summary>An attempt has ended.</summary>
+    public void Remove(Delivery delivery) => _deliveries.Remove(delivery);
+
+    private Turn EndTurn(bool hasMoved)
+    {
+        if (_session.IsReady && !_isWorking)
+        {
+            _isWorking = true;
+            _engine.Works(this);
+            if (BeginNext() || _session.IsOver)
+            {
+                _connection!.Speak(); // the first mail goes at once
+            }
+        }
+
+        TakeDeadline();
+        if (_session.IsStartingTls)
+        {
+            return Turn.Secure;
+        }
+
+        if (_session.IsWaiting)
+        {
+            return Turn.Wait;
+        }
+
+        // The next transaction goes behind this one, in the same send.
+        return hasMoved && _session.CanBegin && _engine.HasMail(this) ? Turn.Continue : Turn.Receive;
+    }
+
+    /// <summary>True when a transaction has begun.</summary>
+    private bool BeginNext()
+    {
+        if (!_session.CanBegin)
+        {
+            if (_session.IsExhausted && !IsBusy)
+            {
+                _session.Quit();
+            }
+
+            return false;
+        }
+
+        if (_engine.Next(this) is not { } delivery)
+        {
+            if (!IsBusy && _isWorking && !_engine.MayRest(this))
+            {
+                _session.Quit();
+            }
+
+            return false;
+        }
+
+        delivery.Carrier = this;
+        _deliveries.Add(delivery);
+        _session.Begin(delivery);
+        return true;
+    }
+
+    private void TakeDeadline()
+    {
+        if (_session.TryTakeDeadline(out TimeSpan patience))
+        {
+            _connection!.SetDeadline(patience == Timeout.InfiniteTimeSpan ? _engine.IdleTime : patience);
+        }
+    }
+
+    private void Connect()
+    {
+        NextHop hop = _hops[_hop];
+        _hopText = Encoding.UTF8.GetBytes($"{hop} ");
+        AddressFamily family = hop.EndPoint.AddressFamily;
+        _connection = _engine.Loop.Connect(
+            new ConnectTarget(hop.EndPoint, _engine.ConnectTime)
+            {
+                Source = family == AddressFamily.Unix ? null : _route.SourceFor(family),
+            },
+            this);
+    }
+
+    /// <summary>The next address, or the end.</summary>
+    private void TryNext()
+    {
+        string failure = $"{Encoding.UTF8.GetString(_hopText)}{_failure}";
+        if (++_hop < _hops.Count && !_engine.IsStopping)
+        {
+            _isInClear = false;
+            Connect();
+        }
+        else
+        {
+            _engine.OpeningFailed(this, failure, _session.Failure);
+        }
+    }
+
+    private string FailureText()
+    {
+        if (_session.Failure is not { } failure)
+        {
+            return "451 4.4.2 connection lost";
+        }
+
+        Span<byte> text = stackalloc byte[400];
+        return Encoding.ASCII.GetString(text[..failure.WriteText(text)]);
+    }
+}

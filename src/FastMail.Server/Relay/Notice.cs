@@ -1,0 +1,223 @@
+using System.Security.Cryptography;
+using System.Text;
+using FastMail.Net;
+using FastMail.Protocol.Notifications;
+using FastMail.Protocol.Smtp;
+using FastMail.Server.Receive;
+using FastMail.Storage;
+
+namespace FastMail.Server.Relay;
+
+/// <summary>Recipients of a delivery that its sender is told of. A value for the time of a call.</summary>
+internal struct NoticeList
+{
+    private List<(int Place, DeliveryAction Action)>? _entries;
+
+    public readonly bool IsEmpty => _entries is null;
+
+    public readonly IReadOnlyList<(int Place, DeliveryAction Action)> Entries => _entries ?? [];
+
+    public void Add(int place, DeliveryAction action) => (_entries ??= []).Add((place, action));
+}
+
+/// <summary>
+/// One notification on its way into the log: it and the changes it tells of are one record, so that there is never one
+/// without the other. Owned by the engine until the record has ended; loop thread only.
+/// </summary>
+internal sealed class Notice : ILoopWork
+{
+    private readonly DeliveryEngine _engine;
+    private readonly Delivery _delivery;
+    private readonly ulong _seq;
+    private readonly (int Place, uint Recipient, DeliveryAction Action)[] _told;
+    private readonly int _attempts;
+    private readonly bool _wasDelayTold;
+    private readonly long _due;
+    private readonly TimeSpan _lifetime;
+    private readonly NotificationWriter _writer = new();
+    private readonly ForwardPaths _paths = new();
+    private PendingMessage? _message;
+    private BodyReading? _reading;
+    private bool _isAppended;
+
+    public Notice(DeliveryEngine engine, Delivery delivery, NoticeList list, long due, TimeSpan lifetime)
+    {
+        _engine = engine;
+        _delivery = delivery;
+        _seq = delivery.Consignment.Seq;
+        _attempts = delivery.Consignment.Attempts;
+        _wasDelayTold = delivery.Consignment.IsDelayTold;
+        _due = due;
+        _lifetime = lifetime;
+        _told = [.. list.Entries.Select(e => (e.Place, delivery.Consignment[e.Place], e.Action))];
+    }
+
+    /// <summary>Recipients that have ended with it.</summary>
+    public IEnumerable<uint> Ended =>
+        _told.Where(t => t.Action != DeliveryAction.Delayed).Select(t => t.Recipient);
+
+    public ulong Seq => _seq;
+
+    public int Attempts => _attempts;
+
+    public bool IsDelayTold => _wasDelayTold;
+
+    /// <summary>Writes it and hands it to the log; the delivery goes back to the engine when it is not needed any more.</summary>
+    public void Send()
+    {
+        PendingMessage message = _engine.Log.RentMessage();
+        _message = message;
+        message.SetReversePath(default);
+        if (!_engine.AddReader(message, _delivery.ReversePath.Span, _paths))
+        {
+            // Nobody here has that address (any more): there is nobody to tell.
+            Cancel();
+            return;
+        }
+
+        Span<byte> id = stackalloc byte[32];
+        id = id[..Intake.WriteId(_engine.NextTransactionId(), id)];
+        message.AddMeta(MetaType.TransactionId, id);
+        AddChanges(message);
+        Span<byte> trace = stackalloc byte[TraceFields.MaxBytes];
+        int length = TraceFields.WriteOwn(
+            trace, _engine.Hostname.Span, id, _delivery.ReversePath.Span, _engine.Now, out int returnPathBytes);
+        message.SetTrace(trace[..length], returnPathBytes);
+        Begin(message, id);
+        if (!_delivery.IsExternal)
+        {
+            _writer.AppendOriginal(_delivery.Message.Wire.Span[_delivery.Message.ReturnPathBytes..]);
+            Append();
+        }
+        else if (_engine.Log.TryBeginReading(_delivery.Message, () => _engine.Loop.Post(this)) is { } reading)
+        {
+            _reading = reading; // the first window holds the header section, or as much of it as anybody returns
+            reading.ReadOn();
+        }
+        else
+        {
+            Append(); // too many are being read: without what it is about rather than not at all
+        }
+    }
+
+    /// <summary>The window has been read, or the record has ended.</summary>
+    public void Run()
+    {
+        if (!_isAppended)
+        {
+            BodyReading reading = _reading!;
+            if (reading.Status == ReadStatus.Ok)
+            {
+                _writer.AppendOriginal(reading.Window.Span[_delivery.Message.ReturnPathBytes..]);
+            }
+
+            reading.Close();
+            _reading = null;
+            Append();
+            return;
+        }
+
+        PendingMessage message = _message!;
+        bool isDurable = message.Outcome == AppendOutcome.Durable;
+        ulong seq = message.Seq;
+        _engine.Log.Return(message);
+        _engine.NoticeEnded(this, isDurable, seq, _paths);
+    }
+
+    private void AddChanges(PendingMessage message)
+    {
+        foreach ((int place, uint recipient, DeliveryAction action) in _told)
+        {
+            bool isDelay = action == DeliveryAction.Delayed;
+            message.AddQueueChange(new QueueChange
+            {
+                Seq = _seq,
+                Recipient = recipient,
+                State = isDelay ? QueueState.Deferred
+                    : action == DeliveryAction.Failed ? QueueState.Failed : QueueState.Delivered,
+                DueMicros = isDelay ? _due : 0,
+                Attempts = isDelay ? _attempts : _attempts + 1,
+                IsDelayTold = _wasDelayTold || isDelay,
+                Text = _engine.TextFor(_delivery, place),
+            });
+        }
+    }
+
+    private void Begin(PendingMessage message, ReadOnlySpan<byte> id)
+    {
+        StoredMessage original = _delivery.Message;
+        DateTimeOffset now = _engine.Now;
+        DateTimeOffset arrived = DateTimeOffset.UnixEpoch.AddMicroseconds(original.TimestampMicros);
+        NotifiedRecipient[] recipients = [.. _told.Select(t => Describe(t.Place, t.Action, now, arrived))];
+        Span<byte> random = stackalloc byte[sizeof(ulong)];
+        RandomNumberGenerator.Fill(random);
+        _writer.Begin(
+            message.AppendBody,
+            new NotificationArguments
+            {
+                Sender = _delivery.ReversePath.Span,
+                Hostname = _engine.Hostname.Span,
+                TransactionId = id,
+                OriginalTransactionId = _delivery.TransactionId.Span,
+                EnvelopeId = _delivery.EnvelopeId.Span,
+                Now = now,
+                ArrivedAt = arrived,
+                Random = BitConverter.ToUInt64(random),
+                Return = _delivery.Return,
+                OriginalWireBytes = original.WireBytes - original.ReturnPathBytes,
+                MaxFullBytes = _delivery.IsExternal ? 0 : _engine.MostReturnedBytes,
+                OriginalHas8Bit = (original.Flags & MessageFlags.Has8Bit) != 0,
+                OriginalIsSmtpUtf8 = (original.Flags & MessageFlags.SmtpUtf8) != 0,
+            },
+            recipients);
+    }
+
+    private NotifiedRecipient Describe(int place, DeliveryAction action, DateTimeOffset now, DateTimeOffset arrived)
+    {
+        ref readonly Addressee recipient = ref _delivery[place];
+        return new NotifiedRecipient
+        {
+            Address = recipient.Path,
+            Action = action,
+            Status = Encoding.ASCII.GetBytes(recipient.Status.ToString()),
+            OriginalRecipient = recipient.OriginalRecipient,
+            RemoteHost = recipient.IsRemote && _delivery.Carrier is { } carrier
+                ? carrier.HopText[..Math.Max(0, carrier.HopText.Length - 1)].ToArray()
+                : default,
+            Diagnostic = _delivery.TextOf(place),
+            IsSmtpReply = recipient.IsRemote,
+            LastAttempt = now,
+            WillRetryUntil = action == DeliveryAction.Delayed ? arrived + _lifetime : null,
+        };
+    }
+
+    private void Append()
+    {
+        NotificationFacts facts = _writer.End();
+        PendingMessage message = _message!;
+        message.Seal(new BodyFacts
+        {
+            Octets = facts.Octets,
+            HeaderWireBytes = facts.HeaderWireBytes,
+            Flags = (facts.Has8Bit ? MessageFlags.Has8Bit : MessageFlags.None)
+                | (facts.HasLongLine ? MessageFlags.LongLine : MessageFlags.None)
+                | (facts.NeedsSmtpUtf8 ? MessageFlags.SmtpUtf8 : MessageFlags.None),
+        });
+        _engine.NoticeWritten(_delivery);
+        message.Owner = this;
+        _isAppended = true;
+        _engine.Log.Append(message);
+    }
+
+    private void Cancel()
+    {
+        _engine.Log.Return(_message!);
+        foreach ((int place, uint recipient, DeliveryAction action) in _told)
+        {
+            _engine.EndUntold(_delivery, _seq, place, recipient, action, _attempts, _due);
+        }
+
+        _engine.NoticeWritten(_delivery);
+        _engine.NoticeEnded(this, isDurable: true, 0, null);
+    }
+}

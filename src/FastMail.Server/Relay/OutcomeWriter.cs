@@ -1,0 +1,162 @@
+using FastMail.Net;
+using FastMail.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace FastMail.Server.Relay;
+
+/// <summary>
+/// Carries what became of recipients into the log. All that happens while one record is on its way to the disk goes into
+/// the next one, so a quick disk costs no delay and a slow one no flushes. Owned by the <see cref="DeliveryEngine"/>;
+/// loop thread only.
+/// </summary>
+internal sealed class OutcomeWriter : ILoopWork
+{
+    private static readonly TimeSpan FullDiskPause = TimeSpan.FromSeconds(5);
+
+    private readonly MailLog _log;
+    private readonly EventLoop _loop;
+    private readonly ILogger _logger;
+    private readonly LoopTimer _timer;
+    private readonly Flushing _flushing;
+    private readonly Queue<(ulong Seq, uint Recipient, QueueState State)> _ends = new(); // not durable yet, in their order
+    private readonly Queue<Filled> _full = new();
+    private readonly Queue<(long Record, TaskCompletionSource Done)> _waiting = new();
+    private Filled _next;
+    private Filled _inFlight;
+    private long _records;
+    private bool _isFlushPosted;
+
+    public OutcomeWriter(MailLog log, EventLoop loop, ILogger logger)
+    {
+        _log = log;
+        _loop = loop;
+        _logger = logger;
+        _flushing = new Flushing(this);
+        _timer = new LoopTimer(_flushing);
+    }
+
+    /// <summary>Recipients whose end is not durable: as many may get a second copy after a crash.</summary>
+    public int Undurable => _ends.Count;
+
+    public bool IsIdle => _next.Changes is null && _inFlight.Changes is null;
+
+    /// <summary>Raised when something has become durable.</summary>
+    public event Action? Progressed;
+
+    public void Add(in QueueChange change)
+    {
+        Write(change);
+        if (_inFlight.Changes is null && !_isFlushPosted)
+        {
+            _isFlushPosted = true;
+            _loop.Post(_flushing); // behind what else ends in this round
+        }
+    }
+
+    /// <summary>Completes when all that was added so far is durable.</summary>
+    public Task WhenDurable()
+    {
+        if (IsIdle)
+        {
+            return Task.CompletedTask;
+        }
+
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _waiting.Enqueue((_records, done));
+        return done.Task;
+    }
+
+    /// <summary>The record in flight has ended.</summary>
+    public void Run()
+    {
+        Filled ended = _inFlight;
+        AppendOutcome outcome = ended.Changes!.Outcome;
+        _inFlight = default;
+        _log.Return(ended.Changes);
+        if (outcome == AppendOutcome.NoSpace)
+        {
+            Restate(ended.Ends);
+            return;
+        }
+
+        for (int i = 0; i < ended.Ends; i++)
+        {
+            _ends.Dequeue();
+        }
+
+        while (_waiting.TryPeek(out (long Record, TaskCompletionSource Done) waiting) && waiting.Record <= ended.Record)
+        {
+            _waiting.Dequeue().Done.TrySetResult();
+        }
+
+        Flush();
+        Progressed?.Invoke();
+    }
+
+    private void Write(in QueueChange change)
+    {
+        if (_next.Changes is { IsFull: true })
+        {
+            _full.Enqueue(_next);
+            _next = default;
+        }
+
+        _next.Changes ??= _log.RentQueueChanges();
+        _next.Record = _next.Changes.Count == 0 ? ++_records : _next.Record;
+        _next.Changes.Add(change);
+        if (change.State.IsEnd())
+        {
+            _ends.Enqueue((change.Seq, change.Recipient, change.State));
+            _next.Ends++;
+        }
+    }
+
+    private void Flush()
+    {
+        _isFlushPosted = false;
+        if (_inFlight.Changes is not null)
+        {
+            return;
+        }
+
+        if (!_full.TryDequeue(out _inFlight))
+        {
+            _inFlight = _next;
+            _next = default;
+        }
+
+        if (_inFlight.Changes is { } changes)
+        {
+            changes.Owner = this;
+            _log.Append(changes);
+        }
+    }
+
+    /// <summary>The disk is full to the last octet. Ends are said again; what was put off stands as it stood.</summary>
+    private void Restate(int ends)
+    {
+        _logger.LogError(
+            "the disk is full: the ends of {Count} deliveries are not in the log yet, tried again in {Pause}", ends, FullDiskPause);
+        for (int i = 0; i < ends; i++)
+        {
+            (ulong seq, uint recipient, QueueState state) = _ends.Dequeue();
+            Write(new QueueChange { Seq = seq, Recipient = recipient, State = state });
+        }
+
+        _isFlushPosted = true;
+        _loop.Arm(_timer, FullDiskPause);
+    }
+
+    /// <summary>A record that is being filled or on its way.</summary>
+    private struct Filled
+    {
+        public PendingQueueChanges? Changes;
+        public int Ends;
+        public long Record;
+    }
+
+    private sealed class Flushing(OutcomeWriter writer) : ILoopWork
+    {
+        public void Run() => writer.Flush();
+    }
+}

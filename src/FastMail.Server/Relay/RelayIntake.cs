@@ -1,0 +1,27 @@
+using System.Net;
+using FastMail.Server.Defence;
+
+namespace FastMail.Server.Relay;
+
+/// <summary>
+/// Who may hand in mail for others, and to whom it is handed on once it is durable. Nobody may but who has logged in, or
+/// comes from a network that the operator has listed; loopback is nothing special. Shared by all receivers; loop thread
+/// only.
+/// </summary>
+internal sealed class RelayIntake
+{
+    private readonly Exemptions _peers;
+
+    /// <param name="engine">Delivers.</param>
+    /// <param name="peers"><c>relay.from</c>.</param>
+    public RelayIntake(DeliveryEngine engine, Exemptions peers)
+    {
+        Engine = engine;
+        _peers = peers;
+    }
+
+    public DeliveryEngine Engine { get; }
+
+    /// <summary>Its mail is relayed without a login.</summary>
+    public bool Trusts(IPAddress client) => _peers.Contains(client);
+}
