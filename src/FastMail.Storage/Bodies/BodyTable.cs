@@ -81,6 +81,12 @@ internal sealed class BodyTable
         }
     }
 
+    /// <summary>What the log said of files that are gone has been seen to: by the sweep of a start.</summary>
+    public void ForgetUnused()
+    {
+        _unused.Clear();
+    }
+
     /// <summary>As a checkpoint keeps it: highest id, lost records, then address, id and references of each file in use.</summary>
     public byte[] ToBytes()
     {

@@ -102,18 +102,26 @@ internal sealed class BodyWriter : IDisposable
         _ = _bell.Set();
     }
 
-    /// <summary>These files are named by no message any more, and that is durable.</summary>
+    /// <summary>
+    /// These files are named by no message any more, and that is durable. The appender outlives this thread: what its
+    /// last groups let go of is removed by the next start.
+    /// </summary>
     public void Remove(List<ulong> ids)
     {
         lock (_gate)
         {
+            if (_isClosed)
+            {
+                return;
+            }
+
             foreach (ulong id in ids)
             {
                 _removals.Enqueue(id);
             }
-        }
 
-        _ = _bell.Set();
+            _ = _bell.Set(); // under the lock: behind it the bell may be gone
+        }
     }
 
     /// <summary>

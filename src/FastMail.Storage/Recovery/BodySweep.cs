@@ -36,6 +36,7 @@ internal static class BodySweep
             }
         }
 
+        table.ForgetUnused();
         if (kept > 0)
         {
             notice(

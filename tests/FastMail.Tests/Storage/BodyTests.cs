@@ -37,6 +37,42 @@ public sealed class BodyTests
         Assert.DoesNotContain(scene.Notices, n => n.Contains("missing", StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void A_log_closes_in_order_though_its_last_groups_let_go_of_body_files()
+    {
+        using LogScene scene = new(options: LogScene.Saving);
+        scene.Open();
+        scene.Deliver(_text, 1);
+        scene.Log!.TakeCheckpoint();
+        using LogScene image = new(options: LogScene.Saving);
+        Assert.Equal(AppendOutcome.Durable, scene.Expunge(1, 1));
+        foreach ((string name, byte[] content) in scene.Files())
+        {
+            string path = Path.Join(image.Directory, name);
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            File.WriteAllBytes(path, content);
+        }
+
+        // The removal is replayed, and the first group after it is that of the last checkpoint.
+        image.Open();
+        Assert.Empty(image.Bodies(1));
+        image.Close();
+        Assert.Empty(Files(image));
+
+        // A removal that nobody waits for is under way while the log is closed.
+        image.Open();
+        image.Deliver(_text, 1);
+        ulong uid = image.Uids(1)[0];
+        image.OnGroup = static _ => { };
+        image.Log!.Append(new PendingExpunge(1, [uid], ExpungeReason.Pop3Quit));
+        image.Close();
+        image.OnGroup = null;
+        image.Open();
+        Assert.Empty(image.Bodies(1));
+        Assert.Empty(Files(image));
+        Assert.Empty(image.Notices);
+    }
+
     [Theory]
     [InlineData("flipped")]
     [InlineData("short")]
