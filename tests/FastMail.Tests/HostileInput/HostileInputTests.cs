@@ -47,15 +47,11 @@ public sealed class HostileInputTests(HostileServer server) : IClassFixture<Host
         }
     }
 
-    [Theory(Skip = "comes with the relay")]
-    [MemberData(nameof(Rows), ["comes with the relay"])]
-    public void Of_the_relay(string id) => Assert.Fail(id);
-
     [Theory(Skip = "comes with the admin interface")]
     [MemberData(nameof(Rows), ["comes with the admin interface"])]
     public void Of_the_admin_interface(string id) => Assert.Fail(id);
 
-    [Theory(Skip = "scripted cases: their parts are played by Server/Defence, Storage, Sasl and the tests of TLS")]
+    [Theory(Skip = "played by RelayInputTests, or scripted: their parts by Server/Defence, Server/Dns, Storage, Sasl and TLS")]
     [MemberData(nameof(OtherRows))]
     public void Of_scripts(string id) => Assert.Fail(id);
 
