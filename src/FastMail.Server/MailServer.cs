@@ -209,6 +209,8 @@ internal sealed class MailServer : IAsyncDisposable
         PasswordChecker passwords = Own(new PasswordChecker(
             accounts, clock, settings.Get(AuthKeys.HashIterations), settings.Get(AuthKeys.CacheTime)));
         _tls = Own(ServerTls.Start(_directory, settings, clock, _log));
+        TlsClient outgoingTls = Own(new TlsClient(
+            Math.Max(1, Environment.ProcessorCount / 2), settings.Get(TlsKeys.HandshakeTimeout)));
         var exemptions = new Exemptions(settings.Get(LimitKeys.Exempt));
         _loop = Own(EventLoop.Start(
             new EventLoopOptions
@@ -268,6 +270,7 @@ internal sealed class MailServer : IAsyncDisposable
             Loop = _loop,
             Log = mailLog,
             Router = _router,
+            Tls = outgoingTls,
             Accounts = accounts,
             Intake = intake,
             Clock = clock,

@@ -17,6 +17,9 @@ internal sealed record DeliveryParts
 
     public required Router Router { get; init; }
 
+    /// <summary>For connections to next hops.</summary>
+    public required TlsClient Tls { get; init; }
+
     public required LiveAccounts Accounts { get; init; }
 
     /// <summary>Names the messages that the engine makes.</summary>
