@@ -38,9 +38,15 @@ public sealed class WholePathTests
     }
 
     [ReleaseFact]
-    public async Task Receiving_allocates_nothing_per_message_on_the_loop()
+    public Task Receiving_allocates_nothing_per_message_on_the_loop() => ReceiveWithoutGarbageAsync();
+
+    [ReleaseFact]
+    public Task Nor_does_receiving_into_a_maildrop_with_a_quota() =>
+        ReceiveWithoutGarbageAsync("quota.octets=1GiB", "quota.messages=1000000");
+
+    private async Task ReceiveWithoutGarbageAsync(params string[] settings)
     {
-        await using ServerFixture fixture = await ServerFixture.StartAsync();
+        await using ServerFixture fixture = await ServerFixture.StartAsync(settings);
         using Socket smtp = fixture.Connect("mx");
         Say(smtp, "", "\r\n");
         Say(smtp, "HELO c.test\r\n", "\r\n");
