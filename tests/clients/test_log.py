@@ -81,6 +81,11 @@ def test_a_sound_log_verifies_and_its_records_are_shown(folder):
     assert result.returncode == 0 and not verdict["isDamaged"] and verdict["problems"] == [], result
     stat = json.loads(run("log", "stat", "--json", "--data", server.data).stdout)
     assert stat["liveMessages"]["number"] == 21 and stat["mailboxes"] == 1 and stat["isClean"], stat
+    files = stat["segmentFiles"]
+    assert [f["name"] for f in files] == sorted(n for n in os.listdir(server.data + "/log") if n.endswith(".seg")), files
+    assert sum(f["bytes"] for f in files) == stat["bytes"], files
+    for kind in ("liveMessages", "deadMessages"):
+        assert sum(f[kind]["number"] for f in files) == stat[kind]["number"], files
     assert "closed in order" in run("log", "stat", "--data", server.data).stdout
 
     dumped = records(server.data)

@@ -58,6 +58,18 @@ internal static class LogJson
     {
         output.WriteNumber("segments", log.Segments);
         output.WriteNumber("bytes", log.TotalBytes);
+        output.WriteStartArray("segmentFiles");
+        foreach (SegmentLine segment in SegmentLine.Of(log, tally))
+        {
+            output.WriteStartObject();
+            output.WriteString("name", segment.Name);
+            output.WriteNumber("bytes", segment.Bytes);
+            WriteCount(output, "liveMessages", segment.Count.Live);
+            WriteCount(output, "deadMessages", segment.Count.Dead);
+            output.WriteEndObject();
+        }
+
+        output.WriteEndArray();
         WriteCount(output, "bodyFiles", log.Bodies);
         WriteCount(output, "records", tally.Records);
         output.WriteStartObject("types");

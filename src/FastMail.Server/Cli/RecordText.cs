@@ -26,6 +26,13 @@ internal static class RecordText
     {
         var text = new StringBuilder();
         text.Append($"segments       {log.Segments,14} {log.TotalBytes,16} bytes\n");
+        foreach (SegmentLine segment in SegmentLine.Of(log, tally))
+        {
+            text.Append($"  {segment.Name} {segment.Bytes,12} bytes, ");
+            text.Append($"live {segment.Count.Live.Number} ({segment.Count.Live.Bytes} bytes), ");
+            text.Append($"dead {segment.Count.Dead.Number} ({segment.Count.Dead.Bytes} bytes)\n");
+        }
+
         text.Append($"body files     {log.Bodies.Number,14} {log.Bodies.Bytes,16} bytes\n");
         text.Append($"records        {tally.Records.Number,14} {tally.Records.Bytes,16} bytes\n");
         foreach ((RecordType type, LogCount count) in tally.Types)

@@ -43,6 +43,9 @@ public sealed class LogInspector : IDisposable
     /// <summary>Names of the segment files, in the order of the log.</summary>
     public IReadOnlyList<string> Names => _names;
 
+    /// <summary>Path of a segment file, as findings tell it.</summary>
+    public string PathOf(string name) => Path.Join(_directory, name);
+
     /// <summary>Everything below is durable and looked at; null when no server writes and all of it is.</summary>
     public ulong? EndLsn => _endLsn;
 

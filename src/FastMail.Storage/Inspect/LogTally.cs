@@ -24,21 +24,21 @@ public sealed class LogTally
     /// <summary>Messages that are in no maildrop any more.</summary>
     public LogCount Dead => Count(isLive: false);
 
-    /// <summary>Messages of each segment file that are live; files without a live one are left out.</summary>
-    public IReadOnlyDictionary<string, LogCount> LiveBySegment
+    /// <summary>Messages of each segment file, by its path; a file that has none is left out.</summary>
+    public IReadOnlyDictionary<string, SegmentCount> BySegment
     {
         get
         {
-            SortedDictionary<string, LogCount> live = new(StringComparer.Ordinal);
+            Dictionary<string, SegmentCount> segments = new(StringComparer.Ordinal);
             foreach (Counted message in _messages)
             {
-                if (message.References > 0)
-                {
-                    live[message.Path] = live.GetValueOrDefault(message.Path).With(message.Bytes);
-                }
+                SegmentCount count = segments.GetValueOrDefault(message.Path);
+                segments[message.Path] = message.References > 0
+                    ? count with { Live = count.Live.With(message.Bytes) }
+                    : count with { Dead = count.Dead.With(message.Bytes) };
             }
 
-            return live;
+            return segments;
         }
     }
 
@@ -189,6 +189,11 @@ public sealed class LogTally
     /// <summary>A message and in how many places it still is. A value.</summary>
     private readonly record struct Counted(int References, long Bytes, string Path);
 }
+
+/// <summary>The messages of one segment file. A value.</summary>
+/// <param name="Live">Those that a maildrop holds, or that are to be relayed.</param>
+/// <param name="Dead">Those that are in no maildrop any more, or have a copy in a cold segment that counts.</param>
+public readonly record struct SegmentCount(LogCount Live, LogCount Dead);
 
 /// <summary>How many, and how long together. A value.</summary>
 /// <param name="Number">How many records.</param>
