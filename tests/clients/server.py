@@ -11,6 +11,11 @@ import time
 USER = "u@local.test"
 PASSWORD = "correct horse battery staple"
 
+# Checkpoints all the time, body files for what is long, and segments that are soon full.
+RECLAIMING = (
+    "--segment-size", "1MiB", "--set", "store.jumbo_size=64KiB", "--set", "store.checkpoint_size=1MiB",
+    "--set", "store.checkpoint_interval=1s", "--set", "store.reserve=1MiB")
+
 
 def program():
     """The command that runs fastmail, from FASTMAIL or the Release build of this checkout."""

@@ -9,9 +9,10 @@ import random
 import subprocess
 import time
 
+from compactor import start_compactor
 from ledger import Ledger, Lost, start_senders
 from loopdisk import LoopDisk
-from server import NotReady, Server, run
+from server import RECLAIMING, NotReady, Server, run
 from skip import needs
 
 CYCLES = int(os.environ.get("POWER_CYCLES", "100"))
@@ -20,7 +21,7 @@ SENDERS = 4
 SIZES = (0, 100, 1000, 1000, 1000, 10_000, 100_000)
 SEGMENT = ("--segment-size", "4MiB")  # small, so that the cuts also hit the change of segments
 DISK_MEBIBYTES = 1024
-CYCLES_PER_DISK = 10  # there is no reclamation, so the log is begun anew now and then
+CYCLES_PER_DISK = 10  # an empty disk now and then: the first minute of a store has cuts of its own
 CONTROL_CYCLES = 20
 
 # A server that acknowledges before the flush. It is only ever made here, as a library in front of the real libc. The
@@ -54,26 +55,36 @@ def lose_power(disk, server, senders):
     disk.mount_again()
 
 
-def begin_anew(disk, server):
+def begin_anew(disk, server, options=SEGMENT):
     """The server on an empty disk."""
     if server is not None:
         server.stop()
     disk.make_anew()
-    return Server(disk.mount, *SEGMENT)
+    return Server(disk.mount, *options)
 
 
 def test_power_loss_under_load_loses_nothing_acknowledged(folder):
+    power_cycles(folder, CYCLES, SEGMENT, compacts=False)
+
+
+def test_power_loss_in_checkpoints_and_compaction_loses_nothing_and_brings_nothing_back(folder):
+    power_cycles(folder, max(CYCLES // 2, CYCLES_PER_DISK), RECLAIMING, compacts=True)
+
+
+def power_cycles(folder, cycles, options, compacts):
     chance = random.Random(SEED)
-    print(f"        power loss: {CYCLES} cycles, seed {SEED}", flush=True)
+    print(f"        power loss: {cycles} cycles, seed {SEED}", flush=True)
     os.mkdir(folder + "/data")
-    ledger, server, acked, starts_cut, slowest = Ledger(), None, 0, 0, 0.0
+    ledger, server, acked, starts_cut, slowest, compacted = Ledger(), None, 0, 0, 0.0, 0
     with LoopDisk(folder + "/data", DISK_MEBIBYTES) as disk:
         try:
-            for cycle in range(CYCLES):
+            for cycle in range(cycles):
                 if cycle % CYCLES_PER_DISK == 0:
-                    server = begin_anew(disk, server)
+                    server = begin_anew(disk, server, options)
                     ledger.clear()
                 senders = start_senders(server, ledger, SENDERS, SEED, cycle, SIZES)
+                if compacts:
+                    senders.append(start_compactor(server))
                 time.sleep(chance.uniform(0.02, 0.4))
                 lose_power(disk, server, senders)
                 if cycle % 4 == 3:
@@ -88,10 +99,13 @@ def test_power_loss_under_load_loses_nothing_acknowledged(folder):
                     assert verdict.returncode == 0, verdict
                 server.start()
                 slowest = max(slowest, server.ready_seconds)
-                is_last = cycle == CYCLES - 1 or (cycle + 1) % CYCLES_PER_DISK == 0
+                is_last = cycle == cycles - 1 or (cycle + 1) % CYCLES_PER_DISK == 0
                 if cycle % 5 == 4 or is_last:
                     acked += len(ledger.acked)
                     ledger.judge(server, delete=not is_last)
+                compacted += any(name.startswith("1-") for name in os.listdir(server.data + "/log"))
+                if compacts and not is_last:
+                    ledger.thin(server)
             server.stop()
         finally:
             if server is not None and server.process.poll() is None:
@@ -99,8 +113,10 @@ def test_power_loss_under_load_loses_nothing_acknowledged(folder):
     # After the cut only: 451 for a group that failed, 452 when no segment could be prepared, 421 for farewell.
     odd = [reply for reply in ledger.refused if reply[0] not in (421, 451, 452)]
     assert not odd, odd
-    assert acked > CYCLES, f"only {acked} messages were acknowledged: this showed nothing"
-    print(f"        {acked} acknowledged, none lost; {starts_cut} starts cut too; slowest start {slowest:.2f} s", flush=True)
+    assert acked > cycles, f"only {acked} messages were acknowledged: this showed nothing"
+    assert compacted > 0 or not compacts, "nothing was ever compacted: this showed nothing"
+    print(f"        {acked} acknowledged, none lost; {starts_cut} starts cut too; slowest start {slowest:.2f} s; cold "
+          f"segments in {compacted} cycles", flush=True)
 
 
 def test_a_server_that_acknowledges_before_the_flush_is_caught_by_power_loss(folder):
