@@ -12,9 +12,11 @@ using FastMail.Server.Accounts.Tokens;
 using FastMail.Server.Configuration;
 using FastMail.Server.Control;
 using FastMail.Server.Defence;
+using FastMail.Server.Dkim;
 using FastMail.Server.Dns;
 using FastMail.Server.Pop3;
 using FastMail.Server.Proxy;
+using FastMail.Server.Queue;
 using FastMail.Server.Receive;
 using FastMail.Server.Relay;
 using FastMail.Server.Relay.Routing;
@@ -48,6 +50,9 @@ internal sealed class MailServer : IAsyncDisposable
     private IReadOnlyList<string> _proxied = [];
     private EventLoop? _loop;
     private OpenStore? _openStore;
+    private OpenQueue? _openQueue;
+    private LocalSubmission? _submission;
+    private AdminDoor? _door;
     private ControlChannel? _control;
     private ServerTls? _tls;
     private Stress? _stress;
@@ -121,7 +126,8 @@ internal sealed class MailServer : IAsyncDisposable
     {
         try
         {
-            _control = await ControlChannel.OpenAsync(_directory, _openStore!, _router!, _log);
+            var parts = new ControlParts { Store = _openStore!, Router = _router!, Queue = _openQueue!, Submission = _submission! };
+            _control = await ControlChannel.OpenAsync(_directory, parts, _door!, _log);
         }
         catch (Exception e) when (e is IOException or SocketException or UnauthorizedAccessException)
         {
@@ -209,8 +215,6 @@ internal sealed class MailServer : IAsyncDisposable
         PasswordChecker passwords = Own(new PasswordChecker(
             accounts, clock, settings.Get(AuthKeys.HashIterations), settings.Get(AuthKeys.CacheTime)));
         _tls = Own(ServerTls.Start(_directory, settings, clock, _log));
-        TlsClient outgoingTls = Own(new TlsClient(
-            Math.Max(1, Environment.ProcessorCount / 2), settings.Get(TlsKeys.HandshakeTimeout)));
         var exemptions = new Exemptions(settings.Get(LimitKeys.Exempt));
         _loop = Own(EventLoop.Start(
             new EventLoopOptions
@@ -265,13 +269,15 @@ internal sealed class MailServer : IAsyncDisposable
         Blocklists? blocklists = MakeBlocklists(settings);
         _router = MakeRouter(settings, accounts, clock);
         _relayDrainTime = settings.Get(RelayKeys.DrainTime);
+        DkimWorkers signing = Own(new DkimWorkers(
+            new DkimKeyring(new DkimFiles(_directory), clock, _log), accounts, settings.Get(DkimKeys.Canonicalization), _loop.Post, clock, _log));
         _engine = new DeliveryEngine(new DeliveryParts
         {
             Loop = _loop,
             Log = mailLog,
             Router = _router,
-            Tls = outgoingTls,
             Accounts = accounts,
+            Signing = signing,
             Intake = intake,
             Clock = clock,
             Random = NewRandom(),
@@ -284,6 +290,11 @@ internal sealed class MailServer : IAsyncDisposable
         var relay = new RelayIntake(_engine, new Exemptions(settings.Get(RelayKeys.From)));
         var delays = new LoginDelays(settings.Get(Pop3Keys.LoginDelay), clock);
         _openStore = Own(new OpenStore(mailLog, () => accounts.Current, allowance));
+        _door = AdminDoor.Open(_directory, settings.Get(AdminKeys.Listen), settings.Get(AdminKeys.Hosts));
+        _openQueue = new OpenQueue(mailLog, _engine, clock);
+        _submission = new LocalSubmission(
+            mailLog, () => accounts.Current, _engine, intake, clock,
+            settings.Get(ServeKeys.Hostname), settings.Get(LimitKeys.MessageBytes));
         Expunger = Own(new Expunger(mailLog, accounts, allowance, locks, _loop, clock, _log));
 
         _proxies = new Exemptions(settings.Get(ProxyKeys.Peers));

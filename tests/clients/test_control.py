@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -82,3 +83,39 @@ def test_a_long_data_directory_has_its_socket_too(folder):
     with Server(folder + "/" + "d" * 120 + "/data") as server:
         result = run("log", "verify", "--data", server.data)
         assert result.returncode == 0, result
+
+
+def test_over_tcp_only_the_token_for_a_known_host_opens_the_door(folder):
+    with Server(folder + "/data", "--admin", "127.0.0.1:0", "--set", "admin.hosts=box.test") as server:
+        deadline = time.monotonic() + 20
+        while not (found := re.search(r"control channel answers on http://127\.0\.0\.1:(\d+)", server.log())):
+            assert time.monotonic() < deadline, server.log()
+            time.sleep(0.02)
+        path = server.data + "/admin.token"
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        with open(path) as f:
+            token = f.read().strip()
+        assert len(token) == 64
+
+        def status(host, authorization=None, path="/v1/status", **more):
+            connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=30)
+            headers = {"Host": host, **({"Authorization": authorization} if authorization else {}), **more}
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            body = response.read()
+            assert response.status == 200 or "error" in json.loads(body), body
+            return response.status
+
+        right = "Bearer " + token
+        assert status(f"127.0.0.1:{found[1]}", right) == 200
+        assert status("localhost", right) == 200
+        assert status("BOX.test", right, path="/v1/queue/stats") == 200
+        assert status("evil.test", right) == 421
+        assert status("localhost", right, Origin="http://evil.test") == 403
+        for wrong in (None, "Bearer", "Bearer " + token[:-1] + "x", "Bearer " + token + "x", "Basic " + token, token):
+            assert status("localhost", wrong) == 401, wrong
+        assert status("localhost", None, path="/nothing/here") == 401
+        server.kill()
+        os.chmod(path, 0o644)
+        result = run("serve", "--data", server.data, "--admin", "127.0.0.1:0")
+        assert result.returncode == 74 and "admin.token" in result.stderr, result

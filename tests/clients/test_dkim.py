@@ -4,8 +4,11 @@ import json
 import os
 import re
 import stat
+import subprocess
 
-from server import run
+from server import USER, Server, run
+from skip import Skip
+from test_queue import Sink, submit
 
 
 def test_dkim_keys_are_made_listed_chosen_and_removed(folder):
@@ -35,3 +38,29 @@ def test_dkim_keys_are_made_listed_chosen_and_removed(folder):
         result = run("dkim", *wrong, "--data", data)
         assert result.returncode == 64 and result.stderr, result
     assert sorted(os.listdir(data + "/dkim")) == ["example.org"]
+
+
+def test_mail_that_goes_out_is_signed_and_another_program_verifies_it(folder):
+    data = folder + "/data"
+    record = json.loads(run("dkim", "keygen", "local.test", "--json", "--data", data).stdout)["recordText"]
+    judge = ["/usr/bin/python3", os.path.join(os.path.dirname(os.path.abspath(__file__)), "dkim_verdicts.py")]
+    if subprocess.run(["/usr/bin/python3", "-c", "import dkim"], capture_output=True).returncode:
+        raise Skip("python3-dkim not installed")
+    with Sink() as sink, Server(data, "--route", f"far.test=127.0.0.1:{sink.server_address[1]}") as server:
+        large = "x" * 70 + "\r\n.\r\n"
+        texts = [f"From: {USER}\r\nSubject: {i}\r\n\r\n.body {i}\r\n\r\n" for i in range(20)]
+        texts.append(f"From: {USER}\r\nSubject: large\r\n\r\n" + large * 70_000)
+        for text in texts:
+            submit(server, ["a@far.test", "b@far.test"], text=text)
+        submit(server, ["a@far.test"], text="From: somebody@other.test\r\nSubject: unsigned\r\n\r\nx\r\n")
+        mail = sink.wait(len(texts) + 1, seconds=60)
+        os.mkdir(folder + "/mail")
+        with open(folder + "/mail/record.txt", "w") as f:
+            f.write(record)
+        for i, (_, _, content) in enumerate(mail):
+            is_signed = b"\r\nSubject: unsigned\r\n" not in content
+            assert content.startswith(b"DKIM-Signature: ") == is_signed, content[:2000]
+            with open(f"{folder}/mail/{'good' if is_signed else 'bad'}-{i}.eml", "wb") as f:
+                f.write(content)
+        verdicts = subprocess.run([*judge, folder + "/mail"], capture_output=True, text=True)
+        assert verdicts.stdout.endswith(f"{len(mail)} judged, 0 wrong\n"), verdicts.stdout[-3000:] + verdicts.stderr

@@ -114,15 +114,16 @@ public static class TraceFields
     }
 
     /// <summary>
-    /// Writes the trace fields of a message that this host makes itself, a notification: a null <c>Return-Path</c> and
-    /// a <c>Received</c> without a client.
+    /// Writes the trace fields of a message that no client brought, a notification or one of a program of this machine:
+    /// <c>Return-Path</c>, and a <c>Received</c> that names nobody.
     /// </summary>
     /// <param name="destination">At least <see cref="MaxBytes"/> octets.</param>
     /// <param name="hostname">Our name.</param>
     /// <param name="transactionId">Name of the message.</param>
-    /// <param name="recipient">Its only recipient.</param>
+    /// <param name="recipient">Its only recipient; empty when there are several.</param>
     /// <param name="time">Now.</param>
     /// <param name="returnPathBytes">Octets of the Return-Path field, which relay leaves out.</param>
+    /// <param name="reversePath">Empty for the null reverse-path.</param>
     /// <returns>Octets written.</returns>
     public static int WriteOwn(
         Span<byte> destination,
@@ -130,19 +131,26 @@ public static class TraceFields
         ReadOnlySpan<byte> transactionId,
         ReadOnlySpan<byte> recipient,
         DateTimeOffset time,
-        out int returnPathBytes)
+        out int returnPathBytes,
+        ReadOnlySpan<byte> reversePath = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(destination.Length, MaxBytes);
         var writer = new ReplyWriter(destination);
-        writer.Write("Return-Path: <>\r\n"u8);
+        writer.Write("Return-Path: <"u8);
+        writer.Write(Shorten(reversePath));
+        writer.Write(">\r\n"u8);
         returnPathBytes = writer.Written;
         writer.Write("Received: by "u8);
         writer.Write(Shorten(hostname));
         writer.Write(" id "u8);
         writer.Write(Shorten(transactionId));
-        writer.Write("\r\n\tfor <"u8);
-        writer.Write(Shorten(recipient));
-        writer.Write(">;\r\n\t"u8);
+        if (!recipient.IsEmpty)
+        {
+            writer.Write("\r\n\tfor <"u8);
+            writer.Write(Shorten(recipient));
+            writer.Write((byte)'>');
+        }
+        writer.Write(";\r\n\t"u8);
         WriteDate(time, ref writer);
         writer.WriteLineEnd();
         return writer.Written;

@@ -9,9 +9,10 @@ internal static class CommandTree
     {
         var data = new Option<string>("--data")
         {
-            Description = "Directory of the mail log and the accounts; made when it is missing.",
+            Description = "Directory of the mail log and the accounts; made when it is missing. FASTMAIL_DATA names another default.",
             HelpName = "DIR",
-            DefaultValueFactory = _ => "./fastmail-data",
+            DefaultValueFactory = _ =>
+                Environment.GetEnvironmentVariable("FASTMAIL_DATA") is { Length: > 0 } named ? named : "./fastmail-data",
             Recursive = true,
         };
         var serve = new ServeVerb(data);
@@ -35,6 +36,9 @@ internal static class CommandTree
         root.Add(new LogVerbs(data).Build());
         root.Add(new MaildropVerbs(data).Build());
         root.Add(new RouteVerbs(data).Build());
+        root.Add(new QueueVerbs(data).Build());
+        root.Add(new SendmailVerbs(data).BuildSendmail());
+        root.Add(new SendmailVerbs(data).BuildMailq());
         root.Add(new BackupVerb(data).Build());
         root.Add(new DkimVerbs(data).Build());
         root.Add(new ConfigVerbs(data).Build());

@@ -40,6 +40,8 @@ internal sealed class ServeVerb
                 "Send mail of an address, domain, .domain or * this way, e.g. relay.test=127.0.0.1:2525; repeatable.")
             .Short("--smarthost", "smtp[s]://[USER@]HOST[:PORT]", RouteKeys.Smarthost,
                 "Send all other mail this way and not by MX; a user needs relay.smarthost_password_file.")
+            .Short("--admin", "ADDR:PORT|none", AdminKeys.Listen,
+                "Answer administrative requests here, with the token of admin.token in the data directory; repeatable.")
             .Short("--segment-size", "SIZE", StoreKeys.SegmentBytes, "Size of a mail log segment, 1MiB to 1GiB.")
             .Short("--max-message-size", "SIZE", LimitKeys.MessageBytes, "Largest message accepted, 64KiB to 2047MiB.");
     }

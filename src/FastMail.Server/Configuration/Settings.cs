@@ -26,7 +26,7 @@ internal sealed class Settings
     [
         .. ServeKeys.All, .. LmtpKeys.All, .. Pop3Keys.All, .. StoreKeys.All, .. LimitKeys.All, .. AuthKeys.All,
         .. AddressKeys.All, .. TlsKeys.All, .. QuotaKeys.All, .. RetentionKeys.All, .. ProxyKeys.All, .. XclientKeys.All,
-        .. ScrubKeys.All, .. DnsblKeys.All, .. DkimKeys.All, .. NotifyKeys.All, .. DnsKeys.All, .. RouteKeys.All, .. RelayKeys.All,
+        .. ScrubKeys.All, .. DnsblKeys.All, .. DkimKeys.All, .. NotifyKeys.All, .. AdminKeys.All, .. DnsKeys.All, .. RouteKeys.All, .. RelayKeys.All,
     ];
 
     /// <summary>Each key with its present value, in the order of <see cref="Keys"/>.</summary>

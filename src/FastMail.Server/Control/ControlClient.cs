@@ -122,7 +122,11 @@ internal sealed class ControlClient : IDisposable
             string why = text.StartsWith('{')
                 ? JsonSerializer.Deserialize(text, ControlJson.Default.ControlError)!.Error
                 : $"the server answered {(int)response.StatusCode}; is it of another version?";
-            throw new ControlException(why);
+            throw new ControlException(why)
+            {
+                IsNotFound = response.StatusCode == HttpStatusCode.NotFound,
+                IsTemporary = response.StatusCode >= HttpStatusCode.InternalServerError,
+            };
         }
     }
 }
@@ -156,4 +160,10 @@ internal sealed class ControlException : IOException
         : base(message)
     {
     }
+
+    /// <summary>What was asked about is not there.</summary>
+    public bool IsNotFound { get; init; }
+
+    /// <summary>The same request may be granted later.</summary>
+    public bool IsTemporary { get; init; } = true;
 }

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.Json;
-using System.Text.Json.Serialization.Metadata;
 using System.Threading.Channels;
 using FastMail.Server.Maildrops;
 using FastMail.Server.Relay.Routing;
@@ -24,16 +23,16 @@ internal sealed class ControlRoutes
     private readonly Router _router;
     private readonly CancellationToken _stopping;
 
-    private ControlRoutes(OpenStore store, Router router, CancellationToken stopping)
+    private ControlRoutes(ControlParts parts, CancellationToken stopping)
     {
-        _store = store;
-        _router = router;
+        _store = parts.Store;
+        _router = parts.Router;
         _stopping = stopping;
     }
 
-    public static void Map(WebApplication app, OpenStore store, Router router)
+    public static void Map(WebApplication app, ControlParts parts)
     {
-        var routes = new ControlRoutes(store, router, app.Lifetime.ApplicationStopping);
+        var routes = new ControlRoutes(parts, app.Lifetime.ApplicationStopping);
         app.MapGet("/v1/status", (RequestDelegate)routes.Status);
         app.MapGet("/v1/route", (RequestDelegate)routes.ExplainRoute);
         app.MapGet("/v1/log/hold", (RequestDelegate)routes.Hold);
@@ -41,16 +40,18 @@ internal sealed class ControlRoutes
         app.MapGet("/v1/maildrops", (RequestDelegate)routes.ListMaildrops);
         app.MapGet("/v1/maildrop/messages", (RequestDelegate)routes.Export);
         app.MapPost("/v1/maildrop/messages", (RequestDelegate)routes.Import);
+        QueueRoutes.Map(app, parts.Queue);
+        SubmissionRoutes.Map(app, parts.Submission);
     }
 
-    private Task Status(HttpContext http) => Answer(http, _store.Status(), ControlJson.Default.ServerStatus);
+    private Task Status(HttpContext http) => Answers.Send(http, _store.Status(), ControlJson.Default.ServerStatus);
 
     /// <summary>Where mail for <c>?address=</c> goes, and why.</summary>
     private async Task ExplainRoute(HttpContext http)
     {
         string address = AddressOf(http);
         Route route = await RouteQuestion.AskAsync(_router, address).WaitAsync(http.RequestAborted);
-        await Answer(http, RouteExplanation.Of(address, route), ControlJson.Default.RouteExplanation);
+        await Answers.Send(http, RouteExplanation.Of(address, route), ControlJson.Default.RouteExplanation);
     }
 
     /// <summary>One line, then silence: the hold ends when the client goes away, however it does that.</summary>
@@ -81,7 +82,7 @@ internal sealed class ControlRoutes
         if (!double.TryParse(http.Request.Query["ratio"], NumberStyles.Float, CultureInfo.InvariantCulture, out double ratio)
             || !(ratio >= 0 && ratio <= 1))
         {
-            await Refuse(http, StatusCodes.Status400BadRequest, "ratio must be a number from 0 to 1");
+            await Answers.Refuse(http, StatusCodes.Status400BadRequest, "ratio must be a number from 0 to 1");
             return;
         }
 
@@ -128,14 +129,14 @@ internal sealed class ControlRoutes
     }
 
     private Task ListMaildrops(HttpContext http) =>
-        Answer(http, _store.ListMaildrops(), ControlJson.Default.MaildropSummaryArray);
+        Answers.Send(http, _store.ListMaildrops(), ControlJson.Default.MaildropSummaryArray);
 
     /// <summary>The messages of <c>?address=</c>, framed; ends early when the client goes away.</summary>
     private async Task Export(HttpContext http)
     {
         if (_store.MailboxOf(AddressOf(http)) is not { } mailboxId)
         {
-            await Refuse(http, StatusCodes.Status404NotFound, $"there is no account {AddressOf(http)}");
+            await Answers.Refuse(http, StatusCodes.Status404NotFound, $"there is no account {AddressOf(http)}");
             return;
         }
 
@@ -156,7 +157,7 @@ internal sealed class ControlRoutes
         string address = AddressOf(http);
         if (_store.MailboxOf(address) is not { } mailboxId)
         {
-            await Refuse(http, StatusCodes.Status404NotFound, $"there is no account {address}");
+            await Answers.Refuse(http, StatusCodes.Status404NotFound, $"there is no account {address}");
             return;
         }
 
@@ -171,11 +172,11 @@ internal sealed class ControlRoutes
                 http.Request.Query["first"] == "1",
                 http.Request.Query["skip"] == "1",
                 http.RequestAborted);
-            await Answer(http, results, ControlJson.Default.ImportResultArray);
+            await Answers.Send(http, results, ControlJson.Default.ImportResultArray);
         }
         catch (InvalidDataException e)
         {
-            await Refuse(http, StatusCodes.Status400BadRequest, e.Message);
+            await Answers.Refuse(http, StatusCodes.Status400BadRequest, e.Message);
         }
         catch (Exception e) when (e is IOException or OperationCanceledException)
         {
@@ -184,14 +185,4 @@ internal sealed class ControlRoutes
     }
 
     private static string AddressOf(HttpContext http) => http.Request.Query["address"].ToString();
-
-    private static Task Refuse(HttpContext http, int status, string why) =>
-        Answer(http, new ControlError(why), ControlJson.Default.ControlError, status);
-
-    private static Task Answer<T>(HttpContext http, T answer, JsonTypeInfo<T> type, int status = StatusCodes.Status200OK)
-    {
-        http.Response.StatusCode = status;
-        http.Response.ContentType = "application/json";
-        return JsonSerializer.SerializeAsync(http.Response.Body, answer, type, http.RequestAborted);
-    }
 }

@@ -2,6 +2,8 @@ using System.Security.Cryptography;
 using FastMail.Net;
 using FastMail.Server.Accounts;
 using FastMail.Server.Configuration;
+using FastMail.Server.Queue;
+using FastMail.Server.Receive;
 using FastMail.Storage;
 
 namespace FastMail.Server.Control;
@@ -24,9 +26,18 @@ internal sealed class OfflineStore : IMailLogObserver, IDisposable
         _log = MailLog.Open(
             directory, options, LinuxDisk.Instance, TimeProvider.System, random, this);
         Store = new OpenStore(_log, () => accounts, MailServer.AllowanceOf(settings));
+        var control = new StoredQueueControl(_log);
+        Queue = new OpenQueue(_log, control, TimeProvider.System);
+        Submission = new LocalSubmission(
+            _log, () => accounts, control, new Intake(TimeProvider.System, long.MaxValue), TimeProvider.System,
+            settings.Get(ServeKeys.Hostname), settings.Get(LimitKeys.MessageBytes));
     }
 
     public OpenStore Store { get; }
+
+    public OpenQueue Queue { get; }
+
+    public LocalSubmission Submission { get; }
 
     /// <summary>Throws what <see cref="MailLog.Open"/> and the accounts throw.</summary>
     /// <exception cref="FileNotFoundException">There is no mail log or there are no accounts.</exception>

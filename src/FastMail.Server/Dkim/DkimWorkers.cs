@@ -13,7 +13,7 @@ namespace FastMail.Server.Dkim;
 /// </summary>
 internal sealed class DkimWorkers : IDisposable
 {
-    private readonly SigningKeys _keys;
+    private readonly DkimKeyring _keys;
     private readonly LiveAccounts _accounts;
     private readonly TimeProvider _clock;
     private readonly ILogger _log;
@@ -29,7 +29,7 @@ internal sealed class DkimWorkers : IDisposable
     /// <param name="clock">Dates the signatures.</param>
     /// <param name="log">Told of keys that fail.</param>
     public DkimWorkers(
-        SigningKeys keys,
+        DkimKeyring keys,
         LiveAccounts accounts,
         (DkimCanonicalization Header, DkimCanonicalization Body) forms,
         Action<ILoopWork> post,

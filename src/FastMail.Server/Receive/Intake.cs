@@ -34,12 +34,19 @@ internal sealed class Intake
 
     /// <summary>
     /// A number that no other transaction of this store has: microseconds since 1970, pushed forward when the clock
-    /// stands still or goes back within a run.
+    /// stands still or goes back within a run. Any thread.
     /// </summary>
     public long NextTransactionId()
     {
-        _lastId = Math.Max(_lastId + 1, Micros(_clock.GetUtcNow()));
-        return _lastId;
+        while (true)
+        {
+            long last = Volatile.Read(ref _lastId);
+            long next = Math.Max(last + 1, Micros(_clock.GetUtcNow()));
+            if (Interlocked.CompareExchange(ref _lastId, next, last) == last)
+            {
+                return next;
+            }
+        }
     }
 
     /// <summary>Microseconds since 1970 UTC.</summary>

@@ -19,8 +19,6 @@ internal sealed partial class DeliveryEngine
     private HashSet<Destination> _rousing = [];
     private int _underWay;
 
-    public TlsClient Tls => _parts.Tls;
-
     public TimeSpan ConnectTime => _parts.Options.ConnectTime;
 
     public TimeSpan IdleTime => _parts.Options.IdleTime;
@@ -35,9 +33,7 @@ internal sealed partial class DeliveryEngine
     {
         Hostname = _parts.Hostname,
         IsLmtp = route.IsLmtp,
-        Tls = isInClear ? TlsPolicy.None : PolicyOf(hop.Tls.Level),
-        Credentials = route.Credentials?.Session,
-        AllowsCleartextAuth = route.AllowsCleartextAuth,
+        Tls = isInClear || hop.IsImplicitTls || hop.Tls.Level == TlsLevel.May ? TlsPolicy.None : PolicyOf(hop.Tls.Level),
         MaxTransactions = _parts.Options.TransactionsPerConnection,
         MaxRecipients = _parts.Schedule.Recipients,
     };
@@ -51,12 +47,12 @@ internal sealed partial class DeliveryEngine
             return null;
         }
 
-        while (_schedule.Take(destination) is { } consignment)
+        while (MaySign && _schedule.Take(destination) is { } consignment)
         {
             Delivery delivery = RentDelivery();
             try
             {
-                if (TryLoad(delivery, consignment))
+                if (TryLoad(delivery, consignment) && TrySign(delivery, destination))
                 {
                     Rouse(connection);
                     _underWay++;

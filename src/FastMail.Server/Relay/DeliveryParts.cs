@@ -1,5 +1,6 @@
 using FastMail.Net;
 using FastMail.Server.Accounts;
+using FastMail.Server.Dkim;
 using FastMail.Server.Receive;
 using FastMail.Server.Relay.Routing;
 using FastMail.Server.Relay.Scheduling;
@@ -17,10 +18,10 @@ internal sealed record DeliveryParts
 
     public required Router Router { get; init; }
 
-    /// <summary>For connections to next hops.</summary>
-    public required TlsClient Tls { get; init; }
-
     public required LiveAccounts Accounts { get; init; }
+
+    /// <summary>Signs mail with DKIM; null when nobody does.</summary>
+    public DkimWorkers? Signing { get; init; }
 
     /// <summary>Names the messages that the engine makes.</summary>
     public required Intake Intake { get; init; }

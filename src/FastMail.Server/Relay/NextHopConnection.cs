@@ -3,7 +3,6 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using FastMail.Net;
-using FastMail.Protocol.Sasl;
 using FastMail.Protocol.Smtp.Client;
 using FastMail.Server.Relay.Routing;
 using FastMail.Server.Relay.Scheduling;
@@ -30,7 +29,6 @@ internal sealed class NextHopConnection : IOutgoingHandler
     private string _failure = "";
     private string? _tlsFault;
     private byte[] _hopText = [];
-    private PasswordDerivation? _derivation; // under way
 
     public NextHopConnection(DeliveryEngine engine) => _engine = engine;
 
@@ -117,10 +115,8 @@ internal sealed class NextHopConnection : IOutgoingHandler
     public void Secured(TlsParameters tls)
     {
         TlsDemand demand = _hops[_hop].Tls;
-        TlsPeer peer = tls.Peer!; // we are the client
-        _tlsFault = demand.Judge(peer.IsChainTrusted, peer.IsNameRight, peer.IsVouchedFor);
-        _session.Secured(
-            ServerTls.FactsOf(tls), demand.Verifies(peer.IsChainTrusted, peer.IsNameRight, peer.IsVouchedFor));
+        _tlsFault = demand.Judge(isChainTrusted: false, isNameRight: false, isVouchedFor: false);
+        _session.Secured(ServerTls.FactsOf(tls), isVerified: false);
     }
 
     public Turn Receive(
@@ -162,7 +158,6 @@ internal sealed class NextHopConnection : IOutgoingHandler
     {
         ConnectionEnd end = _connection!.End;
         string? tlsFault = _tlsFault;
-        string? faultOfTls = end == ConnectionEnd.TlsFailed ? _connection.TlsFault : null;
         _connection = null;
         // A host may close what rests, with 421 or without a word.
         bool hasFailed = (IsBusy && end != ConnectionEnd.Stopping && !_engine.IsStopping) || IsRefused;
@@ -173,7 +168,7 @@ internal sealed class NextHopConnection : IOutgoingHandler
             ConnectionEnd.Stopping => ClientLoss.Stopping,
             _ => ClientLoss.Closed,
         });
-        _failure = tlsFault is null ? FailureText(faultOfTls) : $"451 4.7.5 {tlsFault}";
+        _failure = tlsFault is null ? FailureText() : tlsFault;
         _tlsFault = null;
         if (_isWorking)
         {
@@ -223,12 +218,6 @@ internal sealed class NextHopConnection : IOutgoingHandler
 
         if (_session.IsWaiting)
         {
-            if (_session.Derivation is { } derivation && !ReferenceEquals(derivation, _derivation))
-            {
-                _derivation = derivation;
-                _ = PasswordWork.BeginAsync(derivation, this, _connection!);
-            }
-
             return Turn.Wait;
         }
 
@@ -282,7 +271,6 @@ internal sealed class NextHopConnection : IOutgoingHandler
             new ConnectTarget(hop.EndPoint, _engine.ConnectTime)
             {
                 Source = family == AddressFamily.Unix ? null : _route.SourceFor(family),
-                Tls = _isInClear ? null : hop.TlsOf(_engine.Tls),
             },
             this);
     }
@@ -302,13 +290,8 @@ internal sealed class NextHopConnection : IOutgoingHandler
         }
     }
 
-    private string FailureText(string? faultOfTls)
+    private string FailureText()
     {
-        if (faultOfTls is not null)
-        {
-            return $"451 4.7.5 TLS failed: {faultOfTls}";
-        }
-
         if (_session.Failure is not { } failure)
         {
             return "451 4.4.2 connection lost";
@@ -316,38 +299,5 @@ internal sealed class NextHopConnection : IOutgoingHandler
 
         Span<byte> text = stackalloc byte[400];
         return Encoding.ASCII.GetString(text[..failure.WriteText(text)]);
-    }
-
-    /// <summary>
-    /// A salted password in the making on a thread of the pool (PBKDF2, 100 ms and more), and then the way back to the
-    /// connection that waits for it, if it still does. Made for one use.
-    /// </summary>
-    private sealed class PasswordWork : ILoopWork
-    {
-        private readonly NextHopConnection _owner;
-        private readonly Connection _connection;
-
-        private PasswordWork(NextHopConnection owner, Connection connection)
-        {
-            _owner = owner;
-            _connection = connection;
-        }
-
-        public static async Task BeginAsync(PasswordDerivation derivation, NextHopConnection owner, Connection connection)
-        {
-            var work = new PasswordWork(owner, connection);
-            EventLoop loop = owner._engine.Loop;
-            await Task.Run(derivation.Run);
-            loop.Post(work);
-        }
-
-        public void Run()
-        {
-            // Closed meanwhile, its connection object serves another: then nobody waits for a derivation.
-            if (ReferenceEquals(_owner._connection, _connection) && _owner._session.Derivation is not null)
-            {
-                _owner.GoOn();
-            }
-        }
     }
 }

@@ -172,10 +172,7 @@ internal sealed partial class RouteSearch
             (level, reason) = (TlsLevel.Encrypt, "smtps");
         }
 
-        return new TlsDemand(level, Target.CertificateName ?? host, reason, _router.Rules.TrustAnchors)
-        {
-            IsNameSure = Target.Via != RouteVia.Mx || Target.CertificateName is not null || _isMxProven,
-        };
+        return new TlsDemand(level, Target.CertificateName ?? host, reason, _router.Rules.TrustAnchors);
     }
 
     private void Conclude()

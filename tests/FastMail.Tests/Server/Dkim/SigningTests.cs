@@ -68,7 +68,7 @@ public sealed class SigningTests : IDisposable
     [Fact]
     public async Task The_first_key_signs_at_once_and_another_when_it_is_told_to()
     {
-        Assert.False(Workers(out SigningKeys keys).HasKeys);
+        Assert.False(Workers(out DkimKeyring keys).HasKeys);
         _files.Make("local.test", "s1", 1024);
         _files.Make("local.test", "s2", 1024);
         Assert.Equal("s1", _files.ActiveOf("local.test"));
@@ -100,7 +100,7 @@ public sealed class SigningTests : IDisposable
         _files.Make("good.test", "s1", 1024);
         _files.Make("bad.test", "s1", 1024);
         File.WriteAllText(Path.Join(_directory, "dkim/bad.test/s1.pem"), "rubbish");
-        Workers(out SigningKeys keys).Dispose();
+        Workers(out DkimKeyring keys).Dispose();
         Assert.NotNull(keys.Find("good.test"));
         Assert.Null(keys.Find("bad.test"));
     }
@@ -128,9 +128,9 @@ public sealed class SigningTests : IDisposable
 
     private DkimWorkers Workers() => Workers(out _);
 
-    private DkimWorkers Workers(out SigningKeys keys)
+    private DkimWorkers Workers(out DkimKeyring keys)
     {
-        keys = new SigningKeys(_files, TimeProvider.System, NullLogger.Instance);
+        keys = new DkimKeyring(_files, TimeProvider.System, NullLogger.Instance);
         return new DkimWorkers(
             keys, _accounts, default, static work => work.Run(), TimeProvider.System, NullLogger.Instance);
     }

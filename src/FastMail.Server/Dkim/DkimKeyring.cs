@@ -8,7 +8,7 @@ namespace FastMail.Server.Dkim;
 /// The active DKIM key of each domain. Looks at the files every two seconds; a key that cannot be used is told and leaves
 /// its domain without signatures, as a missing one does. <see cref="Find"/> from any thread; looks exclude each other.
 /// </summary>
-internal sealed class SigningKeys : IDisposable
+internal sealed class DkimKeyring : IDisposable
 {
     private static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(2);
 
@@ -19,7 +19,7 @@ internal sealed class SigningKeys : IDisposable
     private FrozenDictionary<string, DkimKey> _keys = FrozenDictionary<string, DkimKey>.Empty;
     private string? _stamp;
 
-    public SigningKeys(DkimFiles files, TimeProvider clock, ILogger log)
+    public DkimKeyring(DkimFiles files, TimeProvider clock, ILogger log)
     {
         _files = files;
         _log = log;

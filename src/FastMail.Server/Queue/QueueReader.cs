@@ -1,0 +1,235 @@
+using System.Buffers.Binary;
+using System.Text;
+using FastMail.Storage;
+
+namespace FastMail.Server.Queue;
+
+/// <summary>
+/// Reads the queue for people, a page at a time: mail comes and goes meanwhile. Belongs to one reading; one thread, which
+/// may wait for the disk.
+/// </summary>
+internal sealed class QueueReader
+{
+    private const int PageRecipients = 512;
+
+    private readonly MailLog _log;
+    private readonly List<QueuedRecipient> _page = [];
+    private readonly List<QueueEvent> _events = [];
+    private byte[] _meta = new byte[4096];
+
+    public QueueReader(MailLog log) => _log = log;
+
+    /// <summary>The recipients that fit, of older messages first.</summary>
+    public IEnumerable<QueueEntry> Read(QueueSelector selector, DateTimeOffset now)
+    {
+        ulong next = 0;
+        do
+        {
+            _page.Clear();
+            next = _log.Queue.ReadPage(next, _page, PageRecipients);
+            for (int i = 0; i < _page.Count;)
+            {
+                int end = _page.FindIndex(i, r => r.Seq != _page[i].Seq);
+                end = end < 0 ? _page.Count : end;
+                foreach (QueueEntry entry in ReadMessage(_page[i..end], selector, now))
+                {
+                    yield return entry;
+                }
+
+                i = end;
+            }
+        }
+        while (next != 0);
+    }
+
+    /// <summary>The message with that transaction id; null when there is none in the queue.</summary>
+    /// <param name="id">In any case of letters.</param>
+    /// <param name="place">Asked for each recipient that has not ended.</param>
+    public async Task<QueueMessage?> FindAsync(string id, Func<ulong, uint, Task<QueuePlace?>> place)
+    {
+        var selector = new QueueSelector { Ids = [id] };
+        QueueEntry? entry = Read(selector, DateTimeOffset.MaxValue).FirstOrDefault();
+        List<QueuedRecipient> recipients = [];
+        if (entry is null || !_log.Queue.TryFind(entry.Seq, out QueuedMessage queued, recipients)
+            || !_log.TryReadQueuedMeta(entry.Seq, ref _meta, out int length))
+        {
+            return null;
+        }
+
+        Envelope envelope = Envelope.Read(_meta.AsSpan(0, length));
+        _events.Clear();
+        _ = _log.TryReadTimeline(entry.Seq, _events);
+        List<QueueStanding> standings = [];
+        foreach (QueuedRecipient recipient in recipients)
+        {
+            envelope.Recipients.TryGetValue(recipient.Recipient, out (string Address, string? Notify) given);
+            standings.Add(new QueueStanding(
+                PathOf(recipient) ?? given.Address ?? "?",
+                NameOf(recipient.State),
+                DueOf(recipient.State, recipient.DueMicros),
+                recipient.Attempts,
+                given.Notify,
+                recipient.State.IsEnd() ? null : await place(recipient.Seq, recipient.Recipient)));
+        }
+
+        return new QueueMessage(
+            entry.Id, entry.Seq, entry.From, queued.Bytes, entry.Arrived, envelope.Client, envelope.Helo,
+            envelope.Authenticated, envelope.Tls, envelope.EnvelopeId, envelope.Priority, [.. standings],
+            [new QueueStep(entry.Arrived, null, "received", null, null), .. _events.Select(e => StepOf(e, envelope))]);
+    }
+
+    public static string NameOf(QueueState state) => state switch
+    {
+        QueueState.Ready => "ready",
+        QueueState.Deferred => "deferred",
+        QueueState.Held => "held",
+        QueueState.Delivered => "delivered",
+        QueueState.Failed => "failed",
+        QueueState.Cancelled => "cancelled",
+        _ => "ended",
+    };
+
+    private IEnumerable<QueueEntry> ReadMessage(List<QueuedRecipient> recipients, QueueSelector selector, DateTimeOffset now)
+    {
+        DateTimeOffset arrived = DateTimeOffset.FromUnixTimeSeconds(recipients[0].ArrivalSeconds);
+        recipients = recipients.FindAll(r => selector.MayFit(NameOf(r.State), arrived, now));
+        ulong seq = recipients.Count > 0 ? recipients[0].Seq : 0;
+        if (recipients.Count == 0 || !_log.Queue.TryFind(seq, out QueuedMessage message))
+        {
+            yield break; // it has ended meanwhile
+        }
+
+        bool isRead = _log.TryReadQueuedMeta(seq, ref _meta, out int length);
+        Envelope envelope = isRead ? Envelope.Read(_meta.AsSpan(0, length)) : Envelope.Unreadable;
+        _events.Clear();
+        _ = _log.TryReadTimeline(seq, _events);
+        foreach (QueuedRecipient recipient in recipients)
+        {
+            envelope.Recipients.TryGetValue(recipient.Recipient, out (string Address, string? Notify) given);
+            string? redirected = PathOf(recipient);
+            var entry = new QueueEntry(
+                envelope.Id, seq, recipient.Recipient, envelope.From, redirected ?? given.Address ?? "?",
+                redirected is null ? null : given.Address, NameOf(recipient.State), arrived,
+                DueOf(recipient.State, recipient.DueMicros), recipient.Attempts, message.Bytes,
+                isRead ? TextOf(LastOf(recipient.Recipient)) : "its record cannot be read; fastmail log verify tells more");
+            if (selector.Fits(entry, now))
+            {
+                yield return entry;
+            }
+        }
+    }
+
+    private QueueEvent? LastOf(uint recipient) =>
+        _events.FindLast(e => e.Recipient == recipient || e.Recipient == QueueChange.AllRecipients);
+
+    private static QueueStep StepOf(QueueEvent happened, Envelope envelope)
+    {
+        string? to = happened.Recipient == QueueChange.AllRecipients ? null
+            : envelope.Recipients.TryGetValue(happened.Recipient, out (string Address, string? Notify) given) ? given.Address
+            : "?";
+        string? text = happened.ForwardPath.IsEmpty
+            ? TextOf(happened)
+            : $"redirected to <{Encoding.UTF8.GetString(happened.ForwardPath.Span)}> {TextOf(happened)}".TrimEnd();
+        return new QueueStep(
+            DateTimeOffset.UnixEpoch.AddMicroseconds(happened.TimeMicros), to, NameOf(happened.State),
+            DueOf(happened.State, happened.DueMicros), text);
+    }
+
+    private static string? PathOf(in QueuedRecipient recipient) =>
+        recipient.ForwardPath.IsEmpty ? null : Encoding.UTF8.GetString(recipient.ForwardPath.Span);
+
+    private static string? TextOf(QueueEvent? happened) =>
+        happened is null || happened.Text.IsEmpty ? null : Encoding.UTF8.GetString(happened.Text.Span);
+
+    private static DateTimeOffset? DueOf(QueueState state, long micros) =>
+        state == QueueState.Deferred && micros > 0 ? DateTimeOffset.UnixEpoch.AddMicroseconds(micros) : null;
+
+    /// <summary>What the meta of a record tells people. Immutable.</summary>
+    private sealed class Envelope
+    {
+        public static Envelope Unreadable { get; } = new();
+
+        public string Id { get; private set; } = "?";
+
+        public string From { get; private set; } = "";
+
+        public string? Client { get; private set; }
+
+        public string? Helo { get; private set; }
+
+        public string? Authenticated { get; private set; }
+
+        public string? Tls { get; private set; }
+
+        public string? EnvelopeId { get; private set; }
+
+        public int? Priority { get; private set; }
+
+        public Dictionary<uint, (string Address, string? Notify)> Recipients { get; } = [];
+
+        public static Envelope Read(ReadOnlySpan<byte> meta)
+        {
+            var envelope = new Envelope();
+            uint? last = null;
+            var reader = new MetaReader(meta);
+            while (reader.Read())
+            {
+                ReadOnlySpan<byte> value = reader.Value;
+                switch (reader.Type)
+                {
+                    case MetaType.RelayRecipient when value.Length >= sizeof(uint):
+                        last = BinaryPrimitives.ReadUInt32LittleEndian(value);
+                        envelope.Recipients[last.Value] = (Encoding.UTF8.GetString(value[sizeof(uint)..]), null);
+                        break;
+                    case MetaType.LocalRecipient:
+                        last = null;
+                        break;
+                    case MetaType.Notify when last is { } recipient && value.Length == 1:
+                        envelope.Recipients[recipient] = (envelope.Recipients[recipient].Address, NotifyText(value[0]));
+                        break;
+                    default:
+                        envelope.Take(reader.Type, value);
+                        break;
+                }
+            }
+
+            return envelope;
+        }
+
+        private void Take(MetaType type, ReadOnlySpan<byte> value)
+        {
+            switch (type)
+            {
+                case MetaType.TransactionId:
+                    Id = Encoding.UTF8.GetString(value);
+                    break;
+                case MetaType.ReversePath:
+                    From = Encoding.UTF8.GetString(value);
+                    break;
+                case MetaType.ClientAddress:
+                    Client = Encoding.UTF8.GetString(value);
+                    break;
+                case MetaType.Helo:
+                    Helo = Encoding.UTF8.GetString(value);
+                    break;
+                case MetaType.AuthIdentity:
+                    Authenticated = Encoding.UTF8.GetString(value);
+                    break;
+                case MetaType.Tls:
+                    Tls = Encoding.UTF8.GetString(value);
+                    break;
+                case MetaType.EnvelopeId:
+                    EnvelopeId = Encoding.UTF8.GetString(value);
+                    break;
+                case MetaType.Priority when value.Length == 1:
+                    Priority = (sbyte)value[0];
+                    break;
+                default:
+                    break; // nothing that people ask for here
+            }
+        }
+
+        private static string NotifyText(byte wish) => (wish & 8) != 0 ? "NEVER" : string.Join(
+            ',', new[] { (1, "SUCCESS"), (2, "FAILURE"), (4, "DELAY") }.Where(w => (wish & w.Item1) != 0).Select(w => w.Item2));
+    }
+}

@@ -1,0 +1,138 @@
+using System.Text;
+using FastMail.Net;
+using FastMail.Storage;
+
+namespace FastMail.Server.Queue;
+
+/// <summary>
+/// Changes the queue of a log that no server has open: the next start of one goes by it. Owned by the verb.
+/// </summary>
+internal sealed class StoredQueueControl : IQueueControl
+{
+    private readonly MailLog _log;
+
+    public StoredQueueControl(MailLog log) => _log = log;
+
+    public async Task<QueueActionResult> ApplyAsync(
+        QueueAction action, IReadOnlyList<(ulong Seq, uint Recipient)> recipients, QueueActionOptions options, CancellationToken token)
+    {
+        if (options.Notifies)
+        {
+            throw new NotSupportedException("only a running server can notify senders; start it, or cancel without --notify");
+        }
+
+        QueueActionResult result = QueueActionResult.None;
+        List<QueuedRecipient> all = [];
+        var changes = new QueueChangeRecord(_log);
+        foreach ((ulong seq, uint number) in recipients)
+        {
+            token.ThrowIfCancellationRequested();
+            if (!_log.Queue.TryFind(seq, out _, all) || number >= all.Count || all[(int)number].State.IsEnd())
+            {
+                result += new QueueActionResult(0, 0, 1, 0);
+            }
+            else if (QueueActions.ChangeOf(action, all[(int)number], options) is { } change)
+            {
+                await changes.AddAsync(change);
+                result += new QueueActionResult(1, 0, 0, 0);
+            }
+            else
+            {
+                result += new QueueActionResult(0, 0, 0, 1);
+            }
+        }
+
+        await changes.EndAsync();
+        return result;
+    }
+
+    public Task<IReadOnlyList<QueueDestination>> ReadDestinationsAsync(CancellationToken token) =>
+        Task.FromResult<IReadOnlyList<QueueDestination>>([]);
+
+    public Task<QueuePlace?> FindPlaceAsync(ulong seq, uint recipient, CancellationToken token) =>
+        Task.FromResult<QueuePlace?>(null);
+
+    /// <summary>Nothing to do: the next start finds it in the log.</summary>
+    public Task EnterAsync(ulong seq, CancellationToken token) => Task.CompletedTask;
+
+    /// <summary>Changes on their way into the log, a record at a time. Owned by one call.</summary>
+    private sealed class QueueChangeRecord : ILoopWork
+    {
+        private readonly MailLog _log;
+        private PendingQueueChanges? _changes;
+        private TaskCompletionSource _appended = new();
+
+        public QueueChangeRecord(MailLog log) => _log = log;
+
+        public void Run() => _appended.SetResult();
+
+        public async Task AddAsync(QueueChange change)
+        {
+            _changes ??= _log.RentQueueChanges();
+            _changes.Add(change);
+            if (_changes.IsFull)
+            {
+                await EndAsync();
+            }
+        }
+
+        /// <exception cref="IOException">The log did not take them.</exception>
+        public async Task EndAsync()
+        {
+            if (_changes is not { } changes)
+            {
+                return;
+            }
+
+            _changes = null;
+            _appended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            changes.Owner = this;
+            _log.Append(changes);
+            await _appended.Task;
+            AppendOutcome outcome = changes.Outcome;
+            _log.Return(changes);
+            if (outcome != AppendOutcome.Durable)
+            {
+                throw new IOException(outcome == AppendOutcome.NoSpace ? "the disk is full" : "the mail log has failed");
+            }
+        }
+    }
+}
+
+/// <summary>What an action makes of a recipient. Stateless; any thread.</summary>
+internal static class QueueActions
+{
+    /// <summary>Null when the recipient cannot be treated so.</summary>
+    public static QueueChange? ChangeOf(QueueAction action, in QueuedRecipient recipient, QueueActionOptions options)
+    {
+        bool isHeld = recipient.State == QueueState.Held;
+        QueueState? state = action switch
+        {
+            QueueAction.Retry => isHeld ? null : QueueState.Ready,
+            QueueAction.Hold => isHeld ? null : QueueState.Held,
+            QueueAction.Release => isHeld ? QueueState.Ready : null,
+            QueueAction.Cancel => QueueState.Cancelled,
+            QueueAction.Redirect => isHeld ? QueueState.Held : QueueState.Ready,
+            _ => null,
+        };
+        return state is not { } next ? null : new QueueChange
+        {
+            Seq = recipient.Seq,
+            Recipient = recipient.Recipient,
+            State = next,
+            Attempts = recipient.Attempts,
+            IsDelayTold = recipient.IsDelayTold,
+            Text = Encoding.UTF8.GetBytes(TextOf(action)),
+            ForwardPath = action == QueueAction.Redirect ? Encoding.UTF8.GetBytes(options.ForwardPath!) : default,
+        };
+    }
+
+    private static string TextOf(QueueAction action) => action switch
+    {
+        QueueAction.Retry => "the operator wants it tried now",
+        QueueAction.Hold => "held by the operator",
+        QueueAction.Release => "released by the operator",
+        QueueAction.Cancel => "cancelled by the operator",
+        _ => "by the operator",
+    };
+}

@@ -1,0 +1,292 @@
+using FastMail.Server.Queue;
+using FastMail.Server.Relay.Routing;
+using FastMail.Server.Relay.Scheduling;
+using FastMail.Storage;
+
+namespace FastMail.Server.Relay;
+
+/// <content>What an operator does with the queue. The public methods come from any thread and work on the loop.</content>
+internal sealed partial class DeliveryEngine : IQueueControl
+{
+    private readonly List<QueuedRecipient> _known = []; // for the time of a call
+    private readonly List<Consignment> _found = [];
+
+    public async Task<QueueActionResult> ApplyAsync(
+        QueueAction action, IReadOnlyList<(ulong Seq, uint Recipient)> recipients, QueueActionOptions options, CancellationToken token)
+    {
+        token.ThrowIfCancellationRequested(); // and not later: what was taken out must find its way back
+        List<Consignment> again = [];
+        (QueueActionResult result, Task durable) = await OnLoopAsync(() => Apply(action, recipients, options, again));
+        await durable;
+        if (again.Count > 0)
+        {
+            await OnLoopAsync(() => Wait(again)); // only now: where they go is read from the log
+        }
+
+        return result;
+    }
+
+    public Task<IReadOnlyList<QueueDestination>> ReadDestinationsAsync(CancellationToken token) =>
+        OnLoopAsync<IReadOnlyList<QueueDestination>>(() => [.. _schedule.Destinations.Where(d => !d.IsUnused).Select(Show)])
+            .WaitAsync(token);
+
+    public Task<QueuePlace?> FindPlaceAsync(ulong seq, uint recipient, CancellationToken token) =>
+        OnLoopAsync(() => PlaceOf(seq, recipient)).WaitAsync(token);
+
+    public Task EnterAsync(ulong seq, CancellationToken token) => OnLoopAsync(
+        () =>
+        {
+            _ = Log.Queue.TryFind(seq, out _, _known);
+            List<Consignment> entered = _known.ConvertAll(known => _schedule.Make(seq, known.Recipient));
+            _known.Clear();
+            return Wait(entered);
+        });
+
+    private Task<T> OnLoopAsync<T>(Func<T> work)
+    {
+        var done = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Loop.Post(new Step(() =>
+        {
+            try
+            {
+                done.SetResult(work());
+            }
+            catch (Exception exception)
+            {
+                done.SetException(exception); // to whoever asked: the loop goes on
+            }
+        }));
+        return done.Task;
+    }
+
+    /// <summary>They are due, all of them now.</summary>
+    private bool Wait(List<Consignment> consignments)
+    {
+        consignments.ForEach(consignment => _schedule.Wait(consignment, _schedule.Now));
+        Pump();
+        return true;
+    }
+
+    private (QueueActionResult Result, Task Durable) Apply(
+        QueueAction action, IReadOnlyList<(ulong Seq, uint Recipient)> recipients, QueueActionOptions options, List<Consignment> again)
+    {
+        QueueActionResult result = QueueActionResult.None;
+        var wanted = new Dictionary<ulong, HashSet<uint>>();
+        foreach ((ulong seq, uint recipient) in recipients)
+        {
+            if (!wanted.TryGetValue(seq, out HashSet<uint>? numbers))
+            {
+                wanted.Add(seq, numbers = []);
+            }
+
+            numbers.Add(recipient);
+        }
+
+        Dictionary<(ulong, uint), Consignment> parts = action == QueueAction.Release ? [] : TakeOut(wanted);
+        foreach ((ulong seq, HashSet<uint> numbers) in wanted)
+        {
+            _ = Log.Queue.TryFind(seq, out _, _known);
+            foreach (uint number in numbers)
+            {
+                parts.Remove((seq, number), out Consignment? part);
+                result += Treat(action, number < _known.Count ? _known[(int)number] : null, part, options, again);
+            }
+        }
+
+        _known.Clear();
+        Pump();
+        return (result, _outcomes.WhenDurable());
+    }
+
+    /// <param name="action">What is to be done.</param>
+    /// <param name="known">What the log says of the recipient; null when the message is not in the queue any more.</param>
+    /// <param name="part">The recipient alone, in nobody's list; null when the engine does not have it to give.</param>
+    /// <param name="options">How it is meant.</param>
+    /// <param name="again">Gets what is to be tried once the changes are durable.</param>
+    private QueueActionResult Treat(
+        QueueAction action, QueuedRecipient? known, Consignment? part, QueueActionOptions options, List<Consignment> again)
+    {
+        if (known is not { } recipient || recipient.State.IsEnd())
+        {
+            return new QueueActionResult(0, 0, 1, 0);
+        }
+
+        bool isHeld = recipient.State == QueueState.Held;
+        if (part is null && !isHeld)
+        {
+            // Being sent, or its end is on its way into the log.
+            return action == QueueAction.Release ? new QueueActionResult(0, 0, 0, 1) : new QueueActionResult(0, 1, 0, 0);
+        }
+
+        if (QueueActions.ChangeOf(action, recipient, options) is not { } change)
+        {
+            return new QueueActionResult(0, 0, 0, 1); // only what is held is refused, and of that there is no part
+        }
+
+        if (options.Notifies)
+        {
+            EndByOperator(part ?? Revive(recipient));
+            return new QueueActionResult(1, 0, 0, 0);
+        }
+
+        _outcomes.Add(change with { Attempts = part?.Attempts ?? recipient.Attempts, IsDelayTold = part?.IsDelayTold ?? recipient.IsDelayTold });
+        if (change.State == QueueState.Ready)
+        {
+            part ??= Revive(recipient);
+            part.IsStale = true; // an operator's forward-path, this one or one of before
+            again.Add(part);
+        }
+        else if (part is not null)
+        {
+            _schedule.Free(part);
+        }
+
+        return new QueueActionResult(1, 0, 0, 0);
+    }
+
+    private Consignment Revive(in QueuedRecipient recipient)
+    {
+        Consignment consignment = _schedule.Make(recipient.Seq, recipient.Recipient);
+        consignment.Attempts = (ushort)recipient.Attempts;
+        consignment.IsDelayTold = recipient.IsDelayTold;
+        consignment.IsStale = true;
+        return consignment;
+    }
+
+    /// <summary>The sender hears of it as of any failure.</summary>
+    private void EndByOperator(Consignment consignment)
+    {
+        Delivery delivery = RentDelivery();
+        if (TryLoad(delivery, consignment))
+        {
+            delivery.AnswerRest(RouteFailure.Permanent(554, "5.7.0", "cancelled by the operator of this host"));
+            Complete(delivery, null);
+        }
+    }
+
+    /// <summary>Takes recipients out of wherever they wait, each by itself; what is being sent stays where it is.</summary>
+    private Dictionary<(ulong, uint), Consignment> TakeOut(Dictionary<ulong, HashSet<uint>> wanted)
+    {
+        var parts = new Dictionary<(ulong, uint), Consignment>();
+        _found.Clear();
+        _schedule.FindWaiting(consignment => wanted.ContainsKey(consignment.Seq), _found);
+        foreach (Consignment consignment in _found)
+        {
+            Destination? destination = consignment.IsParked ? consignment.Destination : null;
+            _schedule.Remove(consignment);
+            destination?.Answers(); // the operator knows better: it is tried once more
+            if (TakeOut(consignment, wanted[consignment.Seq], parts))
+            {
+                _schedule.Wait(consignment, destination is null ? consignment.Due : _schedule.Now);
+            }
+        }
+
+        foreach ((long question, Consignment consignment) in _routing.Where(asked => wanted.ContainsKey(asked.Value.Seq)).ToArray())
+        {
+            _routing.Remove(question); // its answer comes to nobody
+            if (TakeOut(consignment, wanted[consignment.Seq], parts))
+            {
+                _schedule.Wait(consignment, _schedule.Now);
+            }
+        }
+
+        foreach (Destination destination in _schedule.Destinations)
+        {
+            TakeOutReady(destination, wanted, parts);
+        }
+
+        _found.Clear();
+        return parts;
+    }
+
+    private void TakeOutReady(Destination destination, Dictionary<ulong, HashSet<uint>> wanted, Dictionary<(ulong, uint), Consignment> parts)
+    {
+        _found.Clear();
+        destination.Ready.CopyTo(_found);
+        if (!_found.Exists(consignment => wanted.ContainsKey(consignment.Seq)))
+        {
+            return;
+        }
+
+        _found.Clear();
+        while (_schedule.TakeFromClosed(destination) is { } consignment)
+        {
+            _found.Add(consignment);
+        }
+
+        foreach (Consignment consignment in _found)
+        {
+            if (!wanted.TryGetValue(consignment.Seq, out HashSet<uint>? numbers) || TakeOut(consignment, numbers, parts))
+            {
+                _schedule.MakeReady(consignment, destination);
+            }
+        }
+
+        _fresh.Add(destination);
+    }
+
+    /// <summary>False when nothing is left of the consignment, which is free then.</summary>
+    private bool TakeOut(Consignment consignment, HashSet<uint> numbers, Dictionary<(ulong, uint), Consignment> parts)
+    {
+        bool[] isKept = new bool[consignment.Count];
+        for (int i = 0; i < isKept.Length; i++)
+        {
+            isKept[i] = !numbers.Contains(consignment[i]);
+            if (!isKept[i])
+            {
+                parts.Add((consignment.Seq, consignment[i]), PartOf(consignment, consignment[i]));
+            }
+        }
+
+        consignment.Keep(isKept);
+        if (consignment.Count == 0)
+        {
+            _schedule.Free(consignment);
+            return false;
+        }
+
+        return true;
+    }
+
+    private QueueDestination Show(Destination destination) => new(
+        destination.Key,
+        destination.Ready.Recipients,
+        Math.Max(0, destination.Connections - destination.Opening - destination.Idle),
+        destination.Connections,
+        destination.ConnectionLimit,
+        destination.IsClosed ? Now.AddMicroseconds(destination.ClosedUntil - _schedule.Now) : null,
+        destination.LastFailure.Length == 0 ? null : destination.LastFailure);
+
+    private QueuePlace? PlaceOf(ulong seq, uint recipient)
+    {
+        bool IsIt(Consignment consignment) => consignment.Seq == seq && consignment.Contains(recipient);
+        if (_routing.Values.Any(IsIt))
+        {
+            return new QueuePlace(null, "its next hop is being looked for");
+        }
+
+        _found.Clear();
+        _schedule.FindWaiting(IsIt, _found);
+        if (_found.FirstOrDefault() is { } waiting)
+        {
+            return waiting.IsParked
+                ? new QueuePlace(waiting.Destination!.Key, "waits for its next hop to answer again")
+                : new QueuePlace(null, "waits for its time");
+        }
+
+        foreach (Destination destination in _schedule.Destinations)
+        {
+            _found.Clear();
+            destination.Ready.CopyTo(_found);
+            if (_found.Exists(IsIt))
+            {
+                return new QueuePlace(destination.Key, "waits for a connection");
+            }
+        }
+
+        _ = Log.Queue.TryFind(seq, out _, _known);
+        bool isHeld = recipient < _known.Count && _known[(int)recipient].State == QueueState.Held;
+        _known.Clear();
+        return isHeld ? null : new QueuePlace(null, "is being sent");
+    }
+}
