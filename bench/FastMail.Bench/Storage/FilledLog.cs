@@ -72,6 +72,58 @@ internal sealed class FilledLog : IMailLogObserver, IDisposable
             Log.Append(message);
         }
 
+        AwaitAll();
+    }
+
+    /// <summary>Appends that many messages, each to one relay recipient, who is deferred; durable when it returns.</summary>
+    public void FillQueue(int messages)
+    {
+        for (int i = 0; i < messages; i++)
+        {
+            _free.Wait();
+            PendingMessage message = Log.RentMessage();
+            message.SetReversePath("sender@example.org"u8);
+            message.AddRelayRecipient("recipient@example.net"u8);
+            message.AddMeta(MetaType.TransactionId, "0123456789ab"u8);
+            message.SetTrace("Return-Path: <sender@example.org>\r\nReceived: by bench.example.net\r\n"u8, 35);
+            message.AppendBody(_body);
+            message.Seal(new BodyFacts { Octets = _body.Length - 3, HeaderWireBytes = 0, Flags = MessageFlags.None });
+            Log.Append(message);
+        }
+
+        AwaitAll();
+        DeferAll();
+        AwaitAll();
+    }
+
+    /// <summary>As an engine does it: what became of many in one record.</summary>
+    private void DeferAll()
+    {
+        byte[] text = "mx.example.net[192.0.2.1]:25: 451 4.3.0 Temporary failure, please try again later"u8.ToArray();
+        List<QueuedRecipient> page = [];
+        ulong next = 0;
+        do
+        {
+            page.Clear();
+            next = Log.Queue.ReadPage(next, page, 100);
+            PendingQueueChanges changes = Log.RentQueueChanges();
+            foreach (QueuedRecipient recipient in page)
+            {
+                changes.Add(new QueueChange
+                {
+                    Seq = recipient.Seq, Recipient = recipient.Recipient, State = QueueState.Deferred, Attempts = 1,
+                    DueMicros = 1_800_000_000_000_000, Text = text,
+                });
+            }
+
+            _free.Wait();
+            Log.Append(changes);
+        }
+        while (next != 0);
+    }
+
+    private void AwaitAll()
+    {
         for (int i = 0; i < InFlight; i++)
         {
             _free.Wait();
@@ -90,7 +142,15 @@ internal sealed class FilledLog : IMailLogObserver, IDisposable
                 throw new IOException(string.Create(CultureInfo.InvariantCulture, $"an append ended as {append.Outcome}"));
             }
 
-            Log.Return((PendingMessage)append);
+            if (append is PendingMessage message)
+            {
+                Log.Return(message);
+            }
+            else
+            {
+                Log.Return((PendingQueueChanges)append);
+            }
+
             _ = _free.Release();
             append = next;
         }

@@ -81,6 +81,8 @@ internal static class LogJson
         output.WriteEndObject();
         WriteCount(output, "liveMessages", tally.Live);
         WriteCount(output, "deadMessages", tally.Dead);
+        output.WriteNumber("queuedMessages", tally.QueuedMessages);
+        output.WriteNumber("queuedRecipients", tally.QueuedRecipients);
         output.WriteNumber("mailboxes", tally.Mailboxes);
         output.WriteNumber("filledMailboxes", tally.FilledMailboxes);
         output.WriteNumber("firstSeq", tally.FirstSeq);
@@ -103,6 +105,8 @@ internal static class LogJson
     /// <summary>Name of a reason, as in the text and the JSON.</summary>
     public static string NameOf(ExpungeReason reason) => Camel(reason.ToString());
 
+    public static string NameOf(QueueState state) => Camel(state.ToString());
+
     private static void WriteCheckpoints(Utf8JsonWriter output, LogInspector log)
     {
         output.WriteStartArray("checkpoints");
@@ -117,6 +121,7 @@ internal static class LogJson
             output.WriteNumber("ageSeconds", (long)RecordText.AgeOf(checkpoint).TotalSeconds);
             output.WriteNumber("mailboxes", checkpoint.Mailboxes);
             output.WriteNumber("messages", checkpoint.Messages);
+            output.WriteNumber("queuedMessages", checkpoint.QueuedMessages);
             output.WriteEndObject();
         }
 
@@ -160,6 +165,9 @@ internal static class LogJson
                 break;
             case RecordType.Expunge:
                 WriteExpunge(output, record);
+                break;
+            case RecordType.QueueState:
+                WriteChanges(output, record);
                 break;
             case RecordType.Group when record.TryReadGroup(out GroupMeta group):
                 output.WriteNumber("group", group.GroupNo);
@@ -207,6 +215,44 @@ internal static class LogJson
         foreach (string name in NamesOf(record.MessageFlags))
         {
             output.WriteStringValue(name);
+        }
+
+        output.WriteEndArray();
+        WriteChanges(output, record);
+    }
+
+    private static void WriteChanges(Utf8JsonWriter output, LogRecord record)
+    {
+        List<LoggedQueueChange> changes = [];
+        _ = record.ReadQueueChanges(changes);
+        if (changes.Count == 0)
+        {
+            return;
+        }
+
+        output.WriteStartArray("changes");
+        foreach (LoggedQueueChange change in changes)
+        {
+            output.WriteStartObject();
+            output.WriteNumber("seq", change.Seq);
+            if (change.Recipient != QueueChange.AllRecipients)
+            {
+                output.WriteNumber("recipient", change.Recipient);
+            }
+
+            output.WriteString("state", NameOf(change.State));
+            output.WriteNumber("attempts", change.Attempts);
+            if (change.DueMicros != 0)
+            {
+                output.WriteString("due", RecordText.TimeOf(change.DueMicros));
+            }
+
+            output.WriteBoolean("isDelayTold", change.IsDelayTold);
+            output.WriteString("text", change.Text);
+            output.WriteString("forwardPath", change.ForwardPath.Length > 0 ? change.ForwardPath : null);
+            output.WriteNumber("previousLsn", change.PreviousLsn);
+            output.WriteNumber("originLsn", change.OriginLsn);
+            output.WriteEndObject();
         }
 
         output.WriteEndArray();

@@ -8,6 +8,8 @@ namespace FastMail.Server.Cli;
 /// <summary>Findings of a log inspection for people, one line each. Stateless.</summary>
 internal static class RecordText
 {
+    private const long MostMicros = 253_402_300_799_999_999; // the end of the year 9999
+
     public static string Of(LogFinding finding) => finding switch
     {
         LogProblem problem => Of(problem),
@@ -42,6 +44,7 @@ internal static class RecordText
 
         text.Append($"live messages  {tally.Live.Number,14} {tally.Live.Bytes,16} bytes\n");
         text.Append($"dead messages  {tally.Dead.Number,14} {tally.Dead.Bytes,16} bytes\n");
+        text.Append($"to be relayed  {tally.QueuedMessages,14} {tally.QueuedRecipients,16} recipients\n");
         text.Append($"mailboxes      {tally.Mailboxes,14} {tally.FilledMailboxes,16} with mail\n");
         text.Append($"seq            {tally.FirstSeq} to {tally.LastSeq}\n");
         text.Append($"lsn            0x{tally.FirstLsn:x} to 0x{tally.EndLsn:x}\n");
@@ -74,7 +77,7 @@ internal static class RecordText
     public static string TimeOf(LogRecord record) => TimeOf(record.TimestampMicros);
 
     public static string TimeOf(long micros) =>
-        DateTime.UnixEpoch.AddMicroseconds(micros)
+        DateTime.UnixEpoch.AddTicks(Math.Clamp(micros, 0, MostMicros) * TimeSpan.TicksPerMicrosecond)
             .ToString("yyyy-MM-ddTHH:mm:ss.ffffffZ", CultureInfo.InvariantCulture);
 
     /// <summary>What a running server adds to the statistics, whole lines.</summary>
@@ -98,7 +101,8 @@ internal static class RecordText
             ? $"damaged checkpoint {checkpoint.Path}: {problem}; no mail is affected, the next start goes without it"
             : $"checkpoint {checkpoint.Path} lsn 0x{checkpoint.Lsn:x} of {TimeOf(checkpoint.CreatedMicros)}, "
                 + $"{(long)AgeOf(checkpoint).TotalSeconds} s ago, {checkpoint.Messages} messages in "
-                + $"{checkpoint.Mailboxes} mailboxes";
+                + $"{checkpoint.Mailboxes} mailboxes"
+                + (checkpoint.QueuedMessages > 0 ? $", {checkpoint.QueuedMessages} to be relayed" : "");
 
     private static string Of(LogRecord record)
     {
@@ -112,6 +116,9 @@ internal static class RecordText
             case RecordType.Expunge:
                 AppendExpunge(text, record);
                 break;
+            case RecordType.QueueState:
+                AppendChanges(text, record);
+                break;
             case RecordType.Group when record.TryReadGroup(out GroupMeta group):
                 text.Append($" group={group.GroupNo} records={group.RecordCount} durable=0x{group.DurableLsn:x}");
                 text.Append(record.IsCleanEnd ? " clean-end" : "");
@@ -119,6 +126,26 @@ internal static class RecordText
         }
 
         return text.ToString();
+    }
+
+    /// <summary>Each change on its own, as <c>state=seq/recipient</c> with what is not as in the beginning.</summary>
+    private static void AppendChanges(StringBuilder text, LogRecord record)
+    {
+        List<LoggedQueueChange> changes = [];
+        _ = record.ReadQueueChanges(changes);
+        foreach (LoggedQueueChange change in changes)
+        {
+            string recipient = change.Recipient == QueueChange.AllRecipients
+                ? "all"
+                : change.Recipient.ToString(CultureInfo.InvariantCulture);
+            text.Append($" {LogJson.NameOf(change.State)}={change.Seq}/{recipient}");
+            text.Append(change.Attempts > 0 ? $" attempts={change.Attempts}" : "");
+            text.Append(change.DueMicros != 0 ? $" due={TimeOf(change.DueMicros)}" : "");
+            text.Append(change.IsDelayTold ? " delay-told" : "");
+            text.Append(change.ForwardPath.Length > 0 ? $" to=<{Shown(change.ForwardPath)}>" : "");
+            text.Append(change.Text.Length > 0 ? $" text={Shown(change.Text)}" : "");
+            text.Append(change.OriginLsn != 0 ? $" repeats=0x{change.OriginLsn:x}" : "");
+        }
     }
 
     private static void AppendMessage(StringBuilder text, LogRecord record)
@@ -149,6 +176,8 @@ internal static class RecordText
         {
             text.Append($" flags={string.Join(',', LogJson.NamesOf(record.MessageFlags))}");
         }
+
+        AppendChanges(text, record);
     }
 
     private static void AppendExpunge(StringBuilder text, LogRecord record)

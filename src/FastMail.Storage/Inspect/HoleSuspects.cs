@@ -3,7 +3,8 @@ using System.Runtime.InteropServices;
 namespace FastMail.Storage;
 
 /// <summary>
-/// Messages whose bodies look punched out: no damage if all their recipients have removed them by the end of the log.
+/// Messages whose bodies look punched out: no damage if by the end of the log all their recipients have removed them, and
+/// they wait to be relayed to nobody.
 /// Owned by one <see cref="LogInspector.Read"/>.
 /// </summary>
 internal sealed class HoleSuspects
@@ -11,12 +12,23 @@ internal sealed class HoleSuspects
     private readonly List<Suspect> _suspects = [];
     private readonly Dictionary<ulong, List<(ulong Uid, Suspect Suspect)>> _byMailbox = [];
 
+    private readonly QueueFold<Suspect> _queue = new();
+    private readonly List<Suspect> _relayed = [];
+
     public void Add(LogRecord record, LogProblem problem)
     {
         Suspect suspect = new(problem);
-        foreach (LogRecipient recipient in record.ReadRecipients())
+        List<LogRecipient> recipients = record.ReadRecipients();
+        int relayed = recipients.Count(static r => r.MailboxId is null);
+        if (relayed > 0)
         {
             suspect.References++;
+            _ = _queue.Enter(record.Seq, relayed, suspect);
+        }
+
+        foreach (LogRecipient recipient in recipients)
+        {
+            suspect.References += recipient.MailboxId is null ? 0 : 1;
             if (recipient is { MailboxId: { } mailboxId, Uid: { } uid })
             {
                 ref List<(ulong, Suspect)>? held =
@@ -31,9 +43,16 @@ internal sealed class HoleSuspects
     /// <summary>A later removal may clear some of them.</summary>
     public void Note(LogFinding finding)
     {
+        if (_suspects.Count == 0 || finding is not LogRecord record)
+        {
+            return;
+        }
+
+        _relayed.Clear();
+        _queue.Note(record, _relayed);
+        _relayed.ForEach(static s => s.References--);
         List<UidRange> ranges = [];
-        if (_suspects.Count == 0 || finding is not LogRecord { Type: RecordType.Expunge } record
-            || !record.TryReadExpunge(out ulong mailboxId, out _, ranges)
+        if (record.Type != RecordType.Expunge || !record.TryReadExpunge(out ulong mailboxId, out _, ranges)
             || !_byMailbox.TryGetValue(mailboxId, out List<(ulong Uid, Suspect Suspect)>? held))
         {
             return;

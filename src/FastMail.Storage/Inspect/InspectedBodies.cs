@@ -9,6 +9,8 @@ internal sealed class InspectedBodies(string storePath)
     private readonly Dictionary<ulong, List<Copy>> _byMailbox = [];
     private readonly List<Named> _named = [];
     private readonly BodyFiles _files = new(ReadOnlyDisk.Instance, storePath, TimeProvider.System);
+    private readonly QueueFold<Named> _queue = new();
+    private readonly List<Named> _relayed = [];
     private bool _hasLostRecords;
 
     /// <summary>Takes the findings in the order of the log.</summary>
@@ -25,6 +27,13 @@ internal sealed class InspectedBodies(string storePath)
         else if (finding is LogProblem problem)
         {
             _hasLostRecords |= problem.IsDamage && problem.Kind != LogProblemKind.Body;
+        }
+
+        if (finding is LogRecord record)
+        {
+            _relayed.Clear();
+            _queue.Note(record, _relayed);
+            _relayed.ForEach(static n => n.References--);
         }
     }
 
@@ -62,8 +71,14 @@ internal sealed class InspectedBodies(string storePath)
         }
 
         List<LogRecipient> recipients = message.ReadRecipients();
-        Named named = new(message, body) { References = recipients.Count };
+        int relayed = recipients.Count(static r => r.MailboxId is null);
+        Named named = new(message, body) { References = recipients.Count - relayed + (relayed > 0 ? 1 : 0) };
         _named.Add(named);
+        if (relayed > 0)
+        {
+            _ = _queue.Enter(message.Seq, relayed, named);
+        }
+
         foreach (LogRecipient recipient in recipients)
         {
             if (recipient is { MailboxId: { } mailboxId, Uid: { } uid })

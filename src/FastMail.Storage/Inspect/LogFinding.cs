@@ -110,6 +110,21 @@ public sealed class LogProblem : LogFinding
 /// <param name="Uid">Unique-id in that maildrop; null for a relay recipient.</param>
 public readonly record struct LogRecipient(string Address, ulong? MailboxId, ulong? Uid);
 
+/// <summary>A change of the queue as a record has it. Immutable.</summary>
+/// <param name="Seq">Number of the message's record.</param>
+/// <param name="Recipient">Which relay recipient, or <see cref="QueueChange.AllRecipients"/>.</param>
+/// <param name="State">The state from then on.</param>
+/// <param name="DueMicros">When to try next, microseconds since 1970 UTC.</param>
+/// <param name="Attempts">Attempts so far.</param>
+/// <param name="IsDelayTold">The sender had been told that it takes longer.</param>
+/// <param name="Text">The next hop and what it replied.</param>
+/// <param name="ForwardPath">Where it goes instead; empty when that did not change.</param>
+/// <param name="PreviousLsn">Address of the record with the change before; 0 when there is none.</param>
+/// <param name="OriginLsn">Address of the record that this one repeats; 0 when it repeats none.</param>
+public sealed record LoggedQueueChange(
+    ulong Seq, uint Recipient, QueueState State, long DueMicros, int Attempts, bool IsDelayTold, string Text,
+    string ForwardPath, ulong PreviousLsn, ulong OriginLsn);
+
 /// <summary>A record whose header and meta are intact. Immutable; its meta is a copy.</summary>
 public sealed class LogRecord : LogFinding
 {
@@ -195,6 +210,34 @@ public sealed class LogRecord : LogFinding
         }
 
         return recipients;
+    }
+
+    /// <summary>
+    /// Adds the changes of the queue in a QSTATE record, or in that of a message; false when one of them does not have
+    /// its shape.
+    /// </summary>
+    public bool ReadQueueChanges(List<LoggedQueueChange> changes)
+    {
+        bool isWhole = true;
+        MetaReader reader = new(_meta);
+        while (reader.Read())
+        {
+            if (reader.Type != MetaType.QueueChange)
+            {
+                continue;
+            }
+
+            isWhole &= StoredChange.TryRead(reader.Value, out StoredChange change);
+            if (isWhole)
+            {
+                changes.Add(new LoggedQueueChange(
+                    change.Seq, change.Recipient, change.State, change.DueMicros, change.Attempts, change.IsDelayTold,
+                    Encoding.UTF8.GetString(change.Text), Encoding.UTF8.GetString(change.ForwardPath), change.Previous,
+                    change.Origin));
+            }
+        }
+
+        return isWhole;
     }
 
     /// <summary>What an EXPUNGE record removes; false for other records and for a malformed one.</summary>

@@ -11,6 +11,8 @@ public sealed class LogTally
     private readonly SortedDictionary<RecordType, LogCount> _types = [];
     private readonly Dictionary<ulong, List<Held>> _maildrops = [];
     private readonly List<Counted> _messages = [];
+    private readonly QueueFold<int> _queue = new(); // by the message's index
+    private readonly List<int> _relayed = [];
 
     /// <summary>All records.</summary>
     public LogCount Records { get; private set; }
@@ -21,7 +23,13 @@ public sealed class LogTally
     /// <summary>Messages that a maildrop holds or that are to be relayed.</summary>
     public LogCount Live => Count(isLive: true);
 
-    /// <summary>Messages that are in no maildrop any more.</summary>
+    /// <summary>Messages that are to be relayed to somebody.</summary>
+    public int QueuedMessages => _queue.Messages;
+
+    /// <summary>Recipients to whom they are still to be relayed.</summary>
+    public int QueuedRecipients => _queue.Recipients;
+
+    /// <summary>Messages that are in no maildrop any more, nor to be relayed.</summary>
     public LogCount Dead => Count(isLive: false);
 
     /// <summary>Messages of each segment file, by its path; a file that has none is left out.</summary>
@@ -108,12 +116,23 @@ public sealed class LogTally
         {
             Remove(record);
         }
+
+        _relayed.Clear();
+        _queue.Note(record, _relayed);
+        foreach (int message in _relayed)
+        {
+            // A copy and its original wait as one, and the first one found has the reference.
+            Counted counted = _messages[message];
+            _messages[message] = counted with { References = counted.References - (counted.IsQueued ? 1 : 0) };
+        }
     }
 
     private void AddMessage(LogRecord record)
     {
         List<LogRecipient> recipients = record.ReadRecipients();
-        int references = recipients.Count;
+        int relayed = recipients.Count(static r => r.MailboxId is null);
+        bool isQueued = relayed > 0 && _queue.Enter(record.Seq, relayed, _messages.Count);
+        int references = recipients.Count - relayed + (isQueued ? 1 : 0);
         foreach (LogRecipient recipient in recipients)
         {
             if (recipient is { MailboxId: { } mailboxId, Uid: { } uid })
@@ -127,7 +146,7 @@ public sealed class LogTally
             }
         }
 
-        _messages.Add(new Counted(references, record.Bytes, record.Path));
+        _messages.Add(new Counted(references, record.Bytes, record.Path, isQueued));
     }
 
     /// <summary>False when the maildrop has the message from a cold segment: then this is the original.</summary>
@@ -187,7 +206,7 @@ public sealed class LogTally
     private readonly record struct Held(ulong Uid, int Message);
 
     /// <summary>A message and in how many places it still is. A value.</summary>
-    private readonly record struct Counted(int References, long Bytes, string Path);
+    private readonly record struct Counted(int References, long Bytes, string Path, bool IsQueued);
 }
 
 /// <summary>The messages of one segment file. A value.</summary>

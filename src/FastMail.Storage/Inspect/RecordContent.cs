@@ -15,6 +15,8 @@ internal static class RecordContent
             RecordType.Expunge when !record.TryReadExpunge(out _, out _, []) => "an EXPUNGE record names no mailbox",
             RecordType.Message when record.Header.HasExternalBody && record.Body is null =>
                 "a message does not name its body file",
+            RecordType.QueueState or RecordType.Message when !record.ReadQueueChanges([]) =>
+                "a change of the queue does not have its shape",
             RecordType.Move when !MoveMeta.TryRead(record.Meta.Span, out _, []) => "a MOVE record says nothing",
             RecordType.Message => FaultOfRecipients(record.Meta.Span, lastUids),
             _ => null,

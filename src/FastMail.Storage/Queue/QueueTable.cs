@@ -9,8 +9,8 @@ namespace FastMail.Storage;
 /// leaves when the last of them has ended.
 /// </summary>
 /// <remarks>
-/// The fold comes to the same whatever of the log is left: an end is never taken back, and of two other changes the one
-/// that was first written later counts, wherever compaction has repeated them.
+/// The fold comes to the same whatever of the log is left, wherever compaction has repeated a change: of two ends the one
+/// that was first written earlier counts, an end before everything else, and of two other changes the later one.
 /// </remarks>
 internal sealed class QueueTable(SegmentList segments, Liveness liveness, BodyTable bodies)
 {
@@ -205,15 +205,16 @@ internal sealed class QueueTable(SegmentList segments, Liveness liveness, BodyTa
     {
         ulong origin = change.Origin != 0 ? change.Origin : lsn;
         bool isEnd = change.State.IsEnd();
-        if (recipient.State.IsEnd())
+        bool hasEnded = recipient.State.IsEnd();
+        if (hasEnded && origin == recipient.Origin)
         {
-            recipient.Place = recipient.Origin == origin ? lsn : recipient.Place;
+            recipient.Place = lsn; // it is repeated there
             return false;
         }
 
-        if (!isEnd && origin < recipient.Origin)
+        if (hasEnded ? !isEnd || origin > recipient.Origin : !isEnd && origin < recipient.Origin)
         {
-            return false; // repeated behind a newer one
+            return false; // the first end stands; and what is repeated behind something newer is old
         }
 
         bool isRedirected = (recipient.Flags & RecipientRecord.Redirected) != 0;
@@ -233,7 +234,7 @@ internal sealed class QueueTable(SegmentList segments, Liveness liveness, BodyTa
             Flags = (byte)((change.IsDelayTold ? RecipientRecord.DelayTold : 0)
                 | (isRedirected ? RecipientRecord.Redirected : 0)),
         };
-        return isEnd;
+        return isEnd && !hasEnded;
     }
 
     private void Leave(in QueuedRecord message, Span<RecipientRecord> recipients)

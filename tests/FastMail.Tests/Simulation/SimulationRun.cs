@@ -19,6 +19,7 @@ internal sealed class SimulationRun
     private readonly SimulatedAccounts _accounts;
     private readonly SimulatedClock _clock = new();
     private readonly Ledger _ledger = new();
+    private readonly Clerk _clerk;
     private readonly LyingDisk _disk;
     private readonly List<string> _story = [];
     private readonly int _longestText;
@@ -28,6 +29,7 @@ internal sealed class SimulationRun
     {
         _random = new Random(seed);
         _accounts = accounts;
+        _clerk = new Clerk(new Random(~seed)); // chance of its own: it leaves the postman's as it is
         _longestText = (int[])[400, 5_000, 40_000, 90_000] is var sizes ? sizes[_random.Next(sizes.Length)] : 0;
         _disk = new LyingDisk(
             _random.Next(2) == 0 ? 512 : 4096,
@@ -72,7 +74,7 @@ internal sealed class SimulationRun
 
             run.Live(End.Orderly);
             run.Live(End.Orderly); // what the last recovery left is sound as well
-            return run._ledger.Kept;
+            return run._ledger.Kept + run._clerk.Kept;
         }
         catch (Exception e) when (e is BrokenPromiseException or DamagedLogException or TimeoutException)
         {
@@ -145,13 +147,13 @@ internal sealed class SimulationRun
 
     private void LiveOn(SimulatedServer server, End end, FaultPlan plan)
     {
-        if (!new Postman(server, _ledger, _random).TryInspect())
+        if (!new Postman(server, _ledger, _random).TryInspect() || !_clerk.TryInspect(server))
         {
             _story.Add("ended while its maildrops were read");
             return;
         }
 
-        _story.Add($"{_ledger.Kept} kept");
+        _story.Add($"{_ledger.Kept} kept, {_clerk.Waiting} to be relayed");
         if (end == End.Orderly)
         {
             _ledger.JudgeScrub(server.Scrub());
@@ -185,8 +187,12 @@ internal sealed class SimulationRun
             }
 
             Postman postman = new(server, _ledger, _random);
-            server.Turn(() => postman.Send(server.IsHeld ? _random.Next(1, 5) : 1, _longestText, server.IsHeld));
-            _story.Add(postman.Collect());
+            server.Turn(() =>
+            {
+                int sent = postman.Send(server.IsHeld ? _random.Next(1, 5) : 1, _longestText, server.IsHeld);
+                return sent + (server.IsHeld ? _clerk.Send(server) : 0);
+            });
+            _story.Add(postman.Collect() + _clerk.Collect());
         }
     }
 

@@ -13,6 +13,7 @@ namespace FastMail.Tests.Simulation;
 public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper output)
 {
     private const int Scenario = 4737;
+    private const int Work = 6; // of the relay
     private const int Turns = 7;
 
     // What happens after the process in which the fault was.
@@ -60,14 +61,16 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
     {
         LyingDisk disk = new(512);
         Ledger ledger = new();
+        Clerk clerk = new(new Random(Work));
         FaultPlan plan = new(0);
-        Live(disk.Boot(plan), ledger, new Random(Scenario), Turns);
+        Live(disk.Boot(plan), ledger, clerk, new Random(Scenario), Turns);
 
         long[] segments = [.. disk.Names.Where(n => n.Key.EndsWith(".seg", StringComparison.Ordinal))
             .Select(n => n.Value.Length)];
         Assert.True(segments.Length >= 3, $"{segments.Length} segments");
         Assert.True(plan.CallsIn(DiskLane.Bodies) > 5, "no message has a body file");
         Assert.True(ledger.Removed > 0, "nothing was removed");
+        Assert.True(clerk.Waiting > 1 && clerk.Kept > clerk.Waiting, $"{clerk.Waiting} of {clerk.Kept} wait");
         Assert.Contains(disk.Names, n => Path.GetFileName(n.Key).StartsWith("1-", StringComparison.Ordinal));
         Assert.DoesNotContain(disk.Names, n => n.Key.EndsWith("/0-0000000000000000.seg", StringComparison.Ordinal));
     }
@@ -78,7 +81,9 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
     /// </param>
     private void SweepAll(Action<FaultPlan, DiskLane, int> arm, bool isSecondLife = false)
     {
-        (LyingDisk disk, Ledger ledger) = isSecondLife ? LiveBefore() : (new LyingDisk(512), new Ledger());
+        (LyingDisk disk, Ledger ledger, Clerk clerk) = isSecondLife
+            ? LiveBefore()
+            : (new LyingDisk(512), new Ledger(), new Clerk(new Random(Work)));
         DiskLane[] lanes = isSecondLife
             ? [DiskLane.Opener]
             : [.. Enum.GetValues<DiskLane>().Where(lane => lane != DiskLane.BodyReader)]; // nobody reads in the first life
@@ -92,7 +97,7 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
             new ParallelOptions { MaxDegreeOfParallelism = 2 * Environment.ProcessorCount },
             next =>
             {
-                Sweep sweep = new(next.Lane, next.Call, disk.Copy(), ledger.Clone());
+                Sweep sweep = new(next.Lane, next.Call, disk.Copy(), ledger.Clone(), clerk.Clone(new Random(Work)));
                 if (!TrySweep(sweep, arm, findings))
                 {
                     Volatile.Write(ref isOver[(int)next.Lane], true);
@@ -117,13 +122,14 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
         }
     }
 
-    private (LyingDisk Disk, Ledger Ledger) LiveBefore()
+    private (LyingDisk Disk, Ledger Ledger, Clerk Clerk) LiveBefore()
     {
         LyingDisk disk = new(512);
         Ledger ledger = new();
-        Live(disk.Boot(new FaultPlan(0)), ledger, new Random(Scenario), 3, isKilled: true);
+        Clerk clerk = new(new Random(Work));
+        Live(disk.Boot(new FaultPlan(0)), ledger, clerk, new Random(Scenario), 3, isKilled: true);
         disk.EndProcess(evicts: false);
-        return (disk, ledger);
+        return (disk, ledger, clerk);
     }
 
     /// <summary>
@@ -138,7 +144,7 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
         List<LyingDisk> tried = [];
         try
         {
-            Live(port, sweep.Ledger, new Random(Scenario), Turns);
+            Live(port, sweep.Ledger, sweep.Clerk, new Random(Scenario), Turns);
             // A full disk refuses the next call that takes space: several numbers mean the same one.
             bool isNew = plan.HasFired && findings.Fired.TryAdd((sweep.Lane, plan.FiredAt), sweep.Call);
             foreach (Aftermath aftermath in isNew ? Enum.GetValues<Aftermath>() : [])
@@ -165,13 +171,14 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
     private void LiveOn(LyingDisk disk, Sweep sweep, Aftermath aftermath, Findings findings)
     {
         Ledger ledger = sweep.Ledger.Clone();
+        Clerk clerk = sweep.Clerk.Clone(new Random(Work));
         DiskPort? port = null;
         try
         {
             for (int life = 0; life < 2; life++)
             {
                 port = disk.Boot(new FaultPlan(sweep.Call));
-                Live(port, ledger, new Random(Scenario + life), 2);
+                Live(port, ledger, clerk, new Random(Scenario + life), 2);
                 End(disk, Aftermath.PowerLoss, life);
             }
         }
@@ -193,7 +200,7 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
         }
     }
 
-    private void Live(DiskPort port, Ledger ledger, Random random, int turns, bool isKilled = false)
+    private void Live(DiskPort port, Ledger ledger, Clerk clerk, Random random, int turns, bool isKilled = false)
     {
         SimulatedServer? server = null;
         try
@@ -209,7 +216,7 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
 
         using (server)
         {
-            if (!new Postman(server, ledger, random).TryInspect())
+            if (!new Postman(server, ledger, random).TryInspect() || !clerk.TryInspect(server))
             {
                 return;
             }
@@ -220,6 +227,8 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
                 int longest = turn == 2 ? 220_000 : 90_000; // a body file is among them
                 server.Turn(() => postman.Send(server.IsHeld ? 3 : 1, longest, server.IsHeld));
                 _ = postman.Collect();
+                server.Turn(() => server.IsHeld ? clerk.Send(server) : 0);
+                _ = clerk.Collect();
                 if (turn is 0 or 1)
                 {
                     server.Log.TakeCheckpoint();
@@ -240,7 +249,7 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
     }
 
     /// <summary>One call and the world in which it goes wrong. Owned by the thread that tries it.</summary>
-    private sealed record Sweep(DiskLane Lane, int Call, LyingDisk Disk, Ledger Ledger);
+    private sealed record Sweep(DiskLane Lane, int Call, LyingDisk Disk, Ledger Ledger, Clerk Clerk);
 
     /// <summary>What all that is tried has shown. Any thread.</summary>
     private sealed class Findings

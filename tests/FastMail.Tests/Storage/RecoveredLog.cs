@@ -67,6 +67,14 @@ internal sealed class RecoveredLog : IDisposable
         return all;
     }
 
+    /// <summary>Where each relay recipient of a message stands; null when it is not in the queue.</summary>
+    public QueueState[]? StatesOf(ulong seq)
+    {
+        return _maildrops.Queue.TryFind(seq, out _, out ReadOnlySpan<RecipientRecord> recipients)
+            ? [.. recipients.ToArray().Select(r => r.State)]
+            : null;
+    }
+
     /// <summary>The unique-id that the next message would get.</summary>
     public ulong NextUid(ulong mailbox)
     {

@@ -41,7 +41,7 @@ public abstract class QueueTests(bool takesCheckpoints)
         using LogScene scene = new(options: Options);
         scene.Open();
         ulong seq = scene.Relay("m", relayed: 2);
-        scene.Change(Of(seq, 0, QueueState.Delivered));
+        scene.Change(Of(seq, 0, QueueState.Delivered), Of(seq, 0, QueueState.Failed));
         scene.Change(Of(seq, 0, QueueState.Ready), Of(seq, QueueChange.AllRecipients, QueueState.Held));
         string[] expected = [$"{seq}/0 Delivered 0 0", $"{seq}/1 Held 0 0"];
         Assert.Equal(expected, scene.Show());
