@@ -60,7 +60,7 @@ public sealed partial class Connection
         else
         {
             _isPosted = true; // known already, but told later: the caller is still in the midst of Connect
-            _loop.Post(_again);
+            _loop.Post(this);
         }
     }
 

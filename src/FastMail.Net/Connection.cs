@@ -13,13 +13,12 @@ namespace FastMail.Net;
 /// turn.
 /// </summary>
 [SuppressMessage("Design", "CA1001", Justification = "Pooled for the life of the loop; Over closes the socket.")]
-public sealed partial class Connection : ICompletion
+public sealed partial class Connection : ICompletion, ILoopWork
 {
     private static readonly IPEndPoint ThisMachine = new(IPAddress.Loopback, 0);
 
     private readonly EventLoop _loop;
     private readonly LoopArgs _receive;
-    private readonly Again _again;
     private readonly LoopTimer _timer;
 
     private Socket? _socket;
@@ -43,7 +42,6 @@ public sealed partial class Connection : ICompletion
         _loop = loop;
         _receive = new LoopArgs(loop) { Owner = this };
         _receive.SetBuffer(Memory<byte>.Empty); // only ever waits for readiness: an idle connection holds no slab
-        _again = new Again(this);
         _timer = new LoopTimer(new Due(this));
     }
 
@@ -238,7 +236,7 @@ public sealed partial class Connection : ICompletion
             if (calls <= 0 || octets <= 0)
             {
                 _isPosted = true;
-                _loop.Post(_again);
+                _loop.Post(this);
                 return;
             }
         }
@@ -382,7 +380,8 @@ public sealed partial class Connection : ICompletion
         };
     }
 
-    private void ServeAgain()
+    /// <summary>The rest of a turn that used up its share; behind the others in the ready list.</summary>
+    void ILoopWork.Run()
     {
         _isPosted = false;
         if (_phase == Phase.Open)
@@ -397,12 +396,6 @@ public sealed partial class Connection : ICompletion
         {
             ReleaseWhenQuiet();
         }
-    }
-
-    /// <summary>The rest of a turn that used up its share; behind the others in the ready list.</summary>
-    private sealed class Again(Connection connection) : ILoopWork
-    {
-        public void Run() => connection.ServeAgain();
     }
 
     private sealed class Due(Connection connection) : ILoopWork

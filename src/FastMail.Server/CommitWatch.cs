@@ -50,10 +50,10 @@ internal sealed class CommitWatch : ILoopWork
         }
     }
 
-    /// <summary>A commit has ended, or was told; a second time does nothing.</summary>
-    public void Remove(WatchedCommit commit)
+    /// <summary>A commit has ended, or was told; a second time does nothing, nor does one that was never watched.</summary>
+    public void Remove(WatchedCommit? commit)
     {
-        if (!commit.IsWatched)
+        if (commit is not { IsWatched: true })
         {
             return;
         }

@@ -8,6 +8,9 @@ internal interface IPooledHandler : IConnectionHandler
     /// <summary>Work is out whose end will still be posted to this object; it must not serve anybody else before.</summary>
     bool IsBusy { get; }
 
+    /// <summary>Position among those that serve; the pool's.</summary>
+    int Place { get; set; }
+
     /// <summary>Stress began: a peer that is between commands gets no more time than one that comes now.</summary>
     void Hurry();
 }
@@ -19,8 +22,10 @@ internal interface IPooledHandler : IConnectionHandler
 internal abstract class HandlerPool<T> : IHandlerFactory
     where T : class, IPooledHandler
 {
+    private const int NotServing = -1; // its connection is over, its work is not
+
     private readonly Stack<T> _idle = new();
-    private readonly HashSet<T> _serving = [];
+    private readonly List<T> _serving = [];
 
     public abstract ReadOnlyMemory<byte> Refusal { get; }
 
@@ -29,6 +34,7 @@ internal abstract class HandlerPool<T> : IHandlerFactory
     public IConnectionHandler Rent()
     {
         T handler = _idle.TryPop(out T? idle) ? idle : Make();
+        handler.Place = _serving.Count;
         _serving.Add(handler);
         return handler;
     }
@@ -45,7 +51,15 @@ internal abstract class HandlerPool<T> : IHandlerFactory
     public void Return(IConnectionHandler handler)
     {
         var ours = (T)handler;
-        _serving.Remove(ours);
+        if (ours.Place != NotServing)
+        {
+            T last = _serving[^1];
+            _serving[ours.Place] = last;
+            last.Place = ours.Place;
+            _serving.RemoveAt(_serving.Count - 1);
+            ours.Place = NotServing;
+        }
+
         if (!ours.IsBusy)
         {
             _idle.Push(ours);

@@ -9,7 +9,9 @@ namespace FastMail.Protocol.Pop3;
 /// </summary>
 internal sealed class MaildropView
 {
-    private ulong[] _marks = new ulong[64]; // grows with the largest maildrop seen and is kept
+    private const uint LeastWords = 64;
+
+    private ulong[] _marks = []; // grows with the largest maildrop seen and is kept
     private IMaildrop? _maildrop;
 
     /// <summary>The maildrop; only while the view is open.</summary>
@@ -36,7 +38,7 @@ internal sealed class MaildropView
         var words = (Count + 63) / 64;
         if (words > _marks.Length)
         {
-            _marks = new ulong[BitOperations.RoundUpToPowerOf2((uint)words)];
+            _marks = new ulong[Math.Max(LeastWords, BitOperations.RoundUpToPowerOf2((uint)words))];
         }
         Unmark();
     }

@@ -5,7 +5,7 @@ namespace FastMail.Protocol.Pop3;
 /// <summary>AUTH (RFC 5034); what is said inside the exchange is <see cref="SaslExchange"/>'s.</summary>
 public sealed partial class Pop3Session
 {
-    private readonly SaslExchange _sasl;
+    private SaslExchange? _sasl; // null until there is something to keep in it
     private bool _owesChallenge; // the verdict on a proof or token is answered by one more challenge
 
     /// <summary>
@@ -13,9 +13,17 @@ public sealed partial class Pop3Session
     /// </summary>
     public IChannelBindings? ChannelBindings
     {
-        get => _sasl.ChannelBindings;
-        set => _sasl.ChannelBindings = value;
+        get => _sasl?.ChannelBindings;
+        set
+        {
+            if (value is not null || _sasl is not null)
+            {
+                Sasl.ChannelBindings = value;
+            }
+        }
     }
+
+    private SaslExchange Sasl => _sasl ??= new SaslExchange(_authenticator, _options.ServerNonce);
 
     private SaslMechanisms OfferedMechanisms => !TakesPasswords ? SaslMechanisms.None
         : ChannelBindings is null ? _options.Mechanisms & ~SaslMechanisms.ScramSha256Plus
@@ -55,7 +63,7 @@ public sealed partial class Pop3Session
             return;
         }
         _user.Clear();
-        Answer(_sasl.Begin(mechanism, space >= 0, initial), ref replies);
+        Answer(Sasl.Begin(mechanism, space >= 0, initial), ref replies);
     }
 
     private void Answer(SaslStep step, ref ReplyWriter replies)
@@ -97,7 +105,7 @@ public sealed partial class Pop3Session
     private void WriteChallenge(ref ReplyWriter replies)
     {
         replies.Write("+ "u8);
-        _sasl.WriteChallenge(ref replies);
+        Sasl.WriteChallenge(ref replies);
         replies.WriteLineEnd();
     }
 
@@ -106,7 +114,7 @@ public sealed partial class Pop3Session
     {
         if (_state == Pop3State.SaslResponse)
         {
-            _sasl.End();
+            _sasl?.End();
             _view.Close();
             _state = Pop3State.Authorization;
         }
@@ -115,7 +123,7 @@ public sealed partial class Pop3Session
     /// <summary>Credentials are judged and, when they are good, the maildrop is open.</summary>
     private void SettleSasl(LoginVerdict verdict)
     {
-        var step = _sasl.Settle(
+        var step = Sasl.Settle(
             verdict switch
             {
                 LoginVerdict.Accepted => AuthVerdict.Accepted,

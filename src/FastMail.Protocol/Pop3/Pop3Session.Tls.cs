@@ -23,7 +23,7 @@ public sealed partial class Pop3Session
         if (_state == Pop3State.StartingTls)
         {
             _user.Clear(); // said in the clear, perhaps by somebody else
-            _sasl.Reset();
+            _sasl?.Reset();
             _state = Pop3State.Authorization;
         }
         // Where PLUS is not offered, a client that says so is right: it must not be taken for one that was deceived.

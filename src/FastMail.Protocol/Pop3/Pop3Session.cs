@@ -49,7 +49,6 @@ public sealed partial class Pop3Session : LineSession
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.ImplementationName.Length, 64);
         _options = options;
         _authenticator = authenticator;
-        _sasl = new SaslExchange(authenticator, options.ServerNonce);
         Reset();
     }
 
@@ -78,7 +77,7 @@ public sealed partial class Pop3Session : LineSession
         _badCommands = 0;
         _loginFailures = 0;
         _user.Clear();
-        _sasl.Reset();
+        _sasl?.Reset();
         _tls = null;
         HasPauses = false;
         _isUtf8 = false;
@@ -102,7 +101,7 @@ public sealed partial class Pop3Session : LineSession
             _view.Open(maildrop ?? throw new ArgumentNullException(nameof(maildrop)));
         }
         _loginVerdict = verdict;
-        if (_sasl.IsWaiting)
+        if (_sasl is { IsWaiting: true })
         {
             SettleSasl(verdict);
         }
@@ -150,7 +149,7 @@ public sealed partial class Pop3Session : LineSession
     public void Abandon()
     {
         _state = Pop3State.Closed;
-        _sasl.End();
+        _sasl?.End();
         _owesChallenge = false;
         Pause = TimeSpan.Zero;
         _loginVerdict = null;
@@ -276,7 +275,7 @@ public sealed partial class Pop3Session : LineSession
         }
         if (isSasl)
         {
-            Answer(_sasl.Take(line), ref replies);
+            Answer(Sasl.Take(line), ref replies);
             return null;
         }
         if (verb == Pop3Verb.Unknown || line.Contains((byte)0))

@@ -5,7 +5,8 @@ namespace FastMail.Protocol.Smtp;
 /// <summary>AUTH (RFC 4954); what is said inside the exchange is <see cref="SaslExchange"/>'s.</summary>
 public sealed partial class SmtpSession
 {
-    private readonly SaslExchange _sasl;
+    private readonly IAuthenticator _authenticator;
+    private SaslExchange? _sasl; // most sessions have none: null until there is something to keep in it
     private int _loginFailures;
     private bool _owesChallenge; // the verdict on a proof or token is answered by one more challenge
 
@@ -14,9 +15,17 @@ public sealed partial class SmtpSession
     /// </summary>
     public IChannelBindings? ChannelBindings
     {
-        get => _sasl.ChannelBindings;
-        set => _sasl.ChannelBindings = value;
+        get => _sasl?.ChannelBindings;
+        set
+        {
+            if (value is not null || _sasl is not null)
+            {
+                Sasl.ChannelBindings = value;
+            }
+        }
     }
+
+    private SaslExchange Sasl => _sasl ??= new SaslExchange(_authenticator, _options.ServerNonce);
 
     private SaslMechanisms OfferedMechanisms => !OffersAuth ? SaslMechanisms.None
         : ChannelBindings is null ? _options.Mechanisms & ~SaslMechanisms.ScramSha256Plus
@@ -27,7 +36,7 @@ public sealed partial class SmtpSession
         IsAuthenticated = false;
         _loginFailures = 0;
         _owesChallenge = false;
-        _sasl.Reset();
+        _sasl?.Reset();
     }
 
     /// <summary><c>AUTH SP sasl-mech [SP initial-response]</c></summary>
@@ -57,7 +66,7 @@ public sealed partial class SmtpSession
             Refuse(SessionReplies.UnknownMechanism, ref replies);
             return;
         }
-        Answer(_sasl.Begin(mechanism, hasInitial, initial), ref replies);
+        Answer(Sasl.Begin(mechanism, hasInitial, initial), ref replies);
     }
 
     /// <summary>The line that would have answered is lost.</summary>
@@ -65,7 +74,7 @@ public sealed partial class SmtpSession
     {
         if (_state == SmtpState.SaslResponse)
         {
-            _sasl.End();
+            _sasl?.End();
             _state = SmtpState.Ready;
         }
     }
@@ -102,7 +111,7 @@ public sealed partial class SmtpSession
     private void WriteChallenge(ref ReplyWriter replies)
     {
         replies.Write("334 "u8);
-        _sasl.WriteChallenge(ref replies);
+        Sasl.WriteChallenge(ref replies);
         replies.WriteLineEnd();
     }
 

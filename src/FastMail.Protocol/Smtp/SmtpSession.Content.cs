@@ -4,12 +4,7 @@ namespace FastMail.Protocol.Smtp;
 public sealed partial class SmtpSession
 {
     private bool _isHeld; // the sink cannot keep up
-    private ContentScanner _scanner;
-    private HeaderFields _header;
-    private bool _isHeaderOver;
-    private DotStuffer _stuffer;
-    private long _rawBytes; // of all chunks
-    private HeaderStart _headerStart;
+    private ContentProgress? _content; // from DATA or the first BDAT to the end of content
 
     private long _chunkBytes; // still to come
     private bool _isLastChunk;
@@ -19,14 +14,13 @@ public sealed partial class SmtpSession
 
     private bool IsChunkComplete => _state == SmtpState.InChunk && _chunkBytes == 0;
 
-    private void ResetContent()
+    private void EndProgress()
     {
-        _scanner.Start();
-        _header = default;
-        _isHeaderOver = false;
-        _stuffer = default;
-        _rawBytes = 0;
-        _headerStart = default;
+        if (_content is not null)
+        {
+            ContentProgress.Return(_content);
+            _content = null;
+        }
     }
 
     /// <summary>Behind 354 everything up to the true <c>CRLF.CRLF</c> is content, whatever is wrong with it.</summary>
@@ -34,7 +28,7 @@ public sealed partial class SmtpSession
     {
         var taken = Scan(received);
         Pass(received[..taken]);
-        if (_scanner.HasEnded)
+        if (_content!.Scanner.HasEnded)
         {
             EndContent(_recipients);
         }
@@ -43,12 +37,14 @@ public sealed partial class SmtpSession
 
     private int Scan(ReadOnlySpan<byte> wire)
     {
-        var before = _scanner.WireBytes;
-        var taken = _scanner.Scan(wire);
-        if (!_isHeaderOver)
+        var content = _content!;
+        var before = content.Scanner.WireBytes;
+        var taken = content.Scanner.Scan(wire);
+        if (!content.IsHeaderOver)
         {
-            _isHeaderOver = _scanner.HeaderWireBytes > 0;
-            _header.Take(wire[..(_isHeaderOver ? (int)(_scanner.HeaderWireBytes - before) : taken)]);
+            content.IsHeaderOver = content.Scanner.HeaderWireBytes > 0;
+            content.Header.Take(
+                wire[..(content.IsHeaderOver ? (int)(content.Scanner.HeaderWireBytes - before) : taken)]);
         }
         return taken;
     }
@@ -60,7 +56,10 @@ public sealed partial class SmtpSession
         _chunkRefusal = refusal;
         _refusedRecipients = 0;
         _stateAfterChunk = stateAfter;
-        _rawBytes += refusal is null ? size : 0;
+        if (refusal is null)
+        {
+            _content!.RawBytes += size;
+        }
         _state = SmtpState.InChunk;
     }
 
@@ -107,7 +106,7 @@ public sealed partial class SmtpSession
         }
         _state = _stateAfterChunk;
         replies.Write("250 2.0.0 "u8);
-        replies.WriteNumber(_rawBytes);
+        replies.WriteNumber(_content!.RawBytes);
         replies.Write(" octets so far\r\n"u8);
     }
 
@@ -116,7 +115,7 @@ public sealed partial class SmtpSession
     {
         while (!raw.IsEmpty)
         {
-            var run = _stuffer.Next(raw, out var needsDot);
+            var run = _content!.Stuffer.Next(raw, out var needsDot);
             if (needsDot)
             {
                 ScanAndPass("."u8);
@@ -128,7 +127,7 @@ public sealed partial class SmtpSession
 
     private void CompleteStuffed()
     {
-        if (!_stuffer.IsAtLineStart)
+        if (!_content!.Stuffer.IsAtLineStart)
         {
             ScanAndPass("\r\n"u8);
         }
@@ -148,8 +147,9 @@ public sealed partial class SmtpSession
         {
             return;
         }
-        _headerStart.Take(wire);
-        if (_scanner.IsFlawed || FindExcess() is not null)
+        var content = _content!;
+        content.HeaderStart.Take(wire);
+        if (content.Scanner.IsFlawed || FindExcess(content) is not null)
         {
             _sink.Abandon(); // at once: what is held for a message that cannot be stored is needed by others
             _isOpen = false;
@@ -159,44 +159,46 @@ public sealed partial class SmtpSession
     }
 
     /// <summary>What the content has too much of so far, if anything.</summary>
-    private SmtpReply? FindExcess()
+    private SmtpReply? FindExcess(ContentProgress content)
     {
         // Up to 3 octets counted so far may turn out to be the end of data.
-        var certain = _scanner.Octets - (_scanner.HasEnded ? 0 : 3);
+        var certain = content.Scanner.Octets - (content.Scanner.HasEnded ? 0 : 3);
         if (certain > _options.MaxMessageBytes)
         {
             return SessionReplies.TooLarge;
         }
         var limits = _options.Limits;
-        if (_headerStart.IsField && _scanner.HasHeaderOver(limits.HeaderBytes, limits.HeaderLines))
+        if (content.HeaderStart.IsField && content.Scanner.HasHeaderOver(limits.HeaderBytes, limits.HeaderLines))
         {
             return SessionReplies.LongHeader;
         }
-        return _scanner.HasLineOver(limits.ContentLineBytes) ? SessionReplies.LongContentLine : null;
+        return content.Scanner.HasLineOver(limits.ContentLineBytes) ? SessionReplies.LongContentLine : null;
     }
 
     /// <param name="replies">LMTP: how many to give if the content is refused.</param>
     private void EndContent(int replies)
     {
-        var isLoop = _header.Received > Limits.ReceivedFields;
-        if (_isOpen && _scanner.HasEnded && !isLoop)
+        var content = _content!;
+        var isLoop = content.Header.Received > Limits.ReceivedFields;
+        if (_isOpen && content.Scanner.HasEnded && !isLoop)
         {
             _isOpen = false; // it is the sink's now; Abandon would be too late
             _state = SmtpState.Committing;
-            _sink.Commit(_scanner.Facts() with
+            var facts = content.Scanner.Facts() with
             {
-                LacksDate = !_header.HasDate,
-                LacksMessageId = !_header.HasMessageId,
-            });
+                LacksDate = !content.Header.HasDate,
+                LacksMessageId = !content.Header.HasMessageId,
+            };
+            EndProgress();
+            _sink.Commit(facts);
             return;
         }
+        var refusal = content.Scanner.HasBareLineEnd ? SessionReplies.BareLineEnd
+            : content.Scanner.HasNul ? SessionReplies.NulInContent
+            : isLoop ? SessionReplies.MailLoop
+            : FindExcess(content) ?? SessionReplies.TooLarge;
         CloseTransaction();
         _state = SmtpState.Ready;
-        OweOutcome(
-            _scanner.HasBareLineEnd ? SessionReplies.BareLineEnd
-            : _scanner.HasNul ? SessionReplies.NulInContent
-            : isLoop ? SessionReplies.MailLoop
-            : FindExcess() ?? SessionReplies.TooLarge,
-            replies);
+        OweOutcome(refusal, replies);
     }
 }

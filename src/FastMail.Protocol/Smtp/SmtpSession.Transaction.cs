@@ -25,10 +25,11 @@ public sealed partial class SmtpSession
         {
             _sink.Abandon();
         }
+        EndProgress();
         ResetTransaction();
     }
 
-    private ReadOnlySpan<byte> AuthIdentity => IsAuthenticated ? _sasl.Identity : default;
+    private ReadOnlySpan<byte> AuthIdentity => IsAuthenticated ? Sasl.Identity : default;
 
     /// <summary><c>MAIL FROM:Reverse-path [SP Mail-parameters]</c></summary>
     private void Mail(ReadOnlySpan<byte> argument, ref ReplyWriter replies)
@@ -200,7 +201,7 @@ public sealed partial class SmtpSession
             return;
         }
         var refusal = _state == SmtpState.AfterRcpt ? BeginContent() : null;
-        if (refusal is null && _rawBytes + size > _options.MaxMessageBytes)
+        if (refusal is null && _content!.RawBytes + size > _options.MaxMessageBytes)
         {
             refusal = SessionReplies.TooLarge;
         }
@@ -217,7 +218,7 @@ public sealed partial class SmtpSession
 
     private SmtpReply? BeginContent()
     {
-        ResetContent();
+        _content = ContentProgress.Rent();
         return _sink.BeginContent(new TransactionFacts
         {
             Helo = _helo.Span,

@@ -42,7 +42,7 @@ public sealed partial class SmtpSession : LineSession
         }
         _options = options;
         _sink = sink;
-        _sasl = new SaslExchange(authenticator, options.ServerNonce);
+        _authenticator = authenticator;
         Reset();
     }
 
@@ -55,6 +55,9 @@ public sealed partial class SmtpSession : LineSession
 
     /// <summary>A mail transaction is open, or its commit is under way.</summary>
     public bool IsInTransaction => _isOpen || _state == SmtpState.Committing;
+
+    /// <summary>The sink may still be asked: of a transaction, or of its outcome while that is not said yet.</summary>
+    public bool NeedsSink => IsInTransaction || _outcome is not null;
 
     /// <summary>Content is on its way: behind 354, or within a chunk.</summary>
     public bool IsInContent => _state is SmtpState.InData or SmtpState.InChunk;
@@ -130,7 +133,7 @@ public sealed partial class SmtpSession : LineSession
         {
             return;
         }
-        var step = _sasl.Settle(verdict, identity);
+        var step = Sasl.Settle(verdict, identity);
         _owesChallenge = step == SaslStep.Challenge;
         _outcome = _owesChallenge ? null : Judge(step);
         _state = _owesChallenge ? SmtpState.SaslResponse : SmtpState.Ready;
@@ -168,7 +171,7 @@ public sealed partial class SmtpSession : LineSession
     public void Abandon()
     {
         CloseTransaction();
-        _sasl.End();
+        _sasl?.End();
         _isHeld = false;
         _outcome = null;
         _owesChallenge = false;
@@ -275,7 +278,7 @@ public sealed partial class SmtpSession : LineSession
         }
         if (isSasl)
         {
-            Answer(_sasl.Take(line), ref replies);
+            Answer(Sasl.Take(line), ref replies);
             return null;
         }
         if (verb == SmtpVerb.Unknown)

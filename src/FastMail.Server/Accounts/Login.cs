@@ -6,6 +6,13 @@ using FastMail.Protocol.Sasl;
 
 namespace FastMail.Server.Accounts;
 
+/// <summary>The handler of a connection on which somebody may log in. Loop thread only.</summary>
+internal interface ILoginOwner
+{
+    /// <summary>The verdict; not called when <see cref="Login.Disconnect"/> came while it was being held back.</summary>
+    void LoggedIn(AuthVerdict verdict, Account? account);
+}
+
 /// <summary>
 /// The logins of one connection, one at a time: hands the check out, asks the guard, and holds the answer to a failure
 /// back by a timer. Owned and reused by the connection's handler; loop thread only.
@@ -15,9 +22,9 @@ internal sealed class Login : IAuthenticator, ILoopWork
     private const int LongestName = 255;
 
     private readonly Logins _shared;
-    private readonly Action<AuthVerdict, Account?> _ended;
-    private readonly PasswordCheck _check;
-    private readonly LoopTimer _timer;
+    private readonly ILoginOwner _owner;
+    private PasswordCheck? _check; // made when they are needed: most connections of an MX never log in
+    private LoopTimer? _timer;
     private OctetCopy _name; // in lower case, as the guard counts it
     private IPAddress? _client; // null when nobody is connected, or the client is exempt
     private bool _isGuarded;
@@ -26,15 +33,11 @@ internal sealed class Login : IAuthenticator, ILoopWork
     private Account? _account;
 
     /// <param name="shared">What all logins share.</param>
-    /// <param name="ended">
-    /// The verdict, on the loop; not called when <see cref="Disconnect"/> came while it was being held back.
-    /// </param>
-    public Login(Logins shared, Action<AuthVerdict, Account?> ended)
+    /// <param name="owner">Whose connection it is.</param>
+    public Login(Logins shared, ILoginOwner owner)
     {
         _shared = shared;
-        _ended = ended;
-        _check = new PasswordCheck(_ => shared.Loop.Post(this));
-        _timer = new LoopTimer(new Deliverer(this));
+        _owner = owner;
     }
 
     /// <summary>A check is out, or its end is posted: it comes back whether or not the client is still there.</summary>
@@ -48,7 +51,11 @@ internal sealed class Login : IAuthenticator, ILoopWork
 
     public void Disconnect()
     {
-        _shared.Loop.Disarm(_timer);
+        if (_timer is not null)
+        {
+            _shared.Loop.Disarm(_timer);
+        }
+
         _client = null;
         _verifier = null;
     }
@@ -61,6 +68,7 @@ internal sealed class Login : IAuthenticator, ILoopWork
             return true;
         }
 
+        _check ??= new PasswordCheck(_ => _shared.Loop.Post(this));
         IsBusy = _shared.Passwords.TryBegin(_check, identity, password);
         return IsBusy;
     }
@@ -118,7 +126,8 @@ internal sealed class Login : IAuthenticator, ILoopWork
     public void Run()
     {
         IsBusy = false;
-        if (_check.TryTake(out Account? proven))
+        Account? proven = null;
+        if (_check is not null && _check.TryTake(out proven))
         {
             _account = proven;
             _verdict = proven is null ? AuthVerdict.Rejected : AuthVerdict.Accepted;
@@ -126,7 +135,7 @@ internal sealed class Login : IAuthenticator, ILoopWork
 
         if (_client is null || !_isGuarded)
         {
-            _ended(_verdict, _account);
+            _owner.LoggedIn(_verdict, _account);
         }
         else if (_verdict == AuthVerdict.Rejected)
         {
@@ -139,7 +148,7 @@ internal sealed class Login : IAuthenticator, ILoopWork
                 _shared.Guard.Succeeded(_client, _name.Span);
             }
 
-            _ended(_verdict, _account);
+            _owner.LoggedIn(_verdict, _account);
         }
     }
 
@@ -156,12 +165,13 @@ internal sealed class Login : IAuthenticator, ILoopWork
     {
         _verdict = verdict;
         _account = null;
+        _timer ??= new LoopTimer(new Deliverer(this));
         _shared.Loop.Arm(_timer, delay);
     }
 
     /// <summary>The verdict has been held back long enough.</summary>
     private sealed class Deliverer(Login login) : ILoopWork
     {
-        public void Run() => login._ended(login._verdict, login._account);
+        public void Run() => login._owner.LoggedIn(login._verdict, login._account);
     }
 }

@@ -1,4 +1,5 @@
 using FastMail.Net;
+using FastMail.Protocol;
 
 namespace FastMail.Server.Defence;
 
@@ -9,7 +10,7 @@ namespace FastMail.Server.Defence;
 internal sealed class SessionPacing : ILoopWork
 {
     private readonly SessionPolicy _policy;
-    private readonly Action<bool> _pauseOver;
+    private readonly LineSession _session;
     private Connection? _connection;
     private LoopTimer? _pause; // most connections never pause
     private bool _isExempt;
@@ -18,11 +19,11 @@ internal sealed class SessionPacing : ILoopWork
     private TimeSpan _contentBegan;
 
     /// <param name="policy">The times.</param>
-    /// <param name="pauseOver">Told that the pause is over, and whether the peer has sent something.</param>
-    public SessionPacing(SessionPolicy policy, Action<bool> pauseOver)
+    /// <param name="session">Told when a pause is over.</param>
+    public SessionPacing(SessionPolicy policy, LineSession session)
     {
         _policy = policy;
-        _pauseOver = pauseOver;
+        _session = session;
     }
 
     /// <summary>A new connection, or a new client on it, which has so long for its first command.</summary>
@@ -106,7 +107,7 @@ internal sealed class SessionPacing : ILoopWork
     {
         if (_connection is { IsOpen: true } connection)
         {
-            _pauseOver(connection.HasInput);
+            _session.EndPause(connection.HasInput);
             connection.Resume();
         }
     }

@@ -12,15 +12,15 @@ namespace FastMail.Server.Pop3;
 /// work is out at a time; the end of a removal is posted to the loop as this object. Pooled by <see cref="Pop3Handlers"/>; loop
 /// thread only.
 /// </summary>
-internal sealed class Pop3Handler : IPooledHandler, ILoopWork
+internal sealed class Pop3Handler : IPooledHandler, ILoginOwner, ILoopWork
 {
     private readonly Pop3Handlers _home;
     private readonly Pop3Session _session;
     private readonly Login _login;
-    private readonly WatchedCommit _removal;
-    private readonly Action _post;
     private readonly SessionPacing _pacing;
-    private readonly LockWaiter _waiter;
+    private WatchedCommit? _removal; // this and the next two are made by the first session that needs them
+    private Action? _post;
+    private LockWaiter? _waiter;
     private Connection? _connection;
     private Account? _account; // whose maildrop is waited for
     private LockedMaildrop? _maildrop;
@@ -28,13 +28,12 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
     public Pop3Handler(Pop3Handlers home)
     {
         _home = home;
-        _login = new Login(home.Logins, LoggedIn);
-        _removal = new WatchedCommit(RemovalOverdue);
-        _post = () => home.Loop.Post(this);
+        _login = new Login(home.Logins, this);
         _session = new Pop3Session(home.Options, _login);
-        _pacing = new SessionPacing(home.Policy, _session.EndPause);
-        _waiter = new LockWaiter(home.Loop, Granted);
+        _pacing = new SessionPacing(home.Policy, _session);
     }
+
+    public int Place { get; set; }
 
     public bool IsBusy => _login.IsBusy || IsMaildropBusy;
 
@@ -63,9 +62,9 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
             _pacing.TookCommands(written, _home.Policy.Times.Pop3Idle);
         }
 
-        if (_maildrop is { IsRemoving: true } && !_removal.IsWatched)
+        if (_maildrop is { IsRemoving: true } && _removal is not { IsWatched: true })
         {
-            _home.Commits.Add(_removal);
+            _home.Commits.Add(_removal ??= new WatchedCommit(RemovalOverdue));
         }
 
         if (_session.Pause > TimeSpan.Zero)
@@ -92,7 +91,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
         _pacing.End();
         _connection = null;
         _login.Disconnect();
-        _waiter.GiveUp();
+        _waiter?.GiveUp();
         if (!IsMaildropBusy)
         {
             EndSession();
@@ -138,14 +137,14 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
         }
     }
 
-    private void LoggedIn(AuthVerdict verdict, Account? account)
+    void ILoginOwner.LoggedIn(AuthVerdict verdict, Account? account)
     {
         if (_connection is not null)
         {
             Open(verdict, account);
         }
 
-        if (!_waiter.IsWaiting)
+        if (_waiter is not { IsWaiting: true })
         {
             GoOn();
         }
@@ -181,6 +180,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
         else if (_home.LockWait > TimeSpan.Zero && _home.Locks.SessionsOf(account.MailboxId) < _home.SessionsPerUser)
         {
             _account = account;
+            _waiter ??= new LockWaiter(_home.Loop, Granted);
             _waiter.Wait(_home.Locks, account.MailboxId, _home.LockWait);
         }
         else
@@ -208,6 +208,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoopWork
 
     private void Open(Account account, MaildropLocks.Token token)
     {
+        _post ??= () => _home.Loop.Post(this);
         _maildrop = LockedMaildrop.TryOpen(
             _home.Log, account.MailboxId, token, this, _post, _home.Retention.Of(account.MailboxId));
         _session.LoggedIn(_maildrop is null ? LoginVerdict.Unavailable : LoginVerdict.Accepted, _maildrop);

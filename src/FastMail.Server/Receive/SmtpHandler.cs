@@ -11,37 +11,28 @@ namespace FastMail.Server.Receive;
 
 /// <summary>
 /// Joins one connection to one SMTP session. At most one piece of work is out at a time, a commit or a login; the end of
-/// a commit is posted to the loop as this object. Pooled by <see cref="SmtpHandlers"/>; loop thread only.
+/// a commit is told by <see cref="Settled"/>. Pooled by <see cref="SmtpHandlers"/>; loop thread only.
 /// </summary>
-internal sealed class SmtpHandler : IPooledHandler, ILoopWork
+internal sealed partial class SmtpHandler : IPooledHandler, ILoginOwner
 {
     private readonly SmtpHandlers _home;
-    private readonly MailReceiver _receiver;
     private readonly SmtpSession _session;
-    private readonly WatchedCommit _commit;
-    private readonly Login _login;
+    private readonly Login? _login; // where nobody can log in there is none
     private readonly SessionPacing _pacing;
+    private WatchedCommit? _commit; // made by the first one
     private Connection? _connection;
 
     public SmtpHandler(SmtpHandlers home)
     {
         _home = home;
-        _receiver = new MailReceiver(
-            home.Log, home.Accounts, home.Intake, home.Quotas, home.Policy.Stress, home.Options.Hostname, home.Clock,
-            home.Loop.Post, this,
-            () => home.Loop.Post(this))
-        {
-            AnswersEachRecipient = home.Options.Role == SmtpRole.Lmtp,
-            Relay = home.Relay,
-            LocalAddress = () => _connection!.LocalEndPoint?.Address,
-        };
-        _commit = new WatchedCommit(CommitOverdue);
-        _login = new Login(home.Logins, LoggedIn);
-        _session = new SmtpSession(home.Options, _receiver, _login);
-        _pacing = new SessionPacing(home.Policy, _session.EndPause);
+        _login = home.Options.Role == SmtpRole.Submission ? new Login(home.Logins, this) : null;
+        _session = new SmtpSession(home.Options, this, _login is null ? NoLogins.Instance : _login);
+        _pacing = new SessionPacing(home.Policy, _session);
     }
 
-    public bool IsBusy => _login.IsBusy || _receiver.IsCommitting || _receiver.IsSettling || _receiver.IsHeld;
+    public int Place { get; set; }
+
+    public bool IsBusy => _login is { IsBusy: true } || _seat is { IsBusy: true };
 
     public void Opened(Connection connection)
     {
@@ -81,9 +72,9 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
             _pacing.TookCommands(written, _home.Policy.CommandTime);
         }
 
-        if (_receiver.IsCommitting && !_commit.IsWatched)
+        if (_seat is { Receiver.IsCommitting: true } && _commit is not { IsWatched: true })
         {
-            _home.Commits.Add(_commit);
+            _home.Commits.Add(_commit ??= new WatchedCommit(CommitOverdue));
         }
 
         if (_session.Pause > TimeSpan.Zero)
@@ -91,6 +82,7 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
             _pacing.Pause(_session.Pause);
         }
 
+        LeaveSeat();
         return turn;
     }
 
@@ -103,21 +95,25 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
     {
         _pacing.End();
         _connection = null;
-        _login.Disconnect();
-        _receiver.Inquiry?.Drop();
-        _receiver.Inquiry = null;
-        if (!_receiver.IsCommitting)
+        _login?.Disconnect();
+        _inquiry?.Drop();
+        _inquiry = null;
+        if (_seat is not { Receiver.IsCommitting: true })
         {
             _session.Abandon(); // a commit under way is not undone: the client may never hear of it, the mail stays
         }
+
+        LeaveSeat();
     }
 
     /// <summary>The commit that was out has ended, or content can be taken again.</summary>
-    public void Run()
+    public void Settled()
     {
-        if (_receiver.IsSettling)
+        MailReceiver receiver = _seat!.Receiver;
+        if (receiver.IsSettling)
         {
-            _receiver.EndSettling(); // the client has its answer
+            receiver.EndSettling(); // the client has its answer
+            LeaveSeat();
             if (_connection is null)
             {
                 _home.Return(this);
@@ -126,16 +122,20 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
             return;
         }
 
-        if (_receiver.IsHeld)
+        if (receiver.IsHeld)
         {
-            _receiver.EndHold();
+            receiver.EndHold();
             _session.GoOn();
         }
         else
         {
             _home.Commits.Remove(_commit);
-            SmtpReply reply = _receiver.EndCommit();
-            if (_connection is not null)
+            SmtpReply reply = receiver.EndCommit();
+            if (_connection is null)
+            {
+                _session.Abandon(); // nobody hears it
+            }
+            else
             {
                 _session.Committed(reply);
             }
@@ -148,12 +148,11 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
     private void Meet(Connection connection)
     {
         IPAddress client = connection.RemoteEndPoint.Address;
-        _receiver.Connect(connection.IsLocal ? null : client);
-        _login.Connect(client);
+        _login?.Connect(client);
         bool isExempt = connection.IsLocal || _home.Policy.IsExempt(client); // who may open the socket is let in already
         _session.HasPauses = !isExempt;
-        _receiver.Inquiry?.Drop();
-        _receiver.Inquiry = isExempt ? null : _home.Blocklists?.Ask(client, ClientJudged); // while the dialog goes on
+        _inquiry?.Drop();
+        _inquiry = isExempt ? null : _home.Blocklists?.Ask(client, ClientJudged); // while the dialog goes on
         _pacing.Begin(connection, isExempt, _home.Policy.CommandTime);
     }
 
@@ -180,7 +179,7 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
     /// <summary>The deadline of the commit has passed.</summary>
     private void CommitOverdue()
     {
-        if (_receiver.TryGiveUp() && _connection is not null)
+        if (_seat!.Receiver.TryGiveUp() && _connection is not null)
         {
             _session.Committed(SmtpReply.CommitTimedOut);
             _connection.Resume();
@@ -194,7 +193,7 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
         _connection!.Resume();
     }
 
-    private void LoggedIn(AuthVerdict verdict, Account? account)
+    void ILoginOwner.LoggedIn(AuthVerdict verdict, Account? account)
     {
         if (_connection is not null)
         {
@@ -208,6 +207,7 @@ internal sealed class SmtpHandler : IPooledHandler, ILoopWork
     {
         if (_connection is null)
         {
+            LeaveSeat();
             _home.Return(this);
         }
         else

@@ -6,9 +6,11 @@ using FastMail.Storage;
 
 namespace FastMail.Server.Receive;
 
-/// <summary>The pool of SMTP handlers of one kind of listener. Loop thread only.</summary>
+/// <summary>The pool of SMTP handlers of one kind of listener, and of the receivers of their mail. Loop thread only.</summary>
 internal sealed class SmtpHandlers : HandlerPool<SmtpHandler>
 {
+    private readonly Stack<ReceiverSeat> _seats = new();
+
     public required EventLoop Loop { get; init; }
 
     public required MailLog Log { get; init; }
@@ -42,6 +44,20 @@ internal sealed class SmtpHandlers : HandlerPool<SmtpHandler>
 
     public override ReadOnlyMemory<byte> ClientRefusal { get; } =
         "421 4.7.0 Too many connections from your address, try again later\r\n"u8.ToArray();
+
+    /// <summary>A receiver for one transaction of this handler.</summary>
+    public ReceiverSeat RentSeat(SmtpHandler handler)
+    {
+        ReceiverSeat seat = _seats.TryPop(out ReceiverSeat? idle) ? idle : new ReceiverSeat(this);
+        seat.Handler = handler;
+        return seat;
+    }
+
+    public void ReturnSeat(ReceiverSeat seat)
+    {
+        seat.Handler = null;
+        _seats.Push(seat);
+    }
 
     protected override SmtpHandler Make() => new(this);
 }
