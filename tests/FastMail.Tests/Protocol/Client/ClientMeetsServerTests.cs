@@ -27,6 +27,21 @@ public sealed class ClientMeetsServerTests
         Prop.ForAll(Scenes(), scene => Play(scene, role, usesChunking)).Check(Config.QuickThrowOnFailure.WithMaxTest(400));
     }
 
+    [Theory]
+    [InlineData(47)]
+    [InlineData(1000)]
+    [InlineData(100_000)]
+    public void A_thousand_recipients_are_told_without_waiting_for_all_of_them(int piece)
+    {
+        var server = SmtpRig.Create();
+        var client = new ClientRig(ClientRig.Options(), room: 1024) { Quits = true };
+        var mail = new TestMail("a@b.test", [.. Enumerable.Repeat("u@local.test", 1000)]);
+        client.Queue.Enqueue(mail);
+        Converse(client, server, [piece]);
+        Assert.Equal(1000, Assert.Single(server.Sink.Stored).Recipients.Length);
+        Assert.All(mail.Told, told => Assert.StartsWith("Delivered", told, StringComparison.Ordinal));
+    }
+
     private static bool Play(Scene scene, SmtpRole role, bool usesChunking)
     {
         var server = SmtpRig.Create(role, limits: SessionLimits.Default with { BadCommands = int.MaxValue });
@@ -53,15 +68,20 @@ public sealed class ClientMeetsServerTests
     {
         var (heard, said, at) = (0, 0, 0);
         server.Feed([]);
-        while (heard < server.Sent.Length || said < client.Said.Length)
+        while (true)
         {
-            var length = Math.Min(cut[at++ % cut.Length], server.Sent.Length - heard);
-            client.Feed(Encoding.Latin1.GetBytes(server.Sent.Substring(heard, length)));
+            var (sent, words) = (server.Sent, client.Said);
+            if (heard == sent.Length && said == words.Length)
+            {
+                return;
+            }
+            var length = Math.Min(cut[at++ % cut.Length], sent.Length - heard);
+            client.Feed(Encoding.Latin1.GetBytes(sent.Substring(heard, length)));
             heard += length;
-            length = Math.Min(cut[at++ % cut.Length], client.Said.Length - said);
+            length = Math.Min(cut[at++ % cut.Length], words.Length - said);
             if (!server.IsClosed)
             {
-                server.Feed(Encoding.Latin1.GetBytes(client.Said.Substring(said, length)));
+                server.Feed(Encoding.Latin1.GetBytes(words.Substring(said, length)));
             }
             said += length;
         }
