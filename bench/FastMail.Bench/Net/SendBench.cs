@@ -163,8 +163,9 @@ public class SendBench : IDisposable
 
             if (_done is not null && _mail.Delivered == _goal)
             {
-                _done.Signal();
-                _done = null;
+                CountdownEvent done = _done;
+                _done = null; // first: whoever waits may begin anew at once
+                done.Signal();
             }
 
             bool goesOn = _left > 0 && _session.CanBegin && consumed + written + body.Length > 0;
