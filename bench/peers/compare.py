@@ -2,7 +2,7 @@
 """FastMail beside its landmarks, one run, interleaved: the ceiling (ceiling.c keeps nothing) and the store (store.c, one
 flush a group and nothing else). The project's own generator drives all of them with the same messages.
 
-  bench/peers/compare.py [--repetitions 5] [--cases 0,1,2] [--directory DIR] [--fastmail NAME=PROGRAM ...] [--json]
+  bench/peers/compare.py [--repetitions 5] [--cases 0,1,2] [--share 1] [--directory DIR] [--fastmail NAME=PROGRAM ...] [--json]
 
 Prints medians of messages a second, CPU of the server a message, the 99th percentile of the acknowledgement, and the
 medians of the ratios of each repetition. Build first: dotnet build -c Release FastMail.sln
@@ -91,11 +91,11 @@ def drive(server, case, messages):
     }
 
 
-def measure(servers, case, repetitions):
+def measure(servers, case, repetitions, share):
     runs = {server.name: [] for server in servers}
     for repetition in range(repetitions + 1):
         for server in servers:
-            result = drive(server, case, case[4] if repetition else case[4] // 4)
+            result = drive(server, case, int(case[4] * share) if repetition else int(case[4] * share) // 4)
             if repetition:  # the first is warm-up
                 runs[server.name].append(result)
         print(f"{case[0]}: {repetition} of {repetitions}", file=sys.stderr)
@@ -117,6 +117,7 @@ def main():
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--cases", default=",".join(str(i) for i in range(len(CASES))),
                         help="; ".join(f"{i}: {case[0]}" for i, case in enumerate(CASES)))
+    parser.add_argument("--share", type=float, default=1.0, help="of each case's messages")
     parser.add_argument("--directory", default="/var/tmp", help="on the disk that is meant")
     parser.add_argument("--fastmail", action="append", metavar="NAME=PROGRAM",
                         help="a build to measure; repeatable, to pair two builds")
@@ -131,7 +132,7 @@ def main():
         servers += [fastmail(name, program, work) for name, program in builds]
         for index in arguments.cases.split(","):
             case = CASES[int(index)]
-            for row in summary(case, measure(servers, case, arguments.repetitions)):
+            for row in summary(case, measure(servers, case, arguments.repetitions, arguments.share)):
                 rows.append(row)
                 if not arguments.json:
                     print("{case:22} {server:10} {rate:9.0f}/s  cpu {cpu:6.1f} us  p99 {p99:8.0f} us  "
