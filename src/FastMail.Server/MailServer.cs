@@ -287,7 +287,8 @@ internal sealed class MailServer : IAsyncDisposable
             Options = RelayKeys.Delivery(settings),
         });
         _engine.Start();
-        var relay = new RelayIntake(_engine, new Exemptions(settings.Get(RelayKeys.From)));
+        var relay = new RelayIntake(
+            _engine, new Exemptions(settings.Get(RelayKeys.From)), new QueueRuns(_router, _engine, clock));
         var delays = new LoginDelays(settings.Get(Pop3Keys.LoginDelay), clock);
         _openStore = Own(new OpenStore(mailLog, () => accounts.Current, allowance));
         _door = AdminDoor.Open(_directory, settings.Get(AdminKeys.Listen), settings.Get(AdminKeys.Hosts));
@@ -379,7 +380,8 @@ internal sealed class MailServer : IAsyncDisposable
                 MaxRecipients = settings.Get(LimitKeys.Recipients),
                 MaxMessageBytes = settings.Get(LimitKeys.MessageBytes),
                 Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy | SmtpExtensions.RequireTls
-                    | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority : SmtpExtensions.None),
+                    | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority : SmtpExtensions.None)
+                    | (role == SmtpRole.Mx && settings.Get(RouteKeys.Table).Count > 0 ? SmtpExtensions.Etrn : SmtpExtensions.None),
                 OffersAuth = offersAuth,
                 Mechanisms = mechanisms,
                 MaxLoginFailures = settings.Get(AuthKeys.SessionFailures),

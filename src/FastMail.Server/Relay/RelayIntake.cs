@@ -14,13 +14,17 @@ internal sealed class RelayIntake
 
     /// <param name="engine">Delivers.</param>
     /// <param name="peers"><c>relay.from</c>.</param>
-    public RelayIntake(DeliveryEngine engine, Exemptions peers)
+    /// <param name="runs">Answers ETRN.</param>
+    public RelayIntake(DeliveryEngine engine, Exemptions peers, QueueRuns runs)
     {
         Engine = engine;
+        Runs = runs;
         _peers = peers;
     }
 
     public DeliveryEngine Engine { get; }
+
+    public QueueRuns Runs { get; }
 
     /// <summary>Its mail is relayed without a login.</summary>
     public bool Trusts(IPAddress client) => _peers.Contains(client);

@@ -323,18 +323,7 @@ internal sealed partial class RouteSearch : IDnsAsker
         Target.Source is { } source ? [source] : _router.Rules.Sources,
         _notes);
 
-    private string DestinationText()
-    {
-        if (Target.Via != RouteVia.Mx)
-        {
-            return Target.Text;
-        }
-
-        string port = Target.Port == RouteTarget.ByMx.Port ? "" : $":{Target.Port}";
-        string tls = Target.Tls is { } level ? $" tls={level.ToString().ToLowerInvariant()}" : "";
-        string source = Target.Source is null ? "" : $" source={Target.Source}";
-        return Domain + port + tls + source;
-    }
+    private string DestinationText() => Target.DestinationOf(Domain);
 
     /// <summary>The router keeps the route for as long as all answers hold.</summary>
     private void Settle()

@@ -44,6 +44,11 @@ internal sealed class RouteTable
         return (_hasParents ? FindParent(key[(at + 1)..]) : null) ?? _lines.GetValueOrDefault(Anything);
     }
 
+    /// <summary>The line for a whole domain, or of its nearest parent; what is said of anything is said of nobody.</summary>
+    /// <param name="key">The domain with an at sign in front.</param>
+    public RouteLine? FindDomain(ReadOnlySpan<char> key) =>
+        _bySpan.TryGetValue(key, out RouteLine? line) ? line : _hasParents ? FindParent(key[1..]) : null;
+
     private RouteLine? FindParent(ReadOnlySpan<char> domain)
     {
         Span<char> key = stackalloc char[domain.Length + 2];

@@ -96,6 +96,20 @@ internal sealed record RouteTarget
         return (target with { Text = string.Join(' ', kept.Prepend(target.Text)) }).Checked();
     }
 
+    /// <summary>What mail of a domain is grouped by when it goes this way.</summary>
+    public string DestinationOf(string domain)
+    {
+        if (Via != RouteVia.Mx)
+        {
+            return Text;
+        }
+
+        string port = Port == SmtpPort ? "" : $":{Port}";
+        string tls = Tls is { } level ? $" tls={level.ToString().ToLowerInvariant()}" : "";
+        string source = Source is null ? "" : $" source={Source}";
+        return domain + port + tls + source;
+    }
+
     private RouteTarget With(string name, string value, string word) => name switch
     {
         "tls" => this with { Tls = LevelOf(value) },

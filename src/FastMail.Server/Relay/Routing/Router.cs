@@ -121,6 +121,40 @@ internal sealed class Router
         return search.Begin();
     }
 
+    /// <summary>
+    /// The destinations of a domain that a line of the table speaks of, or that is hosted and so has none; false for
+    /// others.
+    /// </summary>
+    /// <param name="domain">ASCII.</param>
+    /// <param name="isWithSubdomains">And of those below it that have lines of their own.</param>
+    /// <param name="destinations">Added to.</param>
+    public bool TryFindRouted(ReadOnlySpan<byte> domain, bool isWithSubdomains, List<string> destinations)
+    {
+        byte[] address = [.. "postmaster@"u8, .. domain];
+        if (AddressKey.Of(address) is not { } key)
+        {
+            return false;
+        }
+
+        string name = key[(key.LastIndexOf('@') + 1)..];
+        if (Rules.Table.FindDomain("@" + name) is { Target: { Via: not RouteVia.Refuse } target })
+        {
+            destinations.Add(target.DestinationOf(name));
+        }
+
+        if (isWithSubdomains)
+        {
+            // "@.name" speaks of all below; where those go by MX, nobody knows which they are.
+            destinations.AddRange(Rules.Table.Lines
+                .Where(line => line.Pattern[0] == '@' && line.Pattern.EndsWith("." + name, StringComparison.Ordinal))
+                .Where(line => line.Target.Via != RouteVia.Refuse
+                    && (line.Target.Via != RouteVia.Mx || line.Pattern[1] != '.'))
+                .Select(line => line.Target.DestinationOf(line.Pattern[1..])));
+        }
+
+        return destinations.Count > 0 || _accounts().Resolve(address, [], _mailboxes) != Residence.Elsewhere;
+    }
+
     /// <summary>What DNS has said is asked anew.</summary>
     /// <param name="destination">Only of this destination, or of this domain when there was none; null for all.</param>
     public void Forget(string? destination)

@@ -170,6 +170,23 @@ internal sealed class DeliverySchedule
         return count;
     }
 
+    /// <summary>
+    /// Somebody says that a destination is there again. If it did not answer, one connection is tried now, and what was
+    /// parked for it goes when that is open; otherwise all that waits for it is due, and so is what has not been routed
+    /// since the start. Returns how many wait.
+    /// </summary>
+    public int TryNow(string key)
+    {
+        if (!TryFind(key, out Destination? destination) || !destination.IsClosed)
+        {
+            return Hasten(consignment => consignment.Destination is null || consignment.Destination.Key == key);
+        }
+
+        destination.EndRest(Now);
+        _wakes.Enqueue(destination, destination.ClosedUntil);
+        return destination.Parked + destination.Ready.Consignments;
+    }
+
     /// <summary>Those that wait and are chosen; a copy.</summary>
     public void FindWaiting(Func<Consignment, bool> isChosen, List<Consignment> found)
     {

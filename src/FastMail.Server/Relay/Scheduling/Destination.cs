@@ -84,6 +84,9 @@ internal sealed class Destination
     /// <summary>It may be used. Whether it works is not known before it has taken a message.</summary>
     public void Answers() => IsClosed = false;
 
+    /// <summary>Somebody says that it is there again: it need not be left alone any longer.</summary>
+    public void EndRest(long now) => ClosedUntil = Math.Min(ClosedUntil, now);
+
     /// <summary>
     /// A connection could not be had, or ended in the midst of its work, or the host asked to be left alone (421). True
     /// when it has to be left alone from now on: nothing else says that it works.
