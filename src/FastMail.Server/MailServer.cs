@@ -215,6 +215,8 @@ internal sealed class MailServer : IAsyncDisposable
         PasswordChecker passwords = Own(new PasswordChecker(
             accounts, clock, settings.Get(AuthKeys.HashIterations), settings.Get(AuthKeys.CacheTime)));
         _tls = Own(ServerTls.Start(_directory, settings, clock, _log));
+        TlsClient outgoingTls = Own(new TlsClient(
+            Math.Max(1, Environment.ProcessorCount / 2), settings.Get(TlsKeys.HandshakeTimeout)));
         var exemptions = new Exemptions(settings.Get(LimitKeys.Exempt));
         _loop = Own(EventLoop.Start(
             new EventLoopOptions
@@ -276,6 +278,7 @@ internal sealed class MailServer : IAsyncDisposable
             Loop = _loop,
             Log = mailLog,
             Router = _router,
+            Tls = outgoingTls,
             Accounts = accounts,
             Signing = signing,
             Intake = intake,
@@ -284,7 +287,7 @@ internal sealed class MailServer : IAsyncDisposable
             Logger = _log,
             Hostname = hostname,
             Schedule = RelayKeys.Schedule(settings),
-            Options = RelayKeys.Delivery(settings),
+            Options = RelayKeys.Delivery(settings) with { MostReturnedBytes = settings.Get(NotifyKeys.FullSize) },
         });
         _engine.Start();
         var relay = new RelayIntake(

@@ -118,8 +118,9 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
-def postfix(folder, next_hop_port, settings="", services=""):
-    """A Postfix that relays to the port; settings are lines of main.cf, services of master.cf."""
+def postfix(folder, next_hop_port, settings="", services="", certificate=None):
+    """A Postfix that relays to the port; settings are lines of main.cf, services of master.cf, certificate a pair of files
+    for STARTTLS."""
     needs("postfix")
     require_root_and_user("postfix")
     os.chmod(folder, 0o755)  # its daemons run under their own user
@@ -145,6 +146,8 @@ maillog_file_prefixes = {folder}
 alias_maps =
 alias_database =
 {settings}
+{f"smtpd_tls_security_level = may{chr(10)}smtpd_tls_chain_files = {certificate[1]}, {certificate[0]}" if certificate else ""}
+smtpd_tls_received_header = yes
 """)
     # Makes the queue's directories; complains about what a private instance does not have, which is not fatal.
     subprocess.run(["postfix", "-c", f"{folder}/conf", "check"], capture_output=True, timeout=60, check=False)
@@ -158,8 +161,9 @@ def exim_program():
     raise Skip("exim4 is not installed")
 
 
-def exim(folder, next_hop_port, settings="", protocol="smtp", routers="", transports="", options=""):
-    """An Exim that relays to the port; settings are lines of its smtp transport, the others come before its own."""
+def exim(folder, next_hop_port, settings="", protocol="smtp", routers="", transports="", options="", certificate=None):
+    """An Exim that relays to the port; settings are lines of its smtp transport, routers, transports and options come
+    before its own, certificate is a pair of files for STARTTLS."""
     program = exim_program()
     require_root_and_user("Debian-exim")
     os.chmod(folder, 0o755)
@@ -178,7 +182,8 @@ daemon_smtp_ports = {port}
 pid_file_path = {spool}/exim.pid
 host_lookup =
 rfc1413_hosts =
-tls_advertise_hosts =
+tls_advertise_hosts = {"*" if certificate else ""}
+{f"tls_certificate = {certificate[0]}{chr(10)}tls_privatekey = {certificate[1]}" if certificate else ""}
 acl_smtp_rcpt = accept_all
 acl_smtp_data = accept_all
 queue_run_in_order

@@ -3,6 +3,7 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using System.Text;
 using FastMail.Server.Relay.Routing;
 using FastMail.Server.Tls;
 
@@ -11,6 +12,8 @@ namespace FastMail.Server.Configuration;
 /// <summary>Where mail for others is sent, and how much TLS it must have on the way.</summary>
 internal static class RouteKeys
 {
+    private const int LongestPassword = 255; // octets, RFC 4616 2
+
     private const string TargetUnit = "NEXTHOP [tls=LEVEL] [source=ADDR] [user=NAME] [password_file=FILE] [name=NAME] [private]";
 
     public static readonly Key<IReadOnlyList<RouteLine>> Table = new(
@@ -151,9 +154,12 @@ internal static class RouteKeys
     {
         try
         {
-            return File.ReadLines(file).FirstOrDefault() is { Length: > 0 } password
+            string password = File.ReadLines(file).FirstOrDefault("");
+            int octets = Encoding.UTF8.GetByteCount(password);
+            return octets is > 0 and <= LongestPassword && !password.Contains('\0', StringComparison.Ordinal)
                 ? password
-                : throw new SettingException($"password_file: the first line of {file} is empty");
+                : throw new SettingException(
+                    $"password_file: the first line of {file} is no password of 1 to {LongestPassword} octets");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

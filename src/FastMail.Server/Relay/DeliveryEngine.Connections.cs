@@ -19,6 +19,8 @@ internal sealed partial class DeliveryEngine
     private HashSet<Destination> _rousing = [];
     private int _underWay;
 
+    public TlsClient Tls => _parts.Tls;
+
     public TimeSpan ConnectTime => _parts.Options.ConnectTime;
 
     public TimeSpan IdleTime => _parts.Options.IdleTime;
@@ -33,7 +35,9 @@ internal sealed partial class DeliveryEngine
     {
         Hostname = _parts.Hostname,
         IsLmtp = route.IsLmtp,
-        Tls = isInClear || hop.IsImplicitTls || hop.Tls.Level == TlsLevel.May ? TlsPolicy.None : PolicyOf(hop.Tls.Level),
+        Tls = isInClear ? TlsPolicy.None : PolicyOf(hop.Tls.Level),
+        Credentials = route.Credentials?.Session,
+        AllowsCleartextAuth = route.AllowsCleartextAuth,
         MaxTransactions = _parts.Options.TransactionsPerConnection,
         MaxRecipients = _parts.Schedule.Recipients,
     };

@@ -18,6 +18,9 @@ internal sealed record DeliveryParts
 
     public required Router Router { get; init; }
 
+    /// <summary>For connections to next hops.</summary>
+    public required TlsClient Tls { get; init; }
+
     public required LiveAccounts Accounts { get; init; }
 
     /// <summary>Signs mail with DKIM; null when nobody does.</summary>

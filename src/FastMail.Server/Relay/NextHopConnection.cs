@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using FastMail.Net;
+using FastMail.Protocol.Sasl;
 using FastMail.Protocol.Smtp.Client;
 using FastMail.Server.Relay.Routing;
 using FastMail.Server.Relay.Scheduling;
@@ -25,10 +26,12 @@ internal sealed class NextHopConnection : IOutgoingHandler
     private Route _route = null!;
     private int _hop;
     private bool _isInClear; // TLS was tried with this hop and failed, and is not demanded
+    private bool _isQuitting;
     private bool _isWorking; // greeting, EHLO and TLS are behind us
     private string _failure = "";
     private string? _tlsFault;
     private byte[] _hopText = [];
+    private PasswordDerivation? _derivation; // under way
 
     public NextHopConnection(DeliveryEngine engine) => _engine = engine;
 
@@ -64,6 +67,7 @@ internal sealed class NextHopConnection : IOutgoingHandler
         _hop = 0;
         _isInClear = false;
         _isWorking = false;
+        _isQuitting = false;
         IsRefused = false;
         _failure = "";
         route.OrderHops(_engine.Random, _hops);
@@ -83,7 +87,7 @@ internal sealed class NextHopConnection : IOutgoingHandler
     /// <summary>It has nothing to do and is not to wait for more.</summary>
     public void Quit()
     {
-        _session.Quit();
+        SayGoodbye();
         _connection?.Speak();
     }
 
@@ -115,8 +119,10 @@ internal sealed class NextHopConnection : IOutgoingHandler
     public void Secured(TlsParameters tls)
     {
         TlsDemand demand = _hops[_hop].Tls;
-        _tlsFault = demand.Judge(isChainTrusted: false, isNameRight: false, isVouchedFor: false);
-        _session.Secured(ServerTls.FactsOf(tls), isVerified: false);
+        TlsPeer peer = tls.Peer!; // we are the client
+        _tlsFault = demand.Judge(peer.IsChainTrusted, peer.IsNameRight, peer.IsVouchedFor);
+        _session.Secured(
+            ServerTls.FactsOf(tls), demand.Verifies(peer.IsChainTrusted, peer.IsNameRight, peer.IsVouchedFor));
     }
 
     public Turn Receive(
@@ -158,6 +164,7 @@ internal sealed class NextHopConnection : IOutgoingHandler
     {
         ConnectionEnd end = _connection!.End;
         string? tlsFault = _tlsFault;
+        string? faultOfTls = end == ConnectionEnd.TlsFailed ? _connection.TlsFault : null;
         _connection = null;
         // A host may close what rests, with 421 or without a word.
         bool hasFailed = (IsBusy && end != ConnectionEnd.Stopping && !_engine.IsStopping) || IsRefused;
@@ -168,7 +175,7 @@ internal sealed class NextHopConnection : IOutgoingHandler
             ConnectionEnd.Stopping => ClientLoss.Stopping,
             _ => ClientLoss.Closed,
         });
-        _failure = tlsFault is null ? FailureText() : tlsFault;
+        _failure = tlsFault is null ? FailureText(faultOfTls) : $"451 4.7.5 {tlsFault}";
         _tlsFault = null;
         if (_isWorking)
         {
@@ -176,7 +183,8 @@ internal sealed class NextHopConnection : IOutgoingHandler
             return;
         }
 
-        if (end == ConnectionEnd.TlsFailed && !_isInClear && !_hops[_hop].Tls.IsEnforced && !_hops[_hop].IsImplicitTls)
+        bool isOfTls = end == ConnectionEnd.TlsFailed || _session.Failure is { Phase: ClientPhase.StartTls };
+        if (isOfTls && !_isInClear && !_hops[_hop].Tls.IsEnforced && !_hops[_hop].IsImplicitTls)
         {
             _isInClear = true; // RFC 7435: rather in the clear than not at all
             Connect();
@@ -204,10 +212,12 @@ internal sealed class NextHopConnection : IOutgoingHandler
         {
             _isWorking = true;
             _engine.Works(this);
-            if (BeginNext() || _session.IsOver)
-            {
-                _connection!.Speak(); // the first mail goes at once
-            }
+        }
+
+        // Nothing is under way any more: the next mail, or rest, or goodbye.
+        if (_isWorking && !IsBusy && !IsResting && !_session.IsOver && BeginNext())
+        {
+            _connection!.Speak();
         }
 
         TakeDeadline();
@@ -218,6 +228,12 @@ internal sealed class NextHopConnection : IOutgoingHandler
 
         if (_session.IsWaiting)
         {
+            if (_session.Derivation is { } derivation && !ReferenceEquals(derivation, _derivation))
+            {
+                _derivation = derivation;
+                _ = PasswordWork.BeginAsync(derivation, this, _connection!);
+            }
+
             return Turn.Wait;
         }
 
@@ -225,33 +241,32 @@ internal sealed class NextHopConnection : IOutgoingHandler
         return hasMoved && _session.CanBegin && _engine.HasMail(this) ? Turn.Continue : Turn.Receive;
     }
 
-    /// <summary>True when a transaction has begun.</summary>
+    /// <summary>True when there is something to say: a transaction has begun, or it is time for goodbye.</summary>
     private bool BeginNext()
     {
         if (!_session.CanBegin)
         {
-            if (_session.IsExhausted && !IsBusy)
-            {
-                _session.Quit();
-            }
-
-            return false;
+            return _session.IsExhausted && !IsBusy && SayGoodbye();
         }
 
         if (_engine.Next(this) is not { } delivery)
         {
-            if (!IsBusy && _isWorking && !_engine.MayRest(this))
-            {
-                _session.Quit();
-            }
-
-            return false;
+            return !IsBusy && _isWorking && !_engine.MayRest(this) && SayGoodbye();
         }
 
         delivery.Carrier = this;
         _deliveries.Add(delivery);
         _session.Begin(delivery);
         return true;
+    }
+
+    /// <summary>Once.</summary>
+    private bool SayGoodbye()
+    {
+        bool isFirst = !_isQuitting;
+        _isQuitting = true;
+        _session.Quit();
+        return isFirst;
     }
 
     private void TakeDeadline()
@@ -271,6 +286,7 @@ internal sealed class NextHopConnection : IOutgoingHandler
             new ConnectTarget(hop.EndPoint, _engine.ConnectTime)
             {
                 Source = family == AddressFamily.Unix ? null : _route.SourceFor(family),
+                Tls = _isInClear ? null : hop.TlsOf(_engine.Tls),
             },
             this);
     }
@@ -290,8 +306,13 @@ internal sealed class NextHopConnection : IOutgoingHandler
         }
     }
 
-    private string FailureText()
+    private string FailureText(string? faultOfTls)
     {
+        if (faultOfTls is not null)
+        {
+            return $"451 4.7.5 TLS failed: {faultOfTls}";
+        }
+
         if (_session.Failure is not { } failure)
         {
             return "451 4.4.2 connection lost";
@@ -299,5 +320,38 @@ internal sealed class NextHopConnection : IOutgoingHandler
 
         Span<byte> text = stackalloc byte[400];
         return Encoding.ASCII.GetString(text[..failure.WriteText(text)]);
+    }
+
+    /// <summary>
+    /// A salted password in the making on a thread of the pool (PBKDF2, 100 ms and more), and then the way back to the
+    /// connection that waits for it, if it still does. Made for one use.
+    /// </summary>
+    private sealed class PasswordWork : ILoopWork
+    {
+        private readonly NextHopConnection _owner;
+        private readonly Connection _connection;
+
+        private PasswordWork(NextHopConnection owner, Connection connection)
+        {
+            _owner = owner;
+            _connection = connection;
+        }
+
+        public static async Task BeginAsync(PasswordDerivation derivation, NextHopConnection owner, Connection connection)
+        {
+            var work = new PasswordWork(owner, connection);
+            EventLoop loop = owner._engine.Loop;
+            await Task.Run(derivation.Run);
+            loop.Post(work);
+        }
+
+        public void Run()
+        {
+            // Closed meanwhile, its connection object serves another: then nobody waits for a derivation.
+            if (ReferenceEquals(_owner._connection, _connection) && _owner._session.Derivation is not null)
+            {
+                _owner.GoOn();
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ internal sealed class ServerFixture : IAsyncDisposable
 {
     public const string Password = "secret";
 
-    private readonly string _directory = Directory.CreateTempSubdirectory("fastmail-server-").FullName;
+    private readonly string _directory = System.IO.Directory.CreateTempSubdirectory("fastmail-server-").FullName;
 
     private Func<Task<MailServer>> _start = null!;
 
@@ -23,6 +23,8 @@ internal sealed class ServerFixture : IAsyncDisposable
     }
 
     public MailServer Server { get; private set; } = null!;
+
+    public string Directory => _directory;
 
     public FastMail.Storage.MailLog Log => Server.MailLog;
 
@@ -110,7 +112,7 @@ internal sealed class ServerFixture : IAsyncDisposable
     {
         await Server.StopAsync();
         await Server.DisposeAsync();
-        Directory.Delete(_directory, recursive: true);
+        System.IO.Directory.Delete(_directory, recursive: true);
     }
 }
 

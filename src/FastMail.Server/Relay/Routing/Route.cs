@@ -1,5 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
+using FastMail.Protocol.Sasl;
 
 namespace FastMail.Server.Relay.Routing;
 
@@ -53,6 +55,9 @@ internal sealed class Route
     /// <summary>Who we are at the next hop; null for nobody.</summary>
     public RouteCredentials? Credentials { get; private init; }
 
+    /// <summary>The password may be said outside TLS: on loopback, or because the line says <c>tls=none</c>.</summary>
+    public bool AllowsCleartextAuth { get; private init; }
+
     /// <summary>How it came about, step by step; only when that was asked for.</summary>
     public IReadOnlyList<string> Notes { get; private init; } = [];
 
@@ -71,6 +76,7 @@ internal sealed class Route
     /// <param name="hosts">One at least, each with an address; sorted by preference.</param>
     /// <param name="isLmtp">See <see cref="IsLmtp"/>.</param>
     /// <param name="credentials">See <see cref="Credentials"/>.</param>
+    /// <param name="allowsCleartextAuth">See <see cref="AllowsCleartextAuth"/>.</param>
     /// <param name="sources">Addresses of ours to connect from, at most one of a family.</param>
     /// <param name="notes">See <see cref="Notes"/>.</param>
     public static Route To(
@@ -79,12 +85,14 @@ internal sealed class Route
         RouteHost[] hosts,
         bool isLmtp = false,
         RouteCredentials? credentials = null,
+        bool allowsCleartextAuth = false,
         IReadOnlyList<IPAddress>? sources = null,
         IReadOnlyList<string>? notes = null) =>
         new(RouteKind.Remote, destination, decidedBy, hosts)
         {
             IsLmtp = isLmtp,
             Credentials = credentials,
+            AllowsCleartextAuth = allowsCleartextAuth,
             Sources = sources ?? [],
             Notes = notes ?? [],
         };
@@ -151,10 +159,22 @@ internal sealed record RouteFailure(bool IsPermanent, int Code, string Status, s
     private static string Cut(string text) => text.Length <= LongestText ? text : text[..LongestText];
 }
 
-/// <summary>A login at a next hop. Immutable; its text shows no password.</summary>
-/// <param name="User">Name of the account there.</param>
-/// <param name="Password">Its password.</param>
-internal sealed record RouteCredentials(string User, string Password)
+/// <summary>A login at a next hop. Immutable, any thread; its text shows no password.</summary>
+internal sealed class RouteCredentials
 {
+    /// <param name="user">Name of the account there.</param>
+    /// <param name="password">Its password.</param>
+    /// <exception cref="ArgumentException">One of them is empty, has more than 255 octets or a NUL.</exception>
+    public RouteCredentials(string user, string password)
+    {
+        User = user;
+        Session = new ClientCredentials(Encoding.UTF8.GetBytes(user), Encoding.UTF8.GetBytes(password));
+    }
+
+    public string User { get; }
+
+    /// <summary>For sessions; one object for all of them, as it remembers what SCRAM has cost.</summary>
+    public ClientCredentials Session { get; }
+
     public override string ToString() => User;
 }

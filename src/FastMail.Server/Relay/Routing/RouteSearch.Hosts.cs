@@ -172,7 +172,10 @@ internal sealed partial class RouteSearch
             (level, reason) = (TlsLevel.Encrypt, "smtps");
         }
 
-        return new TlsDemand(level, Target.CertificateName ?? host, reason, _router.Rules.TrustAnchors);
+        return new TlsDemand(level, Target.CertificateName ?? host, reason, _router.Rules.TrustAnchors)
+        {
+            IsNameSure = Target.Via != RouteVia.Mx || Target.CertificateName is not null || _isMxProven,
+        };
     }
 
     private void Conclude()

@@ -320,6 +320,7 @@ internal sealed partial class RouteSearch : IDnsAsker
         hosts,
         Target.IsLmtp,
         _plan.Credentials,
+        Target.Tls == TlsLevel.None || IsLoopback(Target.Address),
         Target.Source is { } source ? [source] : _router.Rules.Sources,
         _notes);
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 using FastMail.Server.Cli;
 
 namespace FastMail.Server.Relay.Routing;
@@ -24,6 +25,8 @@ internal enum RouteVia
 /// <summary>Where a line of the route table sends mail, as it was written. Immutable.</summary>
 internal sealed record RouteTarget
 {
+    private const int LongestUserOctets = 255; // RFC 4616 2
+
     private const int SmtpPort = 25;
     private const int SubmissionPort = 587;
     private const int SmtpsPort = 465;
@@ -139,6 +142,11 @@ internal sealed record RouteTarget
 
     private RouteTarget Checked()
     {
+        if (User is { Length: > 63 } && Encoding.UTF8.GetByteCount(User) > LongestUserOctets)
+        {
+            throw new FormatException($"a user has at most {LongestUserOctets} octets.");
+        }
+
         if (Via == RouteVia.Mx && User is not null)
         {
             throw new FormatException("a user needs one host to log in at, not mx.");

@@ -195,9 +195,9 @@ internal sealed class Router
 
     private RoutePlan PlanOf(RouteTarget target, string decidedBy)
     {
-        RouteCredentials? credentials = target.User is null
-            ? null
-            : new RouteCredentials(target.User, target.PasswordFile is null ? "" : Rules.ReadPassword(target.PasswordFile));
+        RouteCredentials? credentials = target is { User: { } user, PasswordFile: { } file }
+            ? new RouteCredentials(user, Rules.ReadPassword(file))
+            : null;
         return new RoutePlan(target, decidedBy, credentials);
     }
 }

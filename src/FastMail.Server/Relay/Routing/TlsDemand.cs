@@ -81,10 +81,22 @@ internal sealed class TlsDemand
         _ => null,
     };
 
-    /// <summary>What a message demands that must not travel without verified TLS (RFC 8689 4.2.1).</summary>
-    public TlsDemand ForRequireTls() => Level >= TlsLevel.Verify
-        ? this
-        : new TlsDemand(TlsLevel.Verify, ServerName, "REQUIRETLS", TrustAnchors);
+    /// <summary>
+    /// Nobody between the domain and us can have chosen <see cref="ServerName"/>: the operator has named it, or DNSSEC has
+    /// proved it.
+    /// </summary>
+    public bool IsNameSure { get; init; }
+
+    /// <summary>
+    /// The certificate proves that this is the host that was meant, as messages with REQUIRETLS want it (RFC 8689 4.2.1).
+    /// </summary>
+    /// <inheritdoc cref="Judge"/>
+    public bool Verifies(bool isChainTrusted, bool isNameRight, bool isVouchedFor) => Level switch
+    {
+        TlsLevel.Dane => isVouchedFor,
+        TlsLevel.Verify => isChainTrusted && isNameRight,
+        _ => IsNameSure && isChainTrusted && isNameRight,
+    };
 
     public override string ToString() => $"{Level.ToString().ToLowerInvariant()} ({Reason})";
 }

@@ -160,8 +160,9 @@ public sealed class RouterTests
             "route.table=b.test=192.0.2.1");
         Route route = scene.Find("x@a.test");
         File.Delete(file); // it was read at the start
-        Assert.Equal(new RouteCredentials("me@b.test", "open sesame"), route.Credentials);
-        Assert.DoesNotContain("sesame", route.Credentials!.ToString(), StringComparison.Ordinal);
+        Assert.Equal("me@b.test", route.Credentials!.User);
+        Assert.False(route.AllowsCleartextAuth);
+        Assert.DoesNotContain("sesame", route.Credentials.ToString(), StringComparison.Ordinal);
         Assert.Equal(["smart.test[192.0.2.5]:587"], scene.Hops(route));
         Assert.Equal("verify (a password is sent there)", route.Hosts[0].Hops.First().Tls.ToString());
         Assert.Same(route, scene.Find("y@c.test"));
