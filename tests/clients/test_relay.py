@@ -250,7 +250,8 @@ def test_etrn_sends_what_waits_for_a_routed_domain(folder):
                 client.ehlo("b.test")
                 assert client.has_extn("etrn"), client.esmtp_features
                 assert client.docmd("ETRN", "elsewhere.test")[0] == 459
-                assert client.docmd("ETRN", "b.test")[0] == 250
+                answer = client.docmd("ETRN", "b.test")
+                assert answer[0] in (250, 251), answer  # 251: the relay has looked by itself just before
             check(sent, collect(b, len(sent), logs=[a.log]))
             with smtplib.SMTP("127.0.0.1", a.ports["mx"], timeout=30) as client:
                 client.ehlo("b.test")
