@@ -386,9 +386,6 @@ internal sealed class MailReceiver : IMailSink
 
     public SmtpReply OutcomeOf(int recipient, SmtpReply commit) => _outcomes!.RefusalOf(recipient) ?? commit;
 
-    public SmtpReply StartQueueRun(ReadOnlySpan<byte> domain, bool isWithSubdomains) =>
-        Relay?.Runs.Start(domain, isWithSubdomains) ?? SmtpReply.QueueRunRefused;
-
     public void Abandon()
     {
         _intake.Release(_heldBytes);

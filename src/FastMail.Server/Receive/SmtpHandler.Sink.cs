@@ -39,6 +39,10 @@ internal sealed partial class SmtpHandler : IMailSink
 
     SmtpReply IMailSink.OutcomeOf(int recipient, SmtpReply commit) => _seat!.Receiver.OutcomeOf(recipient, commit);
 
+    /// <summary>Outside a transaction, so without a seat.</summary>
+    SmtpReply IMailSink.StartQueueRun(ReadOnlySpan<byte> domain, bool isWithSubdomains) =>
+        _home.Relay?.Runs.Start(domain, isWithSubdomains) ?? SmtpReply.QueueRunRefused;
+
     void IMailSink.Abandon() => _seat!.Receiver.Abandon();
 
     int IMailSink.WriteTransactionId(Span<byte> destination) => _seat!.Receiver.WriteTransactionId(destination);
