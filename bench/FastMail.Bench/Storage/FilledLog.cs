@@ -111,8 +111,12 @@ internal sealed class FilledLog : IMailLogObserver, IDisposable
             {
                 changes.Add(new QueueChange
                 {
-                    Seq = recipient.Seq, Recipient = recipient.Recipient, State = QueueState.Deferred, Attempts = 1,
-                    DueMicros = 1_800_000_000_000_000, Text = text,
+                    Seq = recipient.Seq,
+                    Recipient = recipient.Recipient,
+                    State = QueueState.Deferred,
+                    Attempts = 1,
+                    DueMicros = 1_800_000_000_000_000,
+                    Text = text,
                 });
             }
 

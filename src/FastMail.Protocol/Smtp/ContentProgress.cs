@@ -10,7 +10,7 @@ internal sealed class ContentProgress
     private const int Kept = 1024; // as many as there are slabs for input, and so contents on their way
 
     [ThreadStatic]
-    private static Stack<ContentProgress>? t_free;
+    private static Stack<ContentProgress>? _free;
 
     // Fields, because these are structs that change.
     internal ContentScanner Scanner;
@@ -29,7 +29,7 @@ internal sealed class ContentProgress
 
     public static ContentProgress Rent()
     {
-        var progress = t_free is { } free && free.TryPop(out var used) ? used : new ContentProgress();
+        var progress = _free is { } free && free.TryPop(out var used) ? used : new ContentProgress();
         progress.Scanner.Start();
         progress.Header = default;
         progress.Stuffer = default;
@@ -41,10 +41,10 @@ internal sealed class ContentProgress
 
     public static void Return(ContentProgress progress)
     {
-        t_free ??= new Stack<ContentProgress>();
-        if (t_free.Count < Kept)
+        _free ??= new Stack<ContentProgress>();
+        if (_free.Count < Kept)
         {
-            t_free.Push(progress);
+            _free.Push(progress);
         }
     }
 }

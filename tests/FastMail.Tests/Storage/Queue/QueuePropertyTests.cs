@@ -171,7 +171,7 @@ internal sealed class QueueModel
     /// <summary>The log says of every recipient what the model says, has all bodies, and counts what is live right.</summary>
     public void Check(LogScene scene)
     {
-        Assert.Equal(_messages.Values.SelectMany(m => m.Show()), scene.Show());
+        Assert.Equal(_messages.Values.SelectMany(m => m.Show()), scene.Show(), StringComparer.Ordinal);
         foreach (QueuedModel message in _messages.Values)
         {
             Assert.Equal(message.Body, scene.Body(message.Seq));

@@ -57,7 +57,7 @@ public sealed class QueueRaceTests(ITestOutputHelper output)
         {
             IEnumerable<string> expected = open.Order().SelectMany(s => new[] { (s, 0U), (s, 1U) }).Select(
                 r => $"{r.s}/{r.Item2} {model[r].State} {model[r].Attempts} {model[r].Attempts * 1_000_000L}");
-            Assert.Equal(expected, checkedScene.Show());
+            Assert.Equal(expected, checkedScene.Show(), StringComparer.Ordinal);
         }
     }
 }
