@@ -67,7 +67,7 @@ internal sealed partial class DeliveryEngine
         }
         else
         {
-            _schedule.MakeReady(consignment, destination);
+            _schedule.PutBack(consignment, destination);
             _fresh.Add(destination);
         }
 

@@ -228,9 +228,18 @@ internal sealed class DeliverySchedule
         StandInLine(destination);
     }
 
+    /// <summary>It was taken and could not go yet; now it can, and is the next. The destination is not closed.</summary>
+    public void PutBack(Consignment consignment, Destination destination)
+    {
+        consignment.Stage = Stage.Ready;
+        destination.UsedAt = Now;
+        destination.Ready.PutBack(consignment);
+        StandInLine(destination);
+    }
+
     /// <summary>
     /// The next work for a connection to that destination; null when there is none or its rate is used up. The caller
-    /// brings it back by <see cref="Free"/>, <see cref="Defer"/> or <see cref="MakeReady"/>.
+    /// brings it back by <see cref="Free"/>, <see cref="Defer"/>, <see cref="PutBack"/> or <see cref="MakeReady"/>.
     /// </summary>
     public Consignment? Take(Destination destination)
     {

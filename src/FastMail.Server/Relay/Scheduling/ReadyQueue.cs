@@ -7,6 +7,7 @@ namespace FastMail.Server.Relay.Scheduling;
 internal sealed class ReadyQueue
 {
     private readonly List<Lane> _lanes = []; // by falling priority; nearly always one
+    private readonly SenderQueue _first = new(); // had their turn, and were not ready to go
 
     public int Consignments { get; private set; }
 
@@ -23,11 +24,29 @@ internal sealed class ReadyQueue
         return isMerged;
     }
 
+    /// <summary>
+    /// Its turn had come, and comes again at once. Were it to wait behind the others, what was made ready for it could be
+    /// forgotten before it is asked for.
+    /// </summary>
+    public void PutBack(Consignment consignment)
+    {
+        Consignments++;
+        Recipients += consignment.Count;
+        _first.Append(consignment);
+    }
+
     public Consignment? Take()
     {
         if (Consignments == 0)
         {
             return null;
+        }
+
+        if (_first.Head is not null)
+        {
+            Consignments--;
+            Recipients -= _first.Head.Count;
+            return _first.TakeHead();
         }
 
         foreach (Lane lane in _lanes)
@@ -45,6 +64,7 @@ internal sealed class ReadyQueue
 
     public void CopyTo(List<Consignment> all)
     {
+        _first.CopyTo(all);
         foreach (Lane lane in _lanes)
         {
             lane.CopyTo(all);
@@ -122,10 +142,7 @@ internal sealed class ReadyQueue
         {
             foreach (SenderQueue queue in _senders.Values)
             {
-                for (Consignment? consignment = queue.Head; consignment is not null; consignment = consignment.Next)
-                {
-                    all.Add(consignment);
-                }
+                queue.CopyTo(all);
             }
         }
 
@@ -180,6 +197,14 @@ internal sealed class ReadyQueue
             }
 
             Tail = consignment;
+        }
+
+        public void CopyTo(List<Consignment> all)
+        {
+            for (Consignment? consignment = Head; consignment is not null; consignment = consignment.Next)
+            {
+                all.Add(consignment);
+            }
         }
 
         public Consignment TakeHead()

@@ -60,6 +60,51 @@ public sealed class ScheduleTests
     }
 
     [Fact]
+    public void What_was_taken_and_put_back_goes_before_all_that_waits()
+    {
+        var schedule = new DeliverySchedule(new ScheduleOptions(), TimeProvider.System, new Random(1));
+        Destination destination = schedule.Find("host");
+        for (uint i = 0; i < 10_000; i++)
+        {
+            Consignment consignment = schedule.Make(i + 1, 0);
+            consignment.Sender = i % 5000;
+            schedule.MakeReady(consignment, destination);
+        }
+
+        // Signed by other threads, 64 at a time: what has been signed must go before its signature is forgotten.
+        var order = new List<ulong>();
+        var signing = new Queue<Consignment>();
+        var signed = new HashSet<ulong>();
+        while (order.Count < 10_000)
+        {
+            while (signing.Count < 64 && schedule.Take(destination) is { } taken)
+            {
+                if (signed.Remove(taken.Seq))
+                {
+                    order.Add(taken.Seq);
+                    schedule.Free(taken);
+                }
+                else
+                {
+                    signing.Enqueue(taken);
+                }
+            }
+
+            if (signing.TryDequeue(out Consignment? done))
+            {
+                signed.Add(done.Seq);
+                schedule.PutBack(done, destination);
+                Assert.Equal(destination.Ready.Consignments, destination.Ready.Recipients);
+            }
+
+            Assert.InRange(signed.Count, 0, 64);
+        }
+
+        Assert.Equal(10_000, order.Distinct().Count());
+        Assert.Equal(0, destination.Ready.Consignments);
+    }
+
+    [Fact]
     public void A_dead_destination_delays_no_other_and_is_tried_by_one_connection_at_a_time()
     {
         var relay = new SimulatedRelay(
