@@ -14,6 +14,7 @@ internal sealed class Postman(SimulatedServer server, Ledger ledger, Random rand
     private readonly List<(SmtpClient Client, SentMessage Message)> _sending = [];
     private readonly StringBuilder _story = new("turn:");
     private (Pop3Client Client, string Address, SentMessage[] Messages)? _emptying;
+    private int _oneInBodies = 15;
 
     /// <summary>Reads every maildrop and lets the ledger judge; false when the process ended meanwhile.</summary>
     public bool TryInspect()
@@ -46,8 +47,13 @@ internal sealed class Postman(SimulatedServer server, Ledger ledger, Random rand
     }
 
     /// <summary>Says all up to the point where the log has the word; answers how many wait for it.</summary>
-    public int Send(int messages, int longestText, bool mayEmpty)
+    /// <param name="messages">So many begin.</param>
+    /// <param name="longestText">Of most.</param>
+    /// <param name="mayEmpty">Somebody may empty a maildrop meanwhile.</param>
+    /// <param name="oneInBodies">One in so many is longer than a record may be, and has a body file.</param>
+    public int Send(int messages, int longestText, bool mayEmpty, int oneInBodies = 15)
     {
+        _oneInBodies = oneInBodies;
         if (mayEmpty && random.Next(3) == 0)
         {
             BeginEmptying();
@@ -92,7 +98,7 @@ internal sealed class Postman(SimulatedServer server, Ledger ledger, Random rand
     {
         string[] recipients = [.. SimulatedAccounts.Addresses.Where(_ => random.Next(3) == 0)];
         recipients = recipients.Length > 0 ? recipients : [SimulatedAccounts.Addresses[0]];
-        int length = random.Next(15) == 0 ? 150_000 : random.Next(longestText);
+        int length = random.Next(_oneInBodies) == 0 ? 150_000 : random.Next(longestText);
         SentMessage message = ledger.Write(Text(length), recipients);
         SmtpClient client = new(server, random);
         _ = client.Say("EHLO client.sim.test\r\n");

@@ -23,6 +23,7 @@ internal sealed class SimulationRun
     private readonly LyingDisk _disk;
     private readonly List<string> _story = [];
     private readonly int _longestText;
+    private readonly int _oneInBodies;
     private DiskPort? _port;
 
     private SimulationRun(int seed, SimulatedAccounts accounts, bool isFlushALie)
@@ -31,6 +32,8 @@ internal sealed class SimulationRun
         _accounts = accounts;
         _clerk = new Clerk(new Random(~seed)); // chance of its own: it leaves the postman's as it is
         _longestText = (int[])[400, 5_000, 40_000, 90_000] is var sizes ? sizes[_random.Next(sizes.Length)] : 0;
+        // With small ones among them, much that is live stands right behind records whose body is elsewhere.
+        _oneInBodies = _random.Next(4) == 0 ? 3 : 15;
         _disk = new LyingDisk(
             _random.Next(2) == 0 ? 512 : 4096,
             _random.Next(6) == 0 ? 1_300_000 : 64L << 20)
@@ -189,7 +192,8 @@ internal sealed class SimulationRun
             Postman postman = new(server, _ledger, _random);
             server.Turn(() =>
             {
-                int sent = postman.Send(server.IsHeld ? _random.Next(1, 5) : 1, _longestText, server.IsHeld);
+                int sent = postman.Send(
+                    server.IsHeld ? _random.Next(1, 5) : 1, _longestText, server.IsHeld, _oneInBodies);
                 return sent + (server.IsHeld ? _clerk.Send(server) : 0);
             });
             _story.Add(postman.Collect() + _clerk.Collect());
