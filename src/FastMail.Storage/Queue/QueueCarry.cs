@@ -42,7 +42,10 @@ internal sealed class QueueCarry(SegmentList segments, MaildropTable maildrops)
         {
             Add(new StoredChange
             {
-                Seq = seq, Recipient = QueueChange.AllRecipients, State = QueueState.Ended, Cold = cold,
+                Seq = seq,
+                Recipient = QueueChange.AllRecipients,
+                State = QueueState.Ended,
+                Cold = cold,
             });
         }
 

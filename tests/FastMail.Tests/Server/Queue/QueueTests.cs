@@ -94,7 +94,12 @@ public sealed class QueueTests : IDisposable
     {
         var selector = new QueueSelector
         {
-            Ids = ["A", "B&C"], ToDomains = ["far.test"], From = "<>", Age = TimeSpan.FromHours(4), Reply = "450 4.2.0 = &?", State = "held",
+            Ids = ["A", "B&C"],
+            ToDomains = ["far.test"],
+            From = "<>",
+            Age = TimeSpan.FromHours(4),
+            Reply = "450 4.2.0 = &?",
+            State = "held",
         };
         Dictionary<string, List<string?>> values = new(StringComparer.Ordinal);
         foreach (string pair in selector.ToQuery().TrimStart('&').Split('&'))

@@ -73,7 +73,11 @@ public sealed class QueueAllocationTests
                 PendingQueueChanges changes = log.RentQueueChanges();
                 changes.Add(new QueueChange
                 {
-                    Seq = queued, Recipient = i, State = QueueState.Delivered, Attempts = 1, Text = text,
+                    Seq = queued,
+                    Recipient = i,
+                    State = QueueState.Delivered,
+                    Attempts = 1,
+                    Text = text,
                 });
                 log.Append(changes);
                 done.Wait();
