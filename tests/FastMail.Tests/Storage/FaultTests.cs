@@ -112,7 +112,8 @@ public sealed class FaultTests
         ScriptedDisk disk = new() { Script = (name, _) => name is "free" or "allocate" ? NoSpace : 0 };
         using LogScene scene = new(disk);
         disk.Script = (_, _) => 0;
-        scene.Open();
+        MailLog first = scene.Open();
+        Assert.True(SpinWait.SpinUntil(() => first.HasSpare, TimeSpan.FromSeconds(60))); // and the reserve
         scene.Close();
         File.Delete(Path.Join(scene.LogDirectory, "spare"));
         disk.Script = (name, _) => name is "free" or "allocate" ? NoSpace : 0;
@@ -153,8 +154,9 @@ public sealed class FaultTests
     {
         ScriptedDisk disk = new();
         using LogScene scene = new(disk, LogScene.Tiny);
-        scene.Open();
+        MailLog first = scene.Open();
         scene.Deliver("kept", 1);
+        Assert.True(SpinWait.SpinUntil(() => first.HasSpare, TimeSpan.FromSeconds(60))); // and the reserve
         scene.Close();
         File.Delete(Path.Join(scene.LogDirectory, "spare"));
         disk.Script = (name, _) => name == "free" ? NoSpace : 0;
