@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using FastMail.LoadTest.Kernel;
 using FastMail.LoadTest.Ledgers;
 using FastMail.LoadTest.Pop3;
@@ -123,14 +122,7 @@ internal sealed class Pop3Verb
             ? new LedgerAudit(Ledger.Read(path), plan.Users)
             : null;
         var run = new Pop3Run(plan, audit, Console.Error);
-        void StopGently(PosixSignalContext signal)
-        {
-            signal.Cancel = true;
-            run.Stop();
-        }
-
-        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, StopGently);
-        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopGently);
+        using var interruption = new Interruption(run.Stop);
         run.Run();
         if (line.GetValue(_json))
         {

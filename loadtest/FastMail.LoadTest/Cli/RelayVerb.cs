@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Runtime.InteropServices;
 using FastMail.LoadTest.Kernel;
 using FastMail.LoadTest.Relay;
 using FastMail.LoadTest.Sink;
@@ -33,10 +32,6 @@ internal sealed class RelayVerb
         HelpName = "FILE",
     };
 
-    private readonly Option<bool> _json = new("--json") { Description = "Print the result as one JSON object." };
-
-    private readonly Option<bool> _quiet = new("--quiet", "-q") { Description = "No progress lines." };
-
     internal static Command Create()
     {
         var verb = new RelayVerb();
@@ -53,46 +48,27 @@ internal sealed class RelayVerb
         {
             verb._sink, verb._settle, verb._record,
         };
-        foreach (Option option in verb._options.All)
-        {
-            command.Add(option);
-        }
-
-        command.Add(verb._json);
-        command.Add(verb._quiet);
+        verb._options.AddTo(command);
         command.SetAction(verb.Execute);
         return command;
     }
 
     private int Execute(ParseResult line)
     {
-        string[] contradictions = [.. _options.ContradictionsIn(line)];
-        if (contradictions.Length > 0)
+        if (!_options.TryPlan(line, needsPassword: false, out SmtpPlan? plan, out string[] wrong))
         {
-            return UsageError.Report(contradictions, "relay");
-        }
-
-        if (!_options.TryReadPassword(line, out string? password))
-        {
-            return UsageError.Report([PasswordSource.Missing], "relay");
+            return UsageError.Report(wrong, "relay");
         }
 
         using var run = new RelayRun(
-            _options.PlanOf(line, password, line.GetValue(_quiet)),
+            plan,
             new SinkPlan { Listen = line.GetValue(_sink)!, RecordPath = line.GetValue(_record) },
             line.GetValue(_settle) ?? TimeSpan.FromSeconds(10),
             Console.Error);
-        void StopGently(PosixSignalContext signal)
-        {
-            signal.Cancel = true;
-            run.Stop();
-        }
-
-        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, StopGently);
-        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopGently);
+        using var interruption = new Interruption(run.Stop);
         run.Run();
         SmtpReport.WriteCsv(run.Source);
-        if (line.GetValue(_json))
+        if (_options.WantsJson(line))
         {
             RelayReport.WriteJson(run, Console.Out);
         }

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using FastMail.LoadTest.Kernel;
@@ -113,14 +112,7 @@ internal sealed class SinkVerb
 
         using SinkRecord? record = plan.RecordPath is { } path ? new SinkRecord(path) : null;
         using var sink = new SinkServer(plan, record is null ? null : record.Add, Console.Error);
-        void StopGently(PosixSignalContext signal)
-        {
-            signal.Cancel = true;
-            sink.Stop();
-        }
-
-        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, StopGently);
-        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopGently);
+        using var interruption = new Interruption(sink.Stop);
         Console.Out.WriteLine($"ready {new System.Net.IPEndPoint(plan.Listen.EndPoint.Address, sink.Port)}");
         Console.Out.Flush();
         sink.Run();

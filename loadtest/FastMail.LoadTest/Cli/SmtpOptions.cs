@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.CommandLine;
+using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Security.Cryptography;
 using FastMail.LoadTest.Kernel;
@@ -146,15 +147,54 @@ internal sealed class SmtpOptions
         HelpName = "FILE",
     };
 
+    private readonly Option<bool> _json = new("--json") { Description = "Print the result as one JSON object." };
+
+    private readonly Option<bool> _quiet = new("--quiet", "-q") { Description = "No progress lines." };
+
     internal SmtpOptions() => _ = _pipeline.AcceptOnlyFromAmong("none", "envelope", "full");
 
-    /// <summary>For a verb, in the order of its help.</summary>
-    internal IEnumerable<Option> All =>
-    [
-        _target, _connections, _messages, _duration, _warmUp, _rate, _size, _pipeline, _messagesPerConnection, _from, _to,
-        _users, _recipientsPerMessage, _auth, _passwordStdin, _eightBit, _seed, _ledger, _reconnect, _giveUp,
-        _label, _csv,
-    ];
+    /// <summary>In the order of the help; the verb's own options come first.</summary>
+    internal void AddTo(Command command)
+    {
+        Option[] all =
+        [
+            _target, _connections, _messages, _duration, _warmUp, _rate, _size, _pipeline, _messagesPerConnection, _from,
+            _to, _users, _recipientsPerMessage, _auth, _passwordStdin, _eightBit, _seed, _ledger, _reconnect, _giveUp,
+            _label, _csv, _json, _quiet,
+        ];
+        foreach (Option option in all)
+        {
+            command.Add(option);
+        }
+    }
+
+    internal bool WantsJson(ParseResult line) => line.GetValue(_json);
+
+    /// <summary>The plan, or what is wrong with the command line. Reads the password, from wherever it comes.</summary>
+    internal bool TryPlan(
+        ParseResult line, bool needsPassword, [NotNullWhen(true)] out SmtpPlan? plan, out string[] wrong)
+    {
+        plan = null;
+        wrong = [.. ContradictionsIn(line)];
+        if (wrong.Length > 0)
+        {
+            return false;
+        }
+
+        string? password = null;
+        if (needsPassword || line.GetValue(_auth) is not null)
+        {
+            password = PasswordSource.Read(line.GetValue(_passwordStdin));
+            if (password is null)
+            {
+                wrong = [PasswordSource.Missing];
+                return false;
+            }
+        }
+
+        plan = PlanOf(line, password);
+        return true;
+    }
 
     internal static Option<int> Number(
         string name, int byDefault, int least, int most, string description, params string[] aliases)
@@ -177,7 +217,7 @@ internal sealed class SmtpOptions
     }
 
     /// <summary>What no single option can tell.</summary>
-    internal IEnumerable<string> ContradictionsIn(ParseResult line)
+    private IEnumerable<string> ContradictionsIn(ParseResult line)
     {
         if (line.GetValue(_messages) is not null && line.GetValue(_duration) is not null)
         {
@@ -212,16 +252,6 @@ internal sealed class SmtpOptions
         }
     }
 
-    /// <summary>Null, and nothing is missing, when no user is to log in.</summary>
-    internal bool TryReadPassword(ParseResult line, out string? password)
-    {
-        password = line.GetValue(_auth) is null ? null : PasswordSource.Read(line.GetValue(_passwordStdin));
-        return password is not null || line.GetValue(_auth) is null;
-    }
-
-    /// <summary>Null when none was given.</summary>
-    internal string? ReadPassword(ParseResult line) => PasswordSource.Read(line.GetValue(_passwordStdin));
-
     /// <summary>All mailboxes that --to and --users stand for.</summary>
     internal IEnumerable<string> MailboxesOf(ParseResult line)
     {
@@ -231,7 +261,7 @@ internal sealed class SmtpOptions
             pattern.Replace("{n}", n.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal));
     }
 
-    internal SmtpPlan PlanOf(ParseResult line, string? password, bool isQuiet)
+    private SmtpPlan PlanOf(ParseResult line, string? password)
     {
         TimeSpan? duration = line.GetValue(_duration);
         return new SmtpPlan
@@ -257,7 +287,7 @@ internal sealed class SmtpOptions
             LedgerPath = line.GetValue(_ledger),
             Reconnect = line.GetValue(_reconnect),
             GiveUp = line.GetValue(_giveUp) ?? TimeSpan.FromSeconds(30),
-            IsQuiet = isQuiet,
+            IsQuiet = line.GetValue(_quiet),
         };
     }
 

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using FastMail.LoadTest.Kernel;
@@ -35,10 +34,6 @@ internal sealed class SoakVerb
         CustomParser = OptionParsers.Time,
     };
 
-    private readonly Option<bool> _json = new("--json") { Description = "Print the result as one JSON object." };
-
-    private readonly Option<bool> _quiet = new("--quiet", "-q") { Description = "No progress lines." };
-
     internal static Command Create()
     {
         var verb = new SoakVerb();
@@ -55,37 +50,24 @@ internal sealed class SoakVerb
         {
             verb._pop3, verb._collectors, verb._settle,
         };
-        foreach (Option option in verb._options.All)
-        {
-            command.Add(option);
-        }
-
-        command.Add(verb._json);
-        command.Add(verb._quiet);
+        verb._options.AddTo(command);
         command.SetAction(verb.Execute);
         return command;
     }
 
     private int Execute(ParseResult line)
     {
-        string[] contradictions = [.. _options.ContradictionsIn(line)];
-        if (contradictions.Length > 0)
+        if (!_options.TryPlan(line, needsPassword: true, out SmtpPlan? plan, out string[] wrong))
         {
-            return UsageError.Report(contradictions, "soak");
+            return UsageError.Report(wrong, "soak");
         }
 
-        if (_options.ReadPassword(line) is not { } password)
-        {
-            return UsageError.Report([PasswordSource.Missing], "soak");
-        }
-
-        SmtpPlan plan = _options.PlanOf(line, password, line.GetValue(_quiet));
         string[] users = [.. _options.MailboxesOf(line)];
         var pop3 = new Pop3Plan
         {
             Target = line.GetValue(_pop3)!,
             Users = users,
-            Password = password,
+            Password = plan.Password!,
             Parallel = Math.Min(line.GetValue(_collectors), users.Length),
             Depth = 16,
             IsDeleting = true,
@@ -93,17 +75,10 @@ internal sealed class SoakVerb
             IsQuiet = true,
         };
         using var run = new SoakRun(plan, pop3, line.GetValue(_settle) ?? TimeSpan.FromSeconds(60), Console.Error);
-        void StopGently(PosixSignalContext signal)
-        {
-            signal.Cancel = true;
-            run.Stop();
-        }
-
-        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, StopGently);
-        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopGently);
+        using var interruption = new Interruption(run.Stop);
         run.Run();
         SmtpReport.WriteCsv(run.Source);
-        Report(run, line.GetValue(_json), Console.Out);
+        Report(run, _options.WantsJson(line), Console.Out);
         return run.IsWell ? ExitCode.Ok : ExitCode.NotAllWell;
     }
 
