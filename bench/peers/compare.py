@@ -8,15 +8,12 @@ Prints medians of messages a second, CPU of the server a message, the 99th perce
 medians of the ratios of each repetition. Build first: dotnet build -c Release FastMail.sln
 """
 
-import argparse
 import json
 import os
 import re
-import shutil
-import statistics
 import subprocess
-import sys
-import tempfile
+
+import rounds
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -91,58 +88,27 @@ def drive(server, case, messages):
     }
 
 
-def measure(servers, case, repetitions, share):
-    runs = {server.name: [] for server in servers}
-    for repetition in range(repetitions + 1):
-        for server in servers:
-            result = drive(server, case, int(case[4] * share) if repetition else int(case[4] * share) // 4)
-            if repetition:  # the first is warm-up
-                runs[server.name].append(result)
-        print(f"{case[0]}: {repetition} of {repetitions}", file=sys.stderr)
-    return runs
-
-
-def summary(case, runs):
-    for name, results in runs.items():
-        row = {"case": case[0], "server": name}
-        for key in ("rate", "cpu", "p99"):
-            row[key] = statistics.median(r[key] for r in results)
-        for other in ("ceiling", "store"):
-            row["of_" + other] = statistics.median(a["rate"] / b["rate"] for a, b in zip(results, runs[other]))
-        yield row
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--cases", default=",".join(str(i) for i in range(len(CASES))),
-                        help="; ".join(f"{i}: {case[0]}" for i, case in enumerate(CASES)))
+    parser = rounds.parser(__doc__, CASES)
     parser.add_argument("--share", type=float, default=1.0, help="of each case's messages")
-    parser.add_argument("--directory", default="/var/tmp", help="on the disk that is meant")
     parser.add_argument("--fastmail", action="append", metavar="NAME=PROGRAM",
                         help="a build to measure; repeatable, to pair two builds")
-    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     builds = [text.split("=", 1) for text in arguments.fastmail or [f"fastmail={FASTMAIL}"]]
-    work = tempfile.mkdtemp(dir=arguments.directory)
-    servers, rows = [], []
-    try:
+    with rounds.workplace(arguments.directory) as (work, servers):
         servers.append(landmark("ceiling", work))
         servers.append(landmark("store", work, os.path.join(work, "store.log-file"), "1024"))
         servers += [fastmail(name, program, work) for name, program in builds]
-        for index in arguments.cases.split(","):
-            case = CASES[int(index)]
-            for row in summary(case, measure(servers, case, arguments.repetitions, arguments.share)):
-                rows.append(row)
-                if not arguments.json:
-                    print("{case:22} {server:10} {rate:9.0f}/s  cpu {cpu:6.1f} us  p99 {p99:8.0f} us  "
-                          "of ceiling {of_ceiling:.2f}  of store {of_store:.2f}".format(**row), flush=True)
-    finally:
-        for server in servers:
-            server.stop()
-        shutil.rmtree(work)
-    if arguments.json:
-        print(json.dumps(rows))
+
+        def turn(server, case, is_warm_up):
+            messages = int(case[4] * arguments.share)
+            return drive(server, case, messages // 4 if is_warm_up else messages)
+
+        rounds.run(arguments, servers, turn, {
+            "of_ceiling": lambda own, everybody: own["rate"] / everybody["ceiling"]["rate"],
+            "of_store": lambda own, everybody: own["rate"] / everybody["store"]["rate"],
+        }, "{case:22} {server:10} {rate:9.0f}/s  cpu {cpu:6.1f} us  p99 {p99:8.0f} us  of ceiling {of_ceiling:.2f}  "
+           "of store {of_store:.2f}")
 
 
 if __name__ == "__main__":

@@ -8,21 +8,19 @@ know the password after the first login. Prints medians of sessions or megabytes
 the ratios of each repetition. Needs root and Debian's dovecot-pop3d. Build first: dotnet build -c Release FastMail.sln
 """
 
-import argparse
 import json
 import os
 import pwd
 import re
 import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests/clients"))
 import mtas  # noqa: E402
+import rounds  # noqa: E402
 from compare import FASTMAIL, LOAD, Server  # noqa: E402
 from processes import cpu_of_tree  # noqa: E402
 
@@ -155,46 +153,15 @@ def drive(server, case):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--cases", default=",".join(str(i) for i in range(len(CASES))),
-                        help="; ".join(f"{i}: {case[0]}" for i, case in enumerate(CASES)))
-    parser.add_argument("--directory", default="/var/tmp", help="on the disk that is meant")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    work = tempfile.mkdtemp(dir=arguments.directory)
-    os.chmod(work, 0o755)
-    servers, rows = [], []
-    try:
+    arguments = rounds.parser(__doc__, CASES).parse_args()
+    with rounds.workplace(arguments.directory) as (work, servers):
         for peer in (FastMail, Dovecot):
-            folder = os.path.join(work, peer.name)
-            os.mkdir(folder)
-            servers.append(peer(folder))
-        for index in arguments.cases.split(","):
-            case = CASES[int(index)]
-            runs = {server.name: [] for server in servers}
-            for repetition in range(arguments.repetitions + 1):
-                for server in servers:
-                    result = drive(server, case)
-                    if repetition:  # the first warms index, caches and passwords
-                        runs[server.name].append(result)
-                print(f"{case[0]}: {repetition} of {arguments.repetitions}", file=sys.stderr)
-            for name, results in runs.items():
-                row = {"case": case[0], "server": name, "counted": case[5]}
-                for key in results[0]:
-                    row[key] = statistics.median(r[key] for r in results)
-                row["fastmail_times"] = statistics.median(
-                    a["rate"] / b["rate"] for a, b in zip(runs[FastMail.name], results))
-                rows.append(row)
-                if not arguments.json:
-                    print("{case:26} {server:9} {rate:9.0f} {counted}/s  cpu {cpu:6.2f} s a run  FastMail is "
-                          "{fastmail_times:.1f} times as fast".format(**row), flush=True)
-    finally:
-        for server in servers:
-            server.stop()
-        shutil.rmtree(work)
-    if arguments.json:
-        print(json.dumps(rows))
+            servers.append(peer(rounds.folder(work, peer.name)))
+        # The warm-up warms index, caches and passwords.
+        rounds.run(arguments, servers, lambda server, case, _: drive(server, case), {
+            "fastmail_times": rounds.rate_times(FastMail.name),
+        }, "{case:26} {server:9} {rate:9.0f} {counted}/s  cpu {cpu:6.2f} s a run  FastMail is {fastmail_times:.1f} "
+           "times as fast", lambda case: {"counted": case[5]})
 
 
 if __name__ == "__main__":

@@ -13,21 +13,18 @@ Needs root and Debian's postfix; dovecot-lmtpd where Dovecot is to take part; Ex
 be installed beside Postfix, Haraka has no store of its own. Build first: dotnet build -c Release FastMail.sln
 """
 
-import argparse
-import json
 import os
 import pwd
 import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests/clients"))
 import mtas  # noqa: E402
+import rounds  # noqa: E402
 from compare import FASTMAIL, Server  # noqa: E402
 from processes import cpu_of_tree, memory_of_tree  # noqa: E402
 
@@ -204,50 +201,22 @@ def drive(server, case, messages):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--cases", default=",".join(str(i) for i in range(len(CASES))),
-                        help="; ".join(f"{i}: {case[0]}" for i, case in enumerate(CASES)))
+    parser = rounds.parser(__doc__, CASES)
     parser.add_argument("--peers", default="postfix,exim,dovecot", help=", ".join(PEERS))
-    parser.add_argument("--directory", default="/var/tmp", help="on the disk that is meant")
-    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    work = tempfile.mkdtemp(dir=arguments.directory)
-    os.chmod(work, 0o755)
-    servers, rows = [], []
-    try:
+    with rounds.workplace(arguments.directory) as (work, servers):
         for peer in [FastMail] + [PEERS[name] for name in arguments.peers.split(",") if name]:
-            folder = os.path.join(work, peer.name)
-            os.mkdir(folder)
-            servers.append(peer(folder))
-        for index in arguments.cases.split(","):
-            case = CASES[int(index)]
-            runs = {server.name: [] for server in servers}
-            for repetition in range(arguments.repetitions + 1):
-                for server in servers:
-                    messages = case[3] if server.name == FastMail.name else case[4]
-                    result = drive(server, case, messages if repetition else max(case[1], messages // 10))
-                    if repetition:  # the first is warm-up
-                        runs[server.name].append(result)
-                print(f"{case[0]}: {repetition} of {arguments.repetitions}", file=sys.stderr)
-            for name, results in runs.items():
-                row = {"case": case[0], "server": name}
-                for key in results[0]:
-                    row[key] = statistics.median(r[key] for r in results)
-                row["fastmail_times"] = statistics.median(
-                    a["rate"] / b["rate"] for a, b in zip(runs[FastMail.name], results))
-                row["cpu_times"] = statistics.median(b["cpu"] / a["cpu"] for a, b in zip(runs[FastMail.name], results))
-                rows.append(row)
-                if not arguments.json:
-                    print("{case:12} {server:9} {rate:8.0f}/s acknowledged {stored_rate:8.0f}/s stored  cpu {cpu:7.1f} us "
-                          " memory {memory:6.1f} MB  FastMail is {fastmail_times:.1f} times as fast, at 1/{cpu_times:.1f} "
-                          "of the CPU".format(**row), flush=True)
-    finally:
-        for server in servers:
-            server.stop()
-        shutil.rmtree(work)
-    if arguments.json:
-        print(json.dumps(rows))
+            servers.append(peer(rounds.folder(work, peer.name)))
+
+        def turn(server, case, is_warm_up):
+            messages = case[3] if server.name == FastMail.name else case[4]
+            return drive(server, case, max(case[1], messages // 10) if is_warm_up else messages)
+
+        rounds.run(arguments, servers, turn, {
+            "fastmail_times": rounds.rate_times(FastMail.name),
+            "cpu_times": rounds.cpu_times(FastMail.name),
+        }, "{case:12} {server:9} {rate:8.0f}/s acknowledged {stored_rate:8.0f}/s stored  cpu {cpu:7.1f} us  memory "
+           "{memory:6.1f} MB  FastMail is {fastmail_times:.1f} times as fast, at 1/{cpu_times:.1f} of the CPU")
 
 
 if __name__ == "__main__":

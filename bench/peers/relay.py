@@ -9,19 +9,17 @@ Prints medians of messages a second from the first arrival to the last, CPU a me
 when it is installed (npm install -g Haraka). Build first: dotnet build -c Release FastMail.sln
 """
 
-import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests/clients"))
 import mtas  # noqa: E402
+import rounds  # noqa: E402
 from compare import FASTMAIL, LOAD, Server, cpu_seconds  # noqa: E402
 from processes import cpu_of_tree  # noqa: E402
 
@@ -119,11 +117,11 @@ exports.hook_get_mx = (next) => next(OK, {{ exchange: '127.0.0.1', port: {sink},
 PEERS = {peer.name: peer for peer in (Postfix, Haraka)}
 
 
-def drive(server, sink, case, messages):
+def drive(server, case, messages):
     _, connections, octets, _, _ = case
     before = server.cpu()
     run = subprocess.run([
-        LOAD, "relay", "--target", f"127.0.0.1:{server.port}", "--sink", f"127.0.0.1:{sink}", "-c", str(connections),
+        LOAD, "relay", "--target", f"127.0.0.1:{server.port}", "--sink", f"127.0.0.1:{server.sink}", "-c", str(connections),
         "-n", str(messages), "-s", str(octets), "-p", "none", "--to", "u{n}@relay.test", "--users", "100",
         "--from", "source@relay.test", "--settle", "60s", "--json", "--quiet",
     ], capture_output=True, text=True)
@@ -140,52 +138,24 @@ def drive(server, sink, case, messages):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--cases", default=",".join(str(i) for i in range(len(CASES))),
-                        help="; ".join(f"{i}: {case[0]}" for i, case in enumerate(CASES)))
+    parser = rounds.parser(__doc__, CASES)
     parser.add_argument("--peers", default="postfix", help=", ".join(PEERS))
-    parser.add_argument("--directory", default="/var/tmp", help="on the disk that is meant")
-    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    work = tempfile.mkdtemp(dir=arguments.directory)
-    os.chmod(work, 0o755)
-    servers, rows = [], []
-    try:
+    with rounds.workplace(arguments.directory) as (work, servers):
         for peer in [FastMail] + [PEERS[name] for name in arguments.peers.split(",") if name]:
-            folder = os.path.join(work, peer.name)
-            os.mkdir(folder)
             sink = mtas.free_port()
-            servers.append((peer(folder, sink), sink))
-        for index in arguments.cases.split(","):
-            case = CASES[int(index)]
-            runs = {server.name: [] for server, _ in servers}
-            for repetition in range(arguments.repetitions + 1):
-                for server, sink in servers:
-                    messages = case[3] if server.name == FastMail.name else case[4]
-                    result = drive(server, sink, case, messages if repetition else max(500, messages // 10))
-                    if repetition:  # the first is warm-up
-                        runs[server.name].append(result)
-                print(f"{case[0]}: {repetition} of {arguments.repetitions}", file=sys.stderr)
-            for name, results in runs.items():
-                row = {"case": case[0], "server": name}
-                for key in ("rate", "cpu", "p99"):
-                    row[key] = statistics.median(r[key] for r in results)
-                row["fastmail_times"] = statistics.median(
-                    a["rate"] / b["rate"] for a, b in zip(runs[FastMail.name], results))
-                row["cpu_times"] = statistics.median(
-                    b["cpu"] / a["cpu"] for a, b in zip(runs[FastMail.name], results))
-                rows.append(row)
-                if not arguments.json:
-                    print("{case:12} {server:9} {rate:8.0f}/s  cpu {cpu:7.1f} us  p99 {p99:9.0f} us  FastMail is "
-                          "{fastmail_times:.1f} times as fast, at 1/{cpu_times:.1f} of the CPU".format(**row),
-                          flush=True)
-    finally:
-        for server, _ in servers:
-            server.stop()
-        shutil.rmtree(work)
-    if arguments.json:
-        print(json.dumps(rows))
+            servers.append(peer(rounds.folder(work, peer.name), sink))
+            servers[-1].sink = sink
+
+        def turn(server, case, is_warm_up):
+            messages = case[3] if server.name == FastMail.name else case[4]
+            return drive(server, case, max(500, messages // 10) if is_warm_up else messages)
+
+        rounds.run(arguments, servers, turn, {
+            "fastmail_times": rounds.rate_times(FastMail.name),
+            "cpu_times": rounds.cpu_times(FastMail.name),
+        }, "{case:12} {server:9} {rate:8.0f}/s  cpu {cpu:7.1f} us  p99 {p99:9.0f} us  FastMail is "
+           "{fastmail_times:.1f} times as fast, at 1/{cpu_times:.1f} of the CPU")
 
 
 if __name__ == "__main__":
