@@ -44,9 +44,9 @@ public interface IConnectionHandler
 
     /// <summary>
     /// The TLS handshake is over, before the greeting or in answer to <see cref="Turn.Secure"/>. The next call is a
-    /// <see cref="Receive"/> without input. Handlers of listeners without TLS need not have it.
+    /// <see cref="Receive"/> without input. Handlers of listeners without TLS throw: it is never called.
     /// </summary>
-    void Secured(TlsParameters tls) => throw new NotSupportedException("This handler does not know TLS.");
+    void Secured(TlsParameters tls);
 
     /// <summary>Takes input and says what to answer: <paramref name="replies"/> first, then the body.</summary>
     /// <param name="received">Octets from the peer, oldest first; dies with the call.</param>
@@ -89,11 +89,11 @@ public interface IHandlerFactory
     ReadOnlyMemory<byte> Refusal { get; }
 
     /// <summary>Said to a client that <see cref="IAdmission"/> does not let in, before it is closed.</summary>
-    ReadOnlyMemory<byte> ClientRefusal => Refusal;
+    ReadOnlyMemory<byte> ClientRefusal { get; }
 
     /// <summary>
     /// The handlers call <see cref="Connection.TryDeclareClient"/>: until then the connection counts for no client, and a
     /// listener that begins with TLS waits with it for their <see cref="Turn.Secure"/>.
     /// </summary>
-    bool DeclaresClients => false;
+    bool DeclaresClients { get; }
 }

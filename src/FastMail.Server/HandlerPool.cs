@@ -31,6 +31,8 @@ internal abstract class HandlerPool<T> : IHandlerFactory
 
     public abstract ReadOnlyMemory<byte> ClientRefusal { get; }
 
+    public bool DeclaresClients => false;
+
     public IConnectionHandler Rent()
     {
         T handler = _idle.TryPop(out T? idle) ? idle : Make();

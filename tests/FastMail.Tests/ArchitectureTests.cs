@@ -65,6 +65,22 @@ public sealed class ArchitectureTests
         }
     }
 
+    [Theory]
+    [InlineData("FastMail.Net")]
+    [InlineData("FastMail.Protocol")]
+    [InlineData("FastMail.Storage")]
+    [InlineData("fastmail")]
+    public void No_interface_has_a_body_that_could_stand_in_for_wiring_that_was_forgotten(string name)
+    {
+        const BindingFlags All = BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic;
+        IEnumerable<MethodInfo> bodies = Assembly.Load(name).GetTypes()
+            .Where(type => type.IsInterface)
+            .SelectMany(type => type.GetMethods(All))
+            .Where(method => !method.IsAbstract);
+
+        Assert.Empty(bodies.Select(method => $"{method.DeclaringType}.{method.Name}"));
+    }
+
     /// <summary>Types of fields, signatures and local variables.</summary>
     private static IEnumerable<Type> UsedBy(Type type)
     {

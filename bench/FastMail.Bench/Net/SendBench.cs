@@ -136,6 +136,8 @@ public class SendBench : IDisposable
         public void ConnectFailed(System.Net.Sockets.SocketError error) =>
             throw new InvalidOperationException(error.ToString());
 
+        public void Secured(TlsParameters tls) => throw new InvalidOperationException("There is no TLS here.");
+
         public int LastWords(CloseReason reason, Span<byte> replies) => _session.LastWords(replies);
 
         public void Closed() => _session.Lost(ClientLoss.Closed);

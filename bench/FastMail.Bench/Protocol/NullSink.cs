@@ -1,4 +1,5 @@
 using FastMail.Protocol;
+using FastMail.Protocol.Sasl;
 using FastMail.Protocol.Smtp;
 
 namespace FastMail.Bench.Protocol;
@@ -6,6 +7,8 @@ namespace FastMail.Bench.Protocol;
 /// <summary>Accepts everything and keeps nothing: what is measured is the session alone. Any thread.</summary>
 internal sealed class NullSink : IMailSink
 {
+    public bool IsJudgingClient => false;
+
     public SmtpReply Begin(in MailArguments mail) => SmtpReply.ReversePathOk;
 
     public SmtpReply AddRecipient(in RcptArguments rcpt) => SmtpReply.ForwardPathOk;
@@ -22,6 +25,10 @@ internal sealed class NullSink : IMailSink
     {
     }
 
+    public SmtpReply OutcomeOf(int recipient, SmtpReply commit) => commit;
+
+    public SmtpReply StartQueueRun(ReadOnlySpan<byte> domain, bool isWithSubdomains) => SmtpReply.QueueRunRefused;
+
     public void Abandon()
     {
     }
@@ -37,4 +44,10 @@ internal sealed class NullSink : IMailSink
 internal sealed class Nobody : IAuthenticator
 {
     public bool TryBegin(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> password) => false;
+
+    public ScramVerifier? FindVerifier(ReadOnlySpan<byte> identity) => null;
+
+    public bool TryBeginProof(ReadOnlySpan<byte> identity, bool isRight) => false;
+
+    public bool TryBeginToken(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> token) => false;
 }

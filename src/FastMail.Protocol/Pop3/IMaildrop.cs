@@ -29,7 +29,7 @@ public enum LoginVerdict
 public interface IMaildrop
 {
     /// <summary>Days that a message stays here, told by EXPIRE (RFC 2449 6.7); null for ever.</summary>
-    int? ExpireDays => null;
+    int? ExpireDays { get; }
 
     /// <summary>Messages in the snapshot.</summary>
     int Count { get; }

@@ -15,7 +15,7 @@ public interface IMailSink
     /// Asked before each RCPT: true while it is not known yet whether mail of this client is wanted. The session then
     /// takes no input until <see cref="SmtpSession.GoOn"/>, which is never called synchronously from inside this.
     /// </summary>
-    bool IsJudgingClient => false;
+    bool IsJudgingClient { get; }
 
     /// <summary>
     /// RCPT. <see cref="SmtpReply.ForwardPathOk"/> adds the recipient, any other reply refuses it and leaves the
@@ -46,18 +46,18 @@ public interface IMailSink
 
     /// <summary>
     /// What the client of an LMTP session hears of one recipient once the commit has ended, asked for each that was
-    /// added (RFC 2033 4.2). A sink whose recipients cannot differ need not have it.
+    /// added (RFC 2033 4.2). A sink whose recipients cannot differ says the same of each.
     /// </summary>
     /// <param name="recipient">Number of the recipient, from 0 in the order of <see cref="AddRecipient"/>.</param>
     /// <param name="commit">How the commit has ended, for all of whom nothing else is to be said.</param>
-    SmtpReply OutcomeOf(int recipient, SmtpReply commit) => commit;
+    SmtpReply OutcomeOf(int recipient, SmtpReply commit);
 
     /// <summary>
     /// ETRN, outside a transaction and only where it is offered: what waits for the domain is to be sent now.
     /// </summary>
     /// <param name="domain">A domain name as it was given, ASCII.</param>
     /// <param name="isWithSubdomains">And for all below it.</param>
-    SmtpReply StartQueueRun(ReadOnlySpan<byte> domain, bool isWithSubdomains) => SmtpReply.QueueRunRefused;
+    SmtpReply StartQueueRun(ReadOnlySpan<byte> domain, bool isWithSubdomains);
 
     /// <summary>The transaction is over without a message; everything held for it is released.</summary>
     void Abandon();

@@ -1,4 +1,5 @@
 using FastMail.Protocol;
+using FastMail.Protocol.Sasl;
 
 namespace FastMail.Server.Accounts;
 
@@ -12,4 +13,10 @@ internal sealed class NoLogins : IAuthenticator
     }
 
     public bool TryBegin(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> password) => false;
+
+    public ScramVerifier? FindVerifier(ReadOnlySpan<byte> identity) => null;
+
+    public bool TryBeginProof(ReadOnlySpan<byte> identity, bool isRight) => false;
+
+    public bool TryBeginToken(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> token) => false;
 }

@@ -384,6 +384,9 @@ internal sealed class MailReceiver : IMailSink
         };
     }
 
+    public SmtpReply StartQueueRun(ReadOnlySpan<byte> domain, bool isWithSubdomains) =>
+        Relay?.Runs.Start(domain, isWithSubdomains) ?? SmtpReply.QueueRunRefused;
+
     public SmtpReply OutcomeOf(int recipient, SmtpReply commit) => _outcomes!.RefusalOf(recipient) ?? commit;
 
     public void Abandon()

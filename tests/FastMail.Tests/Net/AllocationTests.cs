@@ -81,11 +81,17 @@ public sealed class AllocationTests(ITestOutputHelper output)
 
         public ReadOnlyMemory<byte> Refusal => default;
 
+        public ReadOnlyMemory<byte> ClientRefusal => default;
+
+        public bool DeclaresClients => false;
+
         public IConnectionHandler Rent() => this;
 
         public void Return(IConnectionHandler handler) => _isWaiting = false;
 
         public void Opened(Connection connection) => _connection = connection;
+
+        public void Secured(TlsParameters tls) => throw new InvalidOperationException("There is no TLS here.");
 
         public void Closed() => _connection = null;
 

@@ -171,6 +171,10 @@ internal sealed class LineHandlers : IHandlerFactory
 
     public ReadOnlyMemory<byte> Refusal { get; } = "full\r\n"u8.ToArray();
 
+    public ReadOnlyMemory<byte> ClientRefusal => Refusal;
+
+    public bool DeclaresClients => false;
+
     public ReadOnlyMemory<byte> Body { get; init; }
 
     public TimeSpan? Deadline { get; init; }

@@ -1,5 +1,6 @@
 using FastMail.Protocol;
 using FastMail.Protocol.Pop3;
+using FastMail.Protocol.Sasl;
 using FastMail.Protocol.Smtp;
 using Xunit;
 
@@ -101,6 +102,8 @@ public sealed class AllocationTests
     {
         public int Commits { get; private set; }
 
+        public bool IsJudgingClient => false;
+
         public SmtpReply Begin(in MailArguments mail) => SmtpReply.ReversePathOk;
 
         public SmtpReply AddRecipient(in RcptArguments rcpt) => SmtpReply.ForwardPathOk;
@@ -114,6 +117,10 @@ public sealed class AllocationTests
         public bool MustWait => false;
 
         public void Commit(in ContentFacts content) => Commits++;
+
+        public SmtpReply OutcomeOf(int recipient, SmtpReply commit) => commit;
+
+        public SmtpReply StartQueueRun(ReadOnlySpan<byte> domain, bool isWithSubdomains) => SmtpReply.QueueRunRefused;
 
         public void Abandon() => throw new InvalidOperationException("Nothing was to be abandoned.");
 
@@ -133,11 +140,23 @@ public sealed class AllocationTests
             Checks++;
             return true;
         }
+
+        public ScramVerifier? FindVerifier(ReadOnlySpan<byte> identity) => null;
+
+        public bool TryBeginProof(ReadOnlySpan<byte> identity, bool isRight) => false;
+
+        public bool TryBeginToken(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> token) => false;
     }
 
     private sealed class SilentSource : IAuthenticator
     {
         public bool TryBegin(ReadOnlySpan<byte> user, ReadOnlySpan<byte> password) => true;
+
+        public ScramVerifier? FindVerifier(ReadOnlySpan<byte> identity) => null;
+
+        public bool TryBeginProof(ReadOnlySpan<byte> identity, bool isRight) => false;
+
+        public bool TryBeginToken(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> token) => false;
     }
 
     private sealed class SilentMaildrop : IMaildrop
@@ -145,6 +164,8 @@ public sealed class AllocationTests
         private readonly ReadOnlyMemory<byte> _wire = "A: b\r\n\r\none\r\ntwo\r\n.\r\n"u8.ToArray();
 
         public int Removals { get; private set; }
+
+        public int? ExpireDays => null;
 
         public int Count => 100;
 

@@ -160,6 +160,8 @@ internal sealed class FakeMaildropSource(FakeMaildrop maildrop) : IAuthenticator
         return true;
     }
 
+    public bool TryBeginToken(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> token) => false;
+
     public LoginVerdict Complete()
     {
         var verdict = Verdict!.Value;

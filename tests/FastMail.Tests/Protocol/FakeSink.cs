@@ -143,6 +143,8 @@ internal sealed class FakeSink : IMailSink
         _stage = Stage.Committing;
     }
 
+    public bool IsJudgingClient => false;
+
     public SmtpReply OutcomeOf(int recipient, SmtpReply commit) =>
         _recipients[recipient] == FullMailbox ? SmtpReply.MailboxFull : commit;
 
