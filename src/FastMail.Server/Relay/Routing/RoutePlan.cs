@@ -8,6 +8,11 @@ internal sealed class RoutePlan
 {
     private const int MostRoutes = 16_384; // domains; more are looked up again
 
+    // RFC 9520 3.2. Each new message would wait for its next attempt because of a failure that is over, so not longer; and
+    // not shorter, so that a dead name server is not asked for every message. Questions alike are one question anyway.
+    private static readonly TimeSpan FirstFailureMemory = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan LongestFailureMemory = TimeSpan.FromSeconds(40);
+
     private readonly Dictionary<string, Remembered> _routes = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Remembered>.AlternateLookup<ReadOnlySpan<char>> _bySpan;
     private readonly Queue<string> _oldest = new(); // each domain of the routes once
@@ -36,11 +41,21 @@ internal sealed class RoutePlan
 
     public void Add(RouteSearch search) => _searches.Add(search.Domain, search);
 
-    /// <summary>A search has ended, and its route holds until then.</summary>
-    public void Remember(RouteSearch search, Route route, TimeSpan until)
+    /// <summary>A search has ended.</summary>
+    /// <param name="search">It is not under way any more.</param>
+    /// <param name="route">What it has found.</param>
+    /// <param name="now">Of the loop.</param>
+    /// <param name="lifetime">
+    /// For how long it holds; null when a name server has failed: then it is looked for again soon, and later each time.
+    /// </param>
+    public void Remember(RouteSearch search, Route route, TimeSpan now, TimeSpan? lifetime)
     {
         _searches.Remove(search.Domain);
-        if (!_routes.ContainsKey(search.Domain))
+        bool isKnown = _routes.TryGetValue(search.Domain, out Remembered before);
+        TimeSpan pause = lifetime is not null ? TimeSpan.Zero
+            : before.Pause == TimeSpan.Zero ? FirstFailureMemory
+            : before.Pause < LongestFailureMemory ? before.Pause * 2 : LongestFailureMemory;
+        if (!isKnown)
         {
             if (_routes.Count >= MostRoutes)
             {
@@ -50,7 +65,7 @@ internal sealed class RoutePlan
             _oldest.Enqueue(search.Domain);
         }
 
-        _routes[search.Domain] = new Remembered(route, until, search.Questions);
+        _routes[search.Domain] = new Remembered(route, now + (lifetime ?? pause), pause, search.Questions);
     }
 
     /// <summary>
@@ -73,5 +88,10 @@ internal sealed class RoutePlan
         return questions;
     }
 
-    private readonly record struct Remembered(Route Route, TimeSpan Until, IReadOnlyList<Dns.Question> Questions);
+    /// <param name="Route">What was found.</param>
+    /// <param name="Until">Of the loop.</param>
+    /// <param name="Pause">Between two searches while name servers fail; zero when they do not.</param>
+    /// <param name="Questions">What was asked.</param>
+    private readonly record struct Remembered(
+        Route Route, TimeSpan Until, TimeSpan Pause, IReadOnlyList<Dns.Question> Questions);
 }

@@ -18,7 +18,6 @@ internal sealed partial class RouteSearch : IDnsAsker
     private const int PolicyHostNumber = -3;
     private const int KindsOfHost = 3;
 
-    private static readonly TimeSpan FailureMemory = TimeSpan.FromSeconds(30); // RFC 2308 7.1 allows five minutes
     private static readonly TimeSpan LongestMemory = TimeSpan.FromHours(1);
 
     private readonly Router _router;
@@ -335,14 +334,15 @@ internal sealed partial class RouteSearch : IDnsAsker
         }
 
         TimeSpan lifetime = LongestMemory;
+        bool isUnsure = false;
         foreach (Question question in _questions)
         {
             TimeSpan left = _router.Resolver.LifetimeOf(question.Name, question.Type);
-            left = left == TimeSpan.Zero ? FailureMemory : left;
+            isUnsure |= left == TimeSpan.Zero;
             lifetime = left < lifetime ? left : lifetime;
         }
 
-        _plan.Remember(this, _route!, _router.Loop.Elapsed + lifetime);
+        _plan.Remember(this, _route!, _router.Loop.Elapsed, isUnsure ? null : lifetime);
     }
 
     private void Note(string text) => _notes?.Add(text);

@@ -26,6 +26,32 @@ public sealed class HostileDnsTests
         Assert.Same(bad.Answer(), scene.Find("y@bad.test")); // the failure is remembered for a while
     }
 
+    [Theory]
+    [InlineData("FAIL")]
+    [InlineData("SILENT")]
+    public void A_failure_is_believed_for_seconds_and_longer_each_time_it_is_found_again(string failure)
+    {
+        var clock = new HurriedClock();
+        using var scene = new RoutingScene(new ZoneServer($"bad.test {failure}"), clock, "dns.timeout=1s");
+        int asked = 0;
+        foreach (int seconds in (int[])[5, 10, 20, 40, 40])
+        {
+            Assert.False(scene.Find("x@bad.test").Failure!.IsPermanent);
+            Assert.True(scene.Dns.Asked.Count > asked);
+            asked = scene.Dns.Asked.Count;
+            clock.Hurry(TimeSpan.FromSeconds(seconds - 3));
+            _ = scene.Find("x@bad.test");
+            Assert.Equal(asked, scene.Dns.Asked.Count); // one failure answers for all mail of that time
+            clock.Hurry(TimeSpan.FromSeconds(4));
+        }
+
+        scene.Dns.Remove("bad.test");
+        scene.Dns.Add("bad.test MX 1 m.bad.test");
+        scene.Dns.Add("m.bad.test A 192.0.2.1");
+        clock.Hurry(TimeSpan.FromSeconds(41));
+        Assert.Equal("bad.test", scene.Find("x@bad.test").Destination);
+    }
+
     [Fact]
     public void A_server_that_is_not_there_is_passed_over()
     {

@@ -30,11 +30,16 @@ internal sealed class RoutingScene : IDisposable
     }
 
     public RoutingScene(ZoneServer dns, params string[] settings)
+        : this(dns, TimeProvider.System, settings)
+    {
+    }
+
+    public RoutingScene(ZoneServer dns, TimeProvider clock, params string[] settings)
     {
         Dns = dns;
         Settings = Settings.Load(null, settings.Select(text => text.Split('=', 2)).Select(p => new Assignment(p[0], p[1], "test")));
         _loop = EventLoop.Start(
-            new EventLoopOptions { Failed = (_, e) => _failures.Add(e), Thread = LoopThread.Own }, TimeProvider.System);
+            new EventLoopOptions { Failed = (_, e) => _failures.Add(e), Thread = LoopThread.Own }, clock);
         ResolverOptions options = DnsKeys.Options(Settings) with
         {
             Servers = Settings.Get(DnsKeys.Servers) is { Count: > 0 } servers ? servers : [Dns.EndPoint],
