@@ -92,6 +92,9 @@ internal sealed class MailServer : IAsyncDisposable
 
     internal DeliveryEngine Engine => _engine!;
 
+    /// <summary>Loop thread only.</summary>
+    internal UnreadableMessages Unreadable { get; } = new();
+
     /// <summary>Removes what has been kept long enough.</summary>
     public Expunger Expunger { get; private set; } = null!;
 
@@ -104,12 +107,13 @@ internal sealed class MailServer : IAsyncDisposable
     /// <see cref="DamagedLogException"/>, <see cref="IOException"/>, <see cref="ListenException"/>,
     /// <see cref="CertificateException"/>, <see cref="SettingException"/>, and SQLite's.
     /// </summary>
-    public static async Task<MailServer> StartAsync(string directory, Settings settings, TimeProvider clock, ILogger log)
+    public static async Task<MailServer> StartAsync(
+        string directory, Settings settings, TimeProvider clock, ILogger log, IDisk disk)
     {
         var server = new MailServer(directory, log);
         try
         {
-            server.Start(settings, clock);
+            server.Start(settings, clock, disk);
             return server;
         }
         catch
@@ -190,7 +194,7 @@ internal sealed class MailServer : IAsyncDisposable
         _resolver?.Dispose();
     }
 
-    private void Start(Settings settings, TimeProvider clock)
+    private void Start(Settings settings, TimeProvider clock, IDisk disk)
     {
         AccountStore.MakeDirectory(_directory);
         // The seed is secret: the salts that the log draws from it keep stale bytes from passing for records.
@@ -198,7 +202,7 @@ internal sealed class MailServer : IAsyncDisposable
         MailLog mailLog = Own(MailLog.Open(
             _directory,
             OptionsOf(settings),
-            LinuxDisk.Instance,
+            disk,
             clock,
             random,
             _events));
@@ -344,6 +348,8 @@ internal sealed class MailServer : IAsyncDisposable
             Locks = locks,
             Policy = _policy,
             Retention = retention,
+            Unreadable = Unreadable,
+            Logger = _log,
             Delays = delays,
             LockWait = settings.Get(Pop3Keys.LockWait),
             SessionsPerUser = settings.Get(Pop3Keys.SessionsPerUser),

@@ -11,6 +11,7 @@ namespace FastMail.Server;
 /// </summary>
 internal static class SessionTurn
 {
+    /// <inheritdoc cref="Take(ISession, SessionPolicy, ReadOnlySpan{byte}, Span{byte}, out int, out int, out ReadOnlyMemory{byte}, out bool)"/>
     public static Turn Take(
         ISession session,
         SessionPolicy policy,
@@ -18,8 +19,28 @@ internal static class SessionTurn
         Span<byte> replies,
         out int consumed,
         out int written,
-        out ReadOnlyMemory<byte> body)
+        out ReadOnlyMemory<byte> body) =>
+        Take(session, policy, received, replies, out consumed, out written, out body, out _);
+
+    /// <param name="session">Has the turn.</param>
+    /// <param name="policy">Is told of a mistake.</param>
+    /// <param name="received">As for the session.</param>
+    /// <param name="replies">As for the session.</param>
+    /// <param name="consumed">As of the session.</param>
+    /// <param name="written">As of the session.</param>
+    /// <param name="body">As of the session.</param>
+    /// <param name="isOurFault">A mistake of ours ends it.</param>
+    public static Turn Take(
+        ISession session,
+        SessionPolicy policy,
+        ReadOnlySpan<byte> received,
+        Span<byte> replies,
+        out int consumed,
+        out int written,
+        out ReadOnlyMemory<byte> body,
+        out bool isOurFault)
     {
+        isOurFault = false;
         try
         {
             policy.Fault?.Invoke(received);
@@ -36,6 +57,7 @@ internal static class SessionTurn
         catch (Exception exception)
         {
             policy.Failed(exception);
+            isOurFault = true;
             consumed = received.Length;
             written = session.Fail(replies);
             body = default;

@@ -88,7 +88,7 @@ internal sealed class ServeVerb
             Settings settings = _settings.Read(parsed);
             string directory = Path.GetFullPath(parsed.GetRequiredValue(_data));
             await using MailServer server = await MailServer.StartAsync(
-                directory, settings, TimeProvider.System, loggers.CreateLogger("fastmail"));
+                directory, settings, TimeProvider.System, loggers.CreateLogger("fastmail"), LinuxDisk.Instance);
             return await RunUntilStoppedAsync(server);
         }
         catch (Exception e) when (ExitCodeOf(e) is { } code)

@@ -18,15 +18,18 @@ internal sealed class LockedMaildrop : IMaildrop
     private readonly MaildropLocks.Token _lock;
     private readonly ILoopWork _owner;
     private readonly Action _partRead;
+    private readonly UnreadableMessages _unreadable;
     private bool _isClosing;
     private PendingExpunge? _expunge;
     private BodyReading? _reading; // of the message whose body is a file of its own
     private MessageFlags _readingFlags;
+    private ulong _lastOpened; // unique-id; 0 for none
 
     private LockedMaildrop(
         MailLog log, ulong mailboxId, OpenMaildrop open, MaildropLocks.Token lockToken, ILoopWork owner,
-        Action partRead)
+        Action partRead, UnreadableMessages unreadable)
     {
+        _unreadable = unreadable;
         _partRead = partRead;
         _log = log;
         _mailboxId = mailboxId;
@@ -42,14 +45,15 @@ internal sealed class LockedMaildrop : IMaildrop
     /// <param name="lockToken">The lock, released by <see cref="Close"/>.</param>
     /// <param name="owner">Posted to the loop when a removal has ended.</param>
     /// <param name="partRead">Called, on a thread of the log, when a part of a large message has been read.</param>
+    /// <param name="unreadable">What is not to be tried any more.</param>
     /// <param name="expireDays">Days that a message stays in it; null for ever.</param>
     public static LockedMaildrop? TryOpen(
         MailLog log, ulong mailboxId, MaildropLocks.Token lockToken, ILoopWork owner, Action partRead,
-        int? expireDays = null)
+        UnreadableMessages unreadable, int? expireDays = null)
     {
         try
         {
-            return new LockedMaildrop(log, mailboxId, log.OpenMaildrop(mailboxId), lockToken, owner, partRead)
+            return new LockedMaildrop(log, mailboxId, log.OpenMaildrop(mailboxId), lockToken, owner, partRead, unreadable)
             {
                 ExpireDays = expireDays,
             };
@@ -78,6 +82,15 @@ internal sealed class LockedMaildrop : IMaildrop
 
     public ContentStatus TryOpen(int index, out MessageContent content)
     {
+        ulong uid = _snapshot[index].Uid;
+        if (_unreadable.Contains(_mailboxId, uid))
+        {
+            content = default;
+            return ContentStatus.Damaged;
+        }
+
+        _lastOpened = uid;
+        _unreadable.Fault?.Invoke(uid);
         ReadStatus status = _open.TryRead(index, out StoredMessage message);
         if (status == ReadStatus.External)
         {
@@ -104,6 +117,9 @@ internal sealed class LockedMaildrop : IMaildrop
         part = Content(reading.Window, reading.HeaderWireBytes, reading.RestBytes, _readingFlags);
         return reading.Status == ReadStatus.NotFound ? ContentStatus.Gone : ContentStatusOf(reading.Status);
     }
+
+    /// <summary>A mistake of ours has ended the session. True when the message it had opened is not tried any more.</summary>
+    public bool NoteFault() => _lastOpened != 0 && _unreadable.Note(_mailboxId, _lastOpened);
 
     public void CloseContent()
     {

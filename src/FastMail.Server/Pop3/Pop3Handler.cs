@@ -4,6 +4,7 @@ using FastMail.Protocol.Pop3;
 using FastMail.Server.Accounts;
 using FastMail.Server.Defence;
 using FastMail.Server.Tls;
+using Microsoft.Extensions.Logging;
 
 namespace FastMail.Server.Pop3;
 
@@ -24,6 +25,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoginOwner, ILoopWork
     private Connection? _connection;
     private Account? _account; // whose maildrop is waited for
     private LockedMaildrop? _maildrop;
+    private string _address = ""; // of the account whose maildrop that is
 
     public Pop3Handler(Pop3Handlers home)
     {
@@ -56,7 +58,14 @@ internal sealed class Pop3Handler : IPooledHandler, ILoginOwner, ILoopWork
         ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written, out ReadOnlyMemory<byte> body)
     {
         Turn turn = SessionTurn.Take(
-            _session, _home.Policy, received, replies, out consumed, out written, out body);
+            _session, _home.Policy, received, replies, out consumed, out written, out body, out bool isOurFault);
+        if (isOurFault && _maildrop is { } maildrop && maildrop.NoteFault())
+        {
+            _home.Logger.LogError(
+                "a message of {Account} has ended three sessions by a mistake of the program; it is answered with an error from now on",
+                _address);
+        }
+
         if (_session.IsAuthenticated)
         {
             _pacing.TookCommands(written, _home.Policy.Times.Pop3Idle);
@@ -208,9 +217,10 @@ internal sealed class Pop3Handler : IPooledHandler, ILoginOwner, ILoopWork
 
     private void Open(Account account, MaildropLocks.Token token)
     {
+        _address = account.Address;
         _post ??= () => _home.Loop.Post(this);
         _maildrop = LockedMaildrop.TryOpen(
-            _home.Log, account.MailboxId, token, this, _post, _home.Retention.Of(account.MailboxId));
+            _home.Log, account.MailboxId, token, this, _post, _home.Unreadable, _home.Retention.Of(account.MailboxId));
         _session.LoggedIn(_maildrop is null ? LoginVerdict.Unavailable : LoginVerdict.Accepted, _maildrop);
     }
 

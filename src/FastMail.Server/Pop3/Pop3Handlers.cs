@@ -4,6 +4,7 @@ using FastMail.Server.Accounts;
 using FastMail.Server.Defence;
 using FastMail.Server.Retention;
 using FastMail.Storage;
+using Microsoft.Extensions.Logging;
 
 namespace FastMail.Server.Pop3;
 
@@ -23,6 +24,11 @@ internal sealed class Pop3Handlers : HandlerPool<Pop3Handler>
     public required SessionPolicy Policy { get; init; }
 
     public required RetentionPolicy Retention { get; init; }
+
+    /// <summary>Shared by the pools of all listeners.</summary>
+    public required UnreadableMessages Unreadable { get; init; }
+
+    public required ILogger Logger { get; init; }
 
     public required LoginDelays Delays { get; init; }
 

@@ -28,7 +28,9 @@ internal sealed partial class DeliveryEngine
     /// <summary>Nothing new is begun any more.</summary>
     public bool IsStopping { get; private set; }
 
-    private bool MayBegin => !IsStopping && _outcomes.Undurable < _parts.Options.MostUndurable;
+    /// <summary>Not when nothing could be written down of how it ends: that would only be done again.</summary>
+    private bool MayBegin =>
+        !IsStopping && !_outcomes.HasFailed && _outcomes.Undurable < _parts.Options.MostUndurable;
 
     /// <summary>How to speak with a host.</summary>
     public SmtpClientOptions SessionOptionsOf(Route route, NextHop hop, bool isInClear) => new()
@@ -46,13 +48,19 @@ internal sealed partial class DeliveryEngine
     public Delivery? Next(NextHopConnection connection)
     {
         Destination destination = connection.Destination;
-        if (!MayBegin || _schedule.MustYield(destination))
+        if (!MayBegin || connection.CarriesSuspect || _schedule.MustYield(destination))
         {
             return null;
         }
 
         while (MaySign && _schedule.Take(destination) is { } consignment)
         {
+            if (consignment.Faults > 0 && connection.IsBusy)
+            {
+                _schedule.PutBack(consignment, destination); // it goes alone: who fails with it may be without fault
+                return null;
+            }
+
             Delivery delivery = RentDelivery();
             try
             {
@@ -74,7 +82,7 @@ internal sealed partial class DeliveryEngine
 
     /// <summary>There is mail that this connection could take.</summary>
     public bool HasMail(NextHopConnection connection) =>
-        connection.Destination.Ready.Consignments > 0 && MayBegin && !_schedule.MustYield(connection.Destination);
+        connection.Destination.Ready.Consignments > 0 && MayBegin && !connection.CarriesSuspect && !_schedule.MustYield(connection.Destination);
 
     /// <summary>It has nothing to do. False when it is not wanted any more, and is to say goodbye.</summary>
     public bool MayRest(NextHopConnection connection)
@@ -148,11 +156,18 @@ internal sealed partial class DeliveryEngine
         Pump();
     }
 
-    /// <summary>A mistake of ours ended a connection: what it was doing takes part of the blame.</summary>
-    public void Fault(NextHopConnection connection, Exception exception)
+    /// <summary>A mistake of ours ends a connection: all that it carries takes part of the blame, and its host none.</summary>
+    public void ReportFault(NextHopConnection connection, Exception exception)
     {
         _parts.Logger.LogError(exception, "a connection to {Destination} failed by a mistake of the program", connection.Destination.Key);
         connection.NoteFault();
+    }
+
+    /// <summary>The session of a delivery could not say how it ended.</summary>
+    public void GiveUp(Delivery delivery)
+    {
+        delivery.AnswerRest(RouteFailure.Temporary("4.3.0", "the attempt failed by a mistake of this server"));
+        AttemptEnded(delivery);
     }
 
     private static TlsPolicy PolicyOf(TlsLevel level) => level switch
@@ -315,7 +330,17 @@ internal sealed partial class DeliveryEngine
     /// <summary>False when there is nothing to deliver: the consignment and the delivery have gone where they belong.</summary>
     private bool TryLoad(Delivery delivery, Consignment consignment)
     {
-        ReadStatus status = delivery.Load(Log, consignment, _parts.Clock.GetUtcNow());
+        ReadStatus status;
+        try
+        {
+            status = delivery.Load(Log, consignment, _parts.Clock.GetUtcNow());
+        }
+        catch
+        {
+            ReturnDelivery(delivery); // or its lease would keep the segment for ever
+            throw;
+        }
+
         switch (status)
         {
             case ReadStatus.Ok:

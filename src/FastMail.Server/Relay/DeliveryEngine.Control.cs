@@ -16,8 +16,18 @@ internal sealed partial class DeliveryEngine : IQueueControl
     {
         token.ThrowIfCancellationRequested(); // and not later: what was taken out must find its way back
         List<Consignment> again = [];
-        (QueueActionResult result, Task durable) = await OnLoopAsync(() => Apply(action, recipients, options, again));
-        await durable;
+        List<Consignment> held = [];
+        (QueueActionResult result, Task durable) = await OnLoopAsync(() => Apply(action, recipients, options, again, held));
+        try
+        {
+            await durable;
+        }
+        catch (IOException)
+        {
+            await OnLoopAsync(() => PutBack(again, held));
+            throw;
+        }
+
         if (again.Count > 0)
         {
             await OnLoopAsync(() => Wait(again)); // only now: where they go is read from the log
@@ -67,8 +77,24 @@ internal sealed partial class DeliveryEngine : IQueueControl
         return true;
     }
 
+    /// <summary>The log has not taken the change: they wait as they did before.</summary>
+    private bool PutBack(List<Consignment> again, List<Consignment> held)
+    {
+        foreach (Consignment consignment in again.Concat(held))
+        {
+            _schedule.Wait(consignment, Math.Max(consignment.Due, _schedule.Now));
+        }
+
+        Pump();
+        return true;
+    }
+
     private (QueueActionResult Result, Task Durable) Apply(
-        QueueAction action, IReadOnlyList<(ulong Seq, uint Recipient)> recipients, QueueActionOptions options, List<Consignment> again)
+        QueueAction action,
+        IReadOnlyList<(ulong Seq, uint Recipient)> recipients,
+        QueueActionOptions options,
+        List<Consignment> again,
+        List<Consignment> held)
     {
         QueueActionResult result = QueueActionResult.None;
         var wanted = new Dictionary<ulong, HashSet<uint>>();
@@ -89,7 +115,7 @@ internal sealed partial class DeliveryEngine : IQueueControl
             foreach (uint number in numbers)
             {
                 parts.Remove((seq, number), out Consignment? part);
-                result += Treat(action, number < _known.Count ? _known[(int)number] : null, part, options, again);
+                result += Treat(action, number < _known.Count ? _known[(int)number] : null, part, options, again, held);
             }
         }
 
@@ -103,8 +129,14 @@ internal sealed partial class DeliveryEngine : IQueueControl
     /// <param name="part">The recipient alone, in nobody's list; null when the engine does not have it to give.</param>
     /// <param name="options">How it is meant.</param>
     /// <param name="again">Gets what is to be tried once the changes are durable.</param>
+    /// <param name="held">Gets what nobody has to know any more once they are, and what goes on as before otherwise.</param>
     private QueueActionResult Treat(
-        QueueAction action, QueuedRecipient? known, Consignment? part, QueueActionOptions options, List<Consignment> again)
+        QueueAction action,
+        QueuedRecipient? known,
+        Consignment? part,
+        QueueActionOptions options,
+        List<Consignment> again,
+        List<Consignment> held)
     {
         if (known is not { } recipient || recipient.State.IsEnd())
         {
@@ -136,9 +168,13 @@ internal sealed partial class DeliveryEngine : IQueueControl
             part.IsStale = true; // an operator's forward-path, this one or one of before
             again.Add(part);
         }
+        else if (part is not null && !change.State.IsEnd())
+        {
+            held.Add(part);
+        }
         else if (part is not null)
         {
-            _schedule.Free(part);
+            _schedule.Free(part); // its end is said again until the log takes it
         }
 
         return new QueueActionResult(1, 0, 0, 0);
@@ -234,7 +270,9 @@ internal sealed partial class DeliveryEngine : IQueueControl
             isKept[i] = !numbers.Contains(consignment[i]);
             if (!isKept[i])
             {
-                parts.Add((consignment.Seq, consignment[i]), PartOf(consignment, consignment[i]));
+                Consignment part = PartOf(consignment, consignment[i]);
+                part.Due = consignment.Due;
+                parts.Add((consignment.Seq, consignment[i]), part);
             }
         }
 

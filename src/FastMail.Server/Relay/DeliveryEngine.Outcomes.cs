@@ -65,6 +65,33 @@ internal sealed partial class DeliveryEngine
     private void Complete(Delivery delivery, Destination? closed)
     {
         Consignment consignment = delivery.Consignment;
+        Notice? letter;
+        try
+        {
+            letter = Settle(delivery, closed);
+        }
+        catch (Exception exception)
+        {
+            ReturnDelivery(delivery);
+            Failed(consignment, exception);
+            return;
+        }
+
+        if (letter is null)
+        {
+            ReturnDelivery(delivery);
+        }
+        else
+        {
+            _notices++;
+            letter.Send(); // which returns the delivery
+        }
+    }
+
+    /// <summary>Returns the notification that is to be sent, if any. What has ended when it throws has ended.</summary>
+    private Notice? Settle(Delivery delivery, Destination? closed)
+    {
+        Consignment consignment = delivery.Consignment;
         DateTimeOffset now = _parts.Clock.GetUtcNow();
         long wall = Intake.Micros(now);
         TimeSpan age = TimeSpan.FromMicroseconds(Math.Max(0, wall - delivery.Message.TimestampMicros));
@@ -76,17 +103,24 @@ internal sealed partial class DeliveryEngine
         int kept = Judge(delivery, age, wall);
         var notice = default(NoticeList);
         long due = 0;
-        bool isAgain = kept > 0 && IsForNumberOnly(delivery);
-        if (kept > 0 && !isAgain)
+        bool isHeld = kept > 0 && consignment.Faults >= MostFaults;
+        bool isAgain = kept > 0 && !isHeld && IsForNumberOnly(delivery);
+        if (kept > 0 && !isAgain && !isHeld)
         {
             long most = delivery.DeliverByMicros is { } by && by > wall ? _schedule.Now + (by - wall) : long.MaxValue;
             TimeSpan wait = closed is null ? _schedule.Defer(consignment, most) : _schedule.Park(consignment, closed, most);
             due = wall + Micros(wait);
         }
 
-        bool isLate = !isAgain && kept > 0 && IsLate(consignment, delivery, age, wall);
+        bool isLate = !isAgain && !isHeld && kept > 0 && IsLate(consignment, delivery, age, wall);
         for (int i = 0; i < delivery.Recipients; i++)
         {
+            Fault?.Invoke(DeliveryStep.Settling, consignment.Seq);
+            if (isHeld && _kept[i])
+            {
+                continue;
+            }
+
             QueueState state = _kept[i] ? QueueState.Deferred
                 : delivery[i].Outcome == DeliveryOutcome.Delivered ? QueueState.Delivered
                 : QueueState.Failed;
@@ -111,21 +145,17 @@ internal sealed partial class DeliveryEngine
         {
             consignment.Keep(_kept.AsSpan(0, delivery.Recipients));
             consignment.IsDelayTold |= isLate;
-            if (isAgain)
+            if (isHeld)
+            {
+                DeferOrHold(consignment);
+            }
+            else if (isAgain)
             {
                 _schedule.MakeReady(consignment, consignment.Destination!);
             }
         }
 
-        if (letter is null)
-        {
-            ReturnDelivery(delivery);
-        }
-        else
-        {
-            _notices++;
-            letter.Send(); // which returns the delivery
-        }
+        return letter;
     }
 
     /// <summary>Marks those that are tried again, and turns the others' answer into an end.</summary>

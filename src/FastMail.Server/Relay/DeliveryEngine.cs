@@ -7,6 +7,22 @@ using Microsoft.Extensions.Logging;
 
 namespace FastMail.Server.Relay;
 
+/// <summary>Where a mistake of ours may happen on the way of a message.</summary>
+internal enum DeliveryStep
+{
+    /// <summary>A recipient is parted from the others.</summary>
+    Splitting,
+
+    /// <summary>A recipient's way is looked for.</summary>
+    Routing,
+
+    /// <summary>A connection speaks with its host about the message.</summary>
+    Sending,
+
+    /// <summary>It is written down how a recipient ended.</summary>
+    Settling,
+}
+
 /// <summary>
 /// Takes mail that is durable to its next hops, again and again until each recipient has come to an end, and tells the
 /// senders. What it knows it can always read anew from the log, so a crash costs attempts and nothing else. Owned by the
@@ -26,6 +42,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     private readonly Dictionary<long, Consignment> _routing = [];
     private HashSet<Destination> _fresh = []; // something became ready for them in this round
     private readonly Action<Consignment> _take;
+    private readonly List<(Consignment Part, Range Path)> _split = []; // for the time of a call
     private byte[] _meta = new byte[1024];
     private long _lastQuestion;
     private bool _isPumpPosted;
@@ -45,6 +62,9 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     public MailLog Log => _parts.Log;
 
     public Random Random => _parts.Random;
+
+    /// <summary>Stands for a mistake of ours in tests: throws. Sees each step with the number of its message.</summary>
+    public Action<DeliveryStep, ulong>? Fault { get; set; }
 
     /// <summary>
     /// Takes up what the log says is queued; before the first message comes in, on the thread that starts the server.
@@ -229,30 +249,48 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
 
         ReadOnlySpan<byte> meta = _meta.AsSpan(0, length);
         ReadScheduling(consignment, meta);
-        int found = 0;
-        MetaReader reader = new(meta);
-        while (found < consignment.Count && reader.Read())
+        Split(consignment, meta);
+        if (consignment.Count == 1)
         {
+            Route(consignment, meta[_split[0].Path]);
+            return;
+        }
+
+        // Here nobody is in two consignments: a mistake before this costs the whole an attempt, one behind it a part.
+        _schedule.Free(consignment);
+        foreach ((Consignment part, Range path) in _split)
+        {
+            Begin(part, meta[path]);
+        }
+    }
+
+    /// <summary>Each recipient by itself, with the place of its path; one that is alone stays in its consignment.</summary>
+    private void Split(Consignment consignment, ReadOnlySpan<byte> meta)
+    {
+        _split.Clear();
+        int position = 0;
+        MetaReader reader = new(meta);
+        while (_split.Count < consignment.Count && reader.Read())
+        {
+            int path = position + MetaReader.FieldHeaderBytes + sizeof(uint);
+            position += MetaReader.FieldHeaderBytes + reader.Value.Length;
             if (reader.Type != MetaType.RelayRecipient)
             {
                 continue;
             }
 
             uint number = BinaryPrimitives.ReadUInt32LittleEndian(reader.Value);
-            if (consignment.Count == 1 ? consignment[0] == number : consignment.Contains(number))
+            if (consignment.Contains(number))
             {
-                found++;
-                if (consignment.Count == 1)
-                {
-                    Route(consignment, reader.Value[sizeof(uint)..]);
-                    return;
-                }
-
-                Route(PartOf(consignment, number), reader.Value[sizeof(uint)..]);
+                Fault?.Invoke(DeliveryStep.Splitting, consignment.Seq);
+                _split.Add((consignment.Count == 1 ? consignment : PartOf(consignment, number), path..position));
             }
         }
 
-        _schedule.Free(consignment);
+        if (_split.Count < consignment.Count)
+        {
+            throw new InvalidOperationException($"message {consignment.Seq} does not name all of its queued recipients");
+        }
     }
 
     /// <summary>One recipient by itself; those of one destination find together again when they are ready.</summary>
@@ -276,15 +314,27 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
             return;
         }
 
-        consignment.Sender = SenderOf(delivery.AuthIdentity.IsEmpty ? delivery.ReversePath.Span : delivery.AuthIdentity.Span);
-        consignment.Priority = (sbyte)delivery.Priority;
-        for (int i = 0; i < delivery.Recipients; i++)
+        try
         {
-            Route(PartOf(consignment, consignment[i]), delivery[i].Path.Span);
-        }
+            consignment.Sender = SenderOf(delivery.AuthIdentity.IsEmpty ? delivery.ReversePath.Span : delivery.AuthIdentity.Span);
+            consignment.Priority = (sbyte)delivery.Priority;
+            _split.Clear();
+            for (int i = 0; i < delivery.Recipients; i++)
+            {
+                Fault?.Invoke(DeliveryStep.Splitting, consignment.Seq);
+                _split.Add((PartOf(consignment, consignment[i]), default));
+            }
 
-        ReturnDelivery(delivery);
-        _schedule.Free(consignment);
+            _schedule.Free(consignment);
+            for (int i = 0; i < delivery.Recipients; i++)
+            {
+                Begin(_split[i].Part, delivery[i].Path.Span);
+            }
+        }
+        finally
+        {
+            ReturnDelivery(delivery);
+        }
     }
 
     /// <summary>It has ended meanwhile, or its record has decayed.</summary>
@@ -320,6 +370,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     private void Route(Consignment consignment, ReadOnlySpan<byte> path)
     {
         consignment.Stage = Stage.Routing;
+        Fault?.Invoke(DeliveryStep.Routing, consignment.Seq);
         if (_parts.Router.Find(path, this, ++_lastQuestion) is { } route)
         {
             Place(consignment, route);
@@ -376,10 +427,44 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     private void Failed(Consignment consignment, Exception exception)
     {
         _parts.Logger.LogError(exception, "queue: an attempt failed by a mistake of the program; the other mail goes on");
+        if (consignment.Stage == Stage.Free || !KeepWaiting(consignment))
+        {
+            return; // the mistake came behind its end
+        }
+
         consignment.Faults++;
         if (consignment.Stage is Stage.Routing or Stage.New or Stage.Sending)
         {
             DeferOrHold(consignment);
         }
+    }
+
+    /// <summary>
+    /// Leaves those out that have ended before the mistake: they must not go a second time. False when nobody is left.
+    /// </summary>
+    private bool KeepWaiting(Consignment consignment)
+    {
+        _ = Log.Queue.TryFind(consignment.Seq, out _, _known);
+        bool[] isKept = new bool[consignment.Count];
+        for (int i = 0; i < isKept.Length; i++)
+        {
+            uint number = consignment[i];
+            isKept[i] = number < _known.Count && !_known[(int)number].State.IsEnd() && !_outcomes.IsEnding(consignment.Seq, number);
+        }
+
+        _known.Clear();
+        consignment.Keep(isKept);
+        if (consignment.Count > 0)
+        {
+            return true;
+        }
+
+        if (consignment.Stage == Stage.Waiting)
+        {
+            _schedule.Remove(consignment);
+        }
+
+        _schedule.Free(consignment);
+        return false;
     }
 }

@@ -19,7 +19,7 @@ namespace FastMail.Server.Relay;
 internal sealed class NextHopConnection : IOutgoingHandler
 {
     private readonly DeliveryEngine _engine;
-    private readonly SmtpClientSession _session = new();
+    private SmtpClientSession _session = new();
     private readonly List<NextHop> _hops = [];
     private readonly List<Delivery> _deliveries = []; // under way, oldest first
     private Connection? _connection;
@@ -27,6 +27,7 @@ internal sealed class NextHopConnection : IOutgoingHandler
     private int _hop;
     private bool _isInClear; // TLS was tried with this hop and failed, and is not demanded
     private bool _isQuitting;
+    private bool _isOurFault; // a mistake of ours ends it
     private bool _isWorking; // greeting, EHLO and TLS are behind us
     private string _failure = "";
     private string? _tlsFault;
@@ -48,6 +49,9 @@ internal sealed class NextHopConnection : IOutgoingHandler
 
     public bool IsBusy => _deliveries.Count > 0;
 
+    /// <summary>It carries a message that an attempt has failed with by a mistake of ours: nothing goes with that one.</summary>
+    public bool CarriesSuspect => IsBusy && _deliveries[0].Consignment.Faults > 0;
+
     public SmtpOffers Offers => _session.Offers;
 
     /// <summary>Name and address of the host, and a blank, as the log says it in front of a reply.</summary>
@@ -68,6 +72,7 @@ internal sealed class NextHopConnection : IOutgoingHandler
         _isInClear = false;
         _isWorking = false;
         _isQuitting = false;
+        _isOurFault = false;
         IsRefused = false;
         _failure = "";
         route.OrderHops(_engine.Random, _hops);
@@ -136,6 +141,25 @@ internal sealed class NextHopConnection : IOutgoingHandler
             return Turn.Close; // not a word to a host that may be another
         }
 
+        try
+        {
+            return Converse(received, replies, out consumed, out written, out body);
+        }
+        catch (Exception exception)
+        {
+            _isOurFault = true;
+            _engine.ReportFault(this, exception);
+            _connection!.Abort();
+            consumed = received.Length;
+            written = 0;
+            body = default;
+            return Turn.Close;
+        }
+    }
+
+    private Turn Converse(
+        ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written, out ReadOnlyMemory<byte> body)
+    {
         BeginNext();
         OperationStatus status = _session.Receive(received, replies, out consumed, out written);
         body = _session.Body;
@@ -167,14 +191,8 @@ internal sealed class NextHopConnection : IOutgoingHandler
         string? faultOfTls = end == ConnectionEnd.TlsFailed ? _connection.TlsFault : null;
         _connection = null;
         // A host may close what rests, with 421 or without a word.
-        bool hasFailed = (IsBusy && end != ConnectionEnd.Stopping && !_engine.IsStopping) || IsRefused;
-        _session.Lost(end switch
-        {
-            ConnectionEnd.TimedOut => ClientLoss.TimedOut,
-            ConnectionEnd.TlsFailed => ClientLoss.TlsFailed,
-            ConnectionEnd.Stopping => ClientLoss.Stopping,
-            _ => ClientLoss.Closed,
-        });
+        bool hasFailed = (IsBusy && end != ConnectionEnd.Stopping && !_engine.IsStopping && !_isOurFault) || IsRefused;
+        EndSession(end);
         _failure = tlsFault is null ? FailureText(faultOfTls) : $"451 4.7.5 {tlsFault}";
         _tlsFault = null;
         if (_isWorking)
@@ -192,6 +210,36 @@ internal sealed class NextHopConnection : IOutgoingHandler
         }
 
         TryNext();
+    }
+
+    /// <summary>All that was under way has its answer then, whatever state the session is in.</summary>
+    private void EndSession(ConnectionEnd end)
+    {
+        try
+        {
+            _session.Lost(end switch
+            {
+                ConnectionEnd.TimedOut => ClientLoss.TimedOut,
+                ConnectionEnd.TlsFailed => ClientLoss.TlsFailed,
+                ConnectionEnd.Stopping => ClientLoss.Stopping,
+                _ => ClientLoss.Closed,
+            });
+        }
+        catch (Exception exception)
+        {
+            _engine.ReportFault(this, exception);
+        }
+
+        if (!IsBusy)
+        {
+            return;
+        }
+
+        _session = new SmtpClientSession(); // the other one does not know any more what it was doing
+        while (IsBusy)
+        {
+            _engine.GiveUp(_deliveries[0]);
+        }
     }
 
     /// <summary>The deliveries under way take part in a mistake of ours.</summary>
@@ -256,6 +304,7 @@ internal sealed class NextHopConnection : IOutgoingHandler
 
         delivery.Carrier = this;
         _deliveries.Add(delivery);
+        _engine.Fault?.Invoke(DeliveryStep.Sending, delivery.Consignment.Seq);
         _session.Begin(delivery);
         return true;
     }

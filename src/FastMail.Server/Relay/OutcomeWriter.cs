@@ -38,6 +38,9 @@ internal sealed class OutcomeWriter : ILoopWork
     /// <summary>Recipients whose end is not durable: as many may get a second copy after a crash.</summary>
     public int Undurable => _ends.Count;
 
+    /// <summary>The log takes nothing any more: what ends from now on is found waiting by the next start.</summary>
+    public bool HasFailed { get; private set; }
+
     public bool IsIdle => _next.Changes is null && _inFlight.Changes is null;
 
     /// <summary>Raised when something has become durable.</summary>
@@ -53,9 +56,31 @@ internal sealed class OutcomeWriter : ILoopWork
         }
     }
 
-    /// <summary>Completes when all that was added so far is durable.</summary>
+    /// <summary>A recipient has come to its end, and that is not durable yet. A walk through all of those.</summary>
+    public bool IsEnding(ulong seq, uint recipient)
+    {
+        foreach ((ulong Seq, uint Recipient, QueueState State) end in _ends)
+        {
+            if (end.Seq == seq && end.Recipient == recipient)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>
+    /// Completes when all that was added so far is durable, or with an <see cref="IOException"/> when something of it is
+    /// not, or may not be, in the log.
+    /// </summary>
     public Task WhenDurable()
     {
+        if (HasFailed)
+        {
+            return Task.FromException(LogFailure());
+        }
+
         if (IsIdle)
         {
             return Task.CompletedTask;
@@ -75,7 +100,17 @@ internal sealed class OutcomeWriter : ILoopWork
         _log.Return(ended.Changes);
         if (outcome == AppendOutcome.NoSpace)
         {
+            Refuse(static () => new IOException("the disk is full: it is not sure what of this was done; look at the queue"));
             Restate(ended.Ends);
+            return;
+        }
+
+        if (outcome != AppendOutcome.Durable)
+        {
+            HasFailed = true; // and its ends stay what they are: not durable
+            Refuse(LogFailure);
+            Flush();
+            Progressed?.Invoke();
             return;
         }
 
@@ -91,6 +126,18 @@ internal sealed class OutcomeWriter : ILoopWork
 
         Flush();
         Progressed?.Invoke();
+    }
+
+    private static IOException LogFailure() =>
+        new("the mail log has failed: nothing of this is sure; look at the queue when the server has been restarted");
+
+    /// <summary>Nobody who waits can be told that all is well: each may have something in this record or behind it.</summary>
+    private void Refuse(Func<IOException> why)
+    {
+        while (_waiting.TryDequeue(out (long Record, TaskCompletionSource Done) waiting))
+        {
+            waiting.Done.TrySetException(why());
+        }
     }
 
     private void Write(in QueueChange change)

@@ -5,6 +5,7 @@ using System.Text;
 using FastMail.Server;
 using FastMail.Server.Accounts;
 using FastMail.Server.Configuration;
+using FastMail.Storage;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace FastMail.Tests.Server;
@@ -31,7 +32,10 @@ internal sealed class ServerFixture : IAsyncDisposable
     /// <param name="more">Settings as <c>key=value</c>; they win over the fixture's own.</param>
     public static Task<ServerFixture> StartAsync(params string[] more) => StartAsync(TimeProvider.System, more);
 
-    public static async Task<ServerFixture> StartAsync(TimeProvider clock, params string[] more)
+    public static Task<ServerFixture> StartAsync(TimeProvider clock, params string[] more) =>
+        StartAsync(clock, LinuxDisk.Instance, more);
+
+    public static async Task<ServerFixture> StartAsync(TimeProvider clock, IDisk disk, params string[] more)
     {
         var fixture = new ServerFixture();
         using (AccountStore store = AccountStore.Open(fixture._directory))
@@ -59,7 +63,8 @@ internal sealed class ServerFixture : IAsyncDisposable
             fixture._directory,
             Settings.Load(null, settings),
             clock,
-            NullLogger.Instance);
+            NullLogger.Instance,
+            disk);
         fixture.Server = await fixture._start();
         return fixture;
     }

@@ -4,6 +4,7 @@ using System.Text;
 using FastMail.Net;
 using FastMail.Protocol;
 using FastMail.Protocol.Pop3;
+using FastMail.Protocol.Sasl;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
 using FastMail.Server.Pop3;
@@ -160,6 +161,12 @@ internal sealed class SmtpClient : SimulatedClient, IAuthenticator
     {
         return false;
     }
+
+    public ScramVerifier? FindVerifier(ReadOnlySpan<byte> identity) => null;
+
+    public bool TryBeginProof(ReadOnlySpan<byte> identity, bool isRight) => false;
+
+    public bool TryBeginToken(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> token) => false;
 }
 
 /// <summary>Reads and empties one maildrop.</summary>
@@ -197,7 +204,7 @@ internal sealed class Pop3Client : SimulatedClient, IAuthenticator
             return false;
         }
 
-        _maildrop = LockedMaildrop.TryOpen(_server.Log, _account!.MailboxId, token, this, Stir);
+        _maildrop = LockedMaildrop.TryOpen(_server.Log, _account!.MailboxId, token, this, Stir, new UnreadableMessages());
         _session.LoggedIn(_maildrop is null ? LoginVerdict.Unavailable : LoginVerdict.Accepted, _maildrop);
         return Hear().StartsWith("+OK", StringComparison.Ordinal);
     }
@@ -228,4 +235,10 @@ internal sealed class Pop3Client : SimulatedClient, IAuthenticator
         _account = _server.Accounts.Current.Find(user);
         return true;
     }
+
+    public ScramVerifier? FindVerifier(ReadOnlySpan<byte> identity) => null;
+
+    public bool TryBeginProof(ReadOnlySpan<byte> identity, bool isRight) => false;
+
+    public bool TryBeginToken(ReadOnlySpan<byte> identity, ReadOnlySpan<byte> token) => false;
 }

@@ -20,6 +20,9 @@ internal enum Stage : byte
 
     /// <summary>Its end is being written to the log.</summary>
     Ending,
+
+    /// <summary>Nobody's: all of its recipients have ended, or others speak for them.</summary>
+    Free,
 }
 
 /// <summary>
@@ -149,6 +152,6 @@ internal sealed class Consignment
     }
 
     public bool MayTravelWith(Consignment other, int mostRecipients) =>
-        other.Seq == Seq && other.Attempts == Attempts && other.Priority == Priority
+        other.Seq == Seq && other.Attempts == Attempts && other.Faults == Faults && other.Priority == Priority
         && other.IsDelayTold == IsDelayTold && other.Count + Count <= mostRecipients;
 }

@@ -77,9 +77,10 @@ internal sealed class DeliverySchedule
     /// <summary>Nobody needs it any more.</summary>
     public void Free(Consignment consignment)
     {
+        consignment.Begin(0, 0);
+        consignment.Stage = Stage.Free;
         if (_free.Count < KeptFree)
         {
-            consignment.Begin(0, 0);
             _free.Push(consignment);
         }
     }

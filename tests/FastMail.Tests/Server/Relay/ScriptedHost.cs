@@ -83,7 +83,14 @@ internal sealed class ScriptedHost : IDisposable
             using var stream = new NetworkStream(socket, ownsSocket: true);
             using var reader = new StreamReader(stream, Encoding.Latin1);
             using var writer = new StreamWriter(stream, Encoding.Latin1) { NewLine = "\r\n", AutoFlush = true };
-            writer.WriteLine(_script("greeting") ?? "220 host.test ESMTP");
+            string greeting = _script("greeting") ?? "220 host.test ESMTP";
+            if (greeting.Length == 0)
+            {
+                Mute(reader);
+                return;
+            }
+
+            writer.WriteLine(greeting);
             Converse(reader, writer);
         }
         catch (Exception e) when (e is IOException or ObjectDisposedException or InvalidOperationException)

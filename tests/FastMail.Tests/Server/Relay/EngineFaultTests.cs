@@ -1,0 +1,209 @@
+using System.Net.Sockets;
+using System.Text;
+using FastMail.Server.Queue;
+using FastMail.Server.Relay;
+using FastMail.Tests.Server.Defence;
+using FastMail.Tests.Storage;
+using Xunit;
+
+namespace FastMail.Tests.Server.Relay;
+
+/// <summary>Mistakes of ours in the engine, and a log that fails under it.</summary>
+public sealed class EngineFaultTests
+{
+    private const string Trusted = "relay.from=127.0.0.0/8";
+
+    private static readonly string[] Three = ["a@relay.test", "b@relay.test", "c@relay.test"];
+
+    [Theory]
+    [InlineData((int)DeliveryStep.Splitting, 1)]
+    [InlineData((int)DeliveryStep.Splitting, 2)]
+    [InlineData((int)DeliveryStep.Splitting, 3)]
+    [InlineData((int)DeliveryStep.Routing, 1)]
+    [InlineData((int)DeliveryStep.Routing, 2)]
+    [InlineData((int)DeliveryStep.Routing, 3)]
+    [InlineData((int)DeliveryStep.Sending, 1)]
+    public async Task A_mistake_halfway_through_the_recipients_sends_nobody_the_mail_twice(int step, int at)
+    {
+        int refusals = 0;
+        using var host = new ScriptedHost( // so that all three wait together for their next attempt
+            line => line.StartsWith("MAIL", StringComparison.Ordinal) && Interlocked.Increment(ref refusals) == 1 ? "451 4.3.0 later" : null,
+            "PIPELINING");
+        await using ServerFixture fixture = await RelayTests.StartAsync(host, Trusted);
+        int seen = 0;
+        RelayTests.Send(fixture, "mx", "a@elsewhere.test", Three);
+        fixture.Server.Engine.Fault = (now, _) =>
+        {
+            if (refusals > 0 && (int)now == step && ++seen == at)
+            {
+                throw new InvalidOperationException("a mistake of the test");
+            }
+        };
+
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.True(seen >= at);
+        Assert.Equal(Three, Everybody(host).Order(StringComparer.Ordinal), StringComparer.Ordinal);
+    }
+
+    [Fact]
+    public async Task Who_has_ended_before_a_mistake_does_not_go_again()
+    {
+        using var host = new ScriptedHost(null, "PIPELINING");
+        await using ServerFixture fixture = await RelayTests.StartAsync(host, Trusted);
+        int settled = 0;
+        fixture.Server.Engine.Fault = (step, _) =>
+        {
+            if (step == DeliveryStep.Settling && ++settled == 2)
+            {
+                throw new InvalidOperationException("a mistake of the test");
+            }
+        };
+        RelayTests.Send(fixture, "mx", "a@elsewhere.test", Three);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        // The first has its end; that the others were taken could not be written down.
+        Assert.Equal(["a@relay.test", "b@relay.test", "b@relay.test", "c@relay.test", "c@relay.test"], Everybody(host).Order(StringComparer.Ordinal), StringComparer.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_message_that_ends_three_connections_by_a_mistake_of_ours_is_held_and_the_others_arrive()
+    {
+        using var host = new ScriptedHost(null, "PIPELINING");
+        await using ServerFixture fixture = await RelayTests.StartAsync(host, Trusted);
+        ulong poison = 0;
+        int faults = 0;
+        fixture.Server.Engine.Fault = (step, seq) =>
+        {
+            poison = poison == 0 ? seq : poison; // the first one
+            if (step == DeliveryStep.Sending && seq == poison)
+            {
+                faults++;
+                throw new InvalidOperationException("a mistake of the test");
+            }
+        };
+        string[] all = [.. Enumerable.Range(0, 40).Select(i => $"u{i:00}@relay.test")];
+        foreach (string recipient in all)
+        {
+            RelayTests.Send(fixture, "mx", "a@elsewhere.test", recipient);
+        }
+
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 1 && Waiting(fixture).TrueForAll(entry => entry.State == "held"));
+        QueueEntry held = Assert.Single(Waiting(fixture));
+        Assert.Equal("u00@relay.test", held.To);
+        Assert.Contains("mistake of the program", held.Reply, StringComparison.Ordinal);
+        Assert.Equal(3, faults);
+        Assert.Equal(all.Skip(1), Everybody(host).Order(StringComparer.Ordinal), StringComparer.Ordinal); // each once
+
+        fixture.Server.Engine.Fault = null; // the mistake is mended, and the operator lets it go
+        await fixture.Server.Engine.ApplyAsync(QueueAction.Release, [(held.Seq, held.Recipient)], new QueueActionOptions(), default);
+        Assert.Equal("u00@relay.test", Assert.Single(host.Next().Recipients));
+    }
+
+    [Fact]
+    public async Task A_message_that_ends_three_POP3_sessions_by_a_mistake_of_ours_is_answered_with_an_error_and_the_others_are_read()
+    {
+        await using ServerFixture fixture = await ServerFixture.StartAsync();
+        for (int i = 0; i < 3; i++)
+        {
+            RelayTests.Send(fixture, "mx", "a@elsewhere.test", "u@local.test");
+        }
+
+        ulong? poison = null;
+        fixture.Server.Unreadable.Fault = uid =>
+        {
+            poison ??= uid;
+            if (uid == poison)
+            {
+                throw new InvalidOperationException("a mistake of the test");
+            }
+        };
+        for (int i = 0; i < 3; i++)
+        {
+            Assert.EndsWith("-ERR [SYS/TEMP] internal error, closing connection\r\n", Talk(fixture, "RETR 2"), StringComparison.Ordinal);
+        }
+
+        string dialog = Talk(fixture, "RETR 1", "RETR 2", "RETR 3", "QUIT");
+        Assert.Equal(2, dialog.Split("first line").Length - 1);
+        Assert.Contains("-ERR [SYS/PERM]", dialog, StringComparison.Ordinal);
+        Assert.EndsWith("+OK", dialog.TrimEnd().Split("\r\n")[^1][..3], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Whoever_changes_the_queue_hears_that_nothing_is_sure_when_the_log_has_failed()
+    {
+        var disk = new ScriptedDisk();
+        using var host = new ScriptedHost(line => line.StartsWith("RCPT", StringComparison.Ordinal) ? "451 4.3.0 not now" : null);
+        await using ServerFixture fixture = await ServerFixture.StartAsync(
+            TimeProvider.System, disk, Trusted, $"route.table=relay.test=127.0.0.1:{host.Port}", "relay.retry_min=1h");
+        RelayTests.Send(fixture, "mx", "a@elsewhere.test", Three);
+        await RelayTests.Until(() => Waiting(fixture).TrueForAll(entry => entry.State == "deferred"));
+        (ulong Seq, uint Recipient)[] all = [.. Waiting(fixture).Select(entry => (entry.Seq, entry.Recipient))];
+
+        disk.Script = static (call, name) => call == "flush" && name.EndsWith(".seg", StringComparison.Ordinal) ? 5 : 0; // EIO
+        foreach (QueueAction action in (QueueAction[])[QueueAction.Hold, QueueAction.Cancel, QueueAction.Retry])
+        {
+            IOException failure = await Assert.ThrowsAsync<IOException>(
+                () => fixture.Server.Engine.ApplyAsync(action, all, new QueueActionOptions(), default).WaitAsync(TimeSpan.FromSeconds(30)));
+            Assert.Contains("nothing of this is sure", failure.Message, StringComparison.Ordinal);
+        }
+
+        await fixture.Server.Failed.WaitAsync(TimeSpan.FromSeconds(30));
+        disk.Script = static (_, _) => 0;
+        await fixture.RestartAsync();
+        Assert.Equal(3, fixture.Log.Queue.Recipients); // held or not, as the disk has it: but not lost
+    }
+
+    [Fact]
+    public async Task Nothing_is_sent_any_more_when_it_could_not_be_written_down()
+    {
+        var disk = new ScriptedDisk();
+        bool isOpen = false;
+        int taken = 0;
+        using var host = new ScriptedHost(line =>
+        {
+            if (line == "." && Interlocked.Increment(ref taken) == 1)
+            {
+                disk.Script = static (call, name) => call == "flush" && name.EndsWith(".seg", StringComparison.Ordinal) ? 5 : 0;
+            }
+
+            return line.StartsWith("RCPT", StringComparison.Ordinal) && !Volatile.Read(ref isOpen) ? "451 4.3.0 not now" : null;
+        });
+        await using ServerFixture fixture = await ServerFixture.StartAsync(
+            TimeProvider.System, disk, Trusted, $"route.table=relay.test=127.0.0.1:{host.Port}", "relay.connections=1",
+            "relay.retry_min=1h", "relay.idle_time=1s");
+        for (int i = 0; i < 20; i++)
+        {
+            RelayTests.Send(fixture, "mx", "a@elsewhere.test", $"u{i}@relay.test");
+        }
+
+        await RelayTests.Until(() => Waiting(fixture).TrueForAll(entry => entry.State == "deferred"));
+        Volatile.Write(ref isOpen, true);
+        (ulong Seq, uint Recipient)[] all = [.. Waiting(fixture).Select(entry => (entry.Seq, entry.Recipient))];
+        await fixture.Server.Engine.ApplyAsync(QueueAction.Retry, all, new QueueActionOptions(), default);
+
+        await fixture.Server.Failed.WaitAsync(TimeSpan.FromSeconds(30));
+        await RelayTests.Until(() => fixture.Server.Loop.ConnectionCount == 0);
+        Assert.InRange(taken, 1, 19);
+        disk.Script = static (_, _) => 0;
+    }
+
+    private static IEnumerable<string> Everybody(ScriptedHost host)
+    {
+        while (host.Taken.TryTake(out TakenMail? mail, TimeSpan.FromMilliseconds(200)))
+        {
+            foreach (string recipient in mail.Recipients)
+            {
+                yield return recipient;
+            }
+        }
+    }
+
+    private static List<QueueEntry> Waiting(ServerFixture fixture) =>
+        [.. new QueueReader(fixture.Log).Read(new QueueSelector(), DateTimeOffset.MaxValue)];
+
+    private static string Talk(ServerFixture fixture, params string[] commands)
+    {
+        using Socket client = fixture.Connect("pop3");
+        Defence.Talk.Send(client, string.Join("\r\n", ["USER u@local.test", $"PASS {ServerFixture.Password}", .. commands, ""]));
+        return Defence.Talk.ReadToEnd(client);
+    }
+}
