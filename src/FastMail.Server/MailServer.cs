@@ -92,6 +92,8 @@ internal sealed class MailServer : IAsyncDisposable
 
     internal DeliveryEngine Engine => _engine!;
 
+    internal OpenQueue Queue => _openQueue!;
+
     /// <summary>Loop thread only.</summary>
     internal UnreadableMessages Unreadable { get; } = new();
 
@@ -286,6 +288,7 @@ internal sealed class MailServer : IAsyncDisposable
             Accounts = accounts,
             Signing = signing,
             Intake = intake,
+            Quotas = quotas,
             Clock = clock,
             Random = NewRandom(),
             Logger = _log,
@@ -308,6 +311,8 @@ internal sealed class MailServer : IAsyncDisposable
         _proxies = new Exemptions(settings.Get(ProxyKeys.Peers));
         _proxied = settings.Get(ProxyKeys.Listeners);
         var xclient = new Exemptions(settings.Get(XclientKeys.Peers));
+        var longestHold = TimeSpan.FromSeconds(Math.Floor(settings.Get(RelayKeys.LongestHold).TotalSeconds));
+        SmtpExtensions futureRelease = longestHold > TimeSpan.Zero ? SmtpExtensions.FutureRelease : SmtpExtensions.None;
 
         foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Mx))
         {
@@ -389,8 +394,10 @@ internal sealed class MailServer : IAsyncDisposable
                 MaxRecipients = settings.Get(LimitKeys.Recipients),
                 MaxMessageBytes = settings.Get(LimitKeys.MessageBytes),
                 Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy | SmtpExtensions.RequireTls
-                    | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority : SmtpExtensions.None)
+                    | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority | futureRelease : SmtpExtensions.None)
                     | (role == SmtpRole.Mx && settings.Get(RouteKeys.Table).Count > 0 ? SmtpExtensions.Etrn : SmtpExtensions.None),
+                LongestHold = longestHold,
+                Clock = clock,
                 OffersAuth = offersAuth,
                 Mechanisms = mechanisms,
                 MaxLoginFailures = settings.Get(AuthKeys.SessionFailures),

@@ -33,6 +33,28 @@ internal readonly ref struct DeliveryStatus(WireOutput output, bool takesUtf8)
         _output.Write("Reporting-MTA: dns; "u8);
         _output.WriteLine(arguments.Hostname);
         WriteDate("Arrival-Date: "u8, arguments.ArrivedAt);
+        WriteRelease(arguments.Release);
+    }
+
+    /// <summary>How the sender had it held back (RFC 4865 9).</summary>
+    private void WriteRelease(FutureRelease? given)
+    {
+        if (given is not { } release)
+        {
+            return;
+        }
+        Span<byte> value = stackalloc byte[InternetDateTime.MaxBytes];
+        int length;
+        if (release.IsUntil)
+        {
+            length = InternetDateTime.Write(value, DateTimeOffset.FromUnixTimeSeconds(release.Seconds));
+        }
+        else
+        {
+            _ = Utf8Formatter.TryFormat(release.Seconds, value, out length);
+        }
+        _output.Write(release.IsUntil ? "Future-Release-Request: until; "u8 : "Future-Release-Request: for; "u8);
+        _output.WriteLine(value[..length]);
     }
 
     /// <summary>An empty line, and the fields about one recipient.</summary>

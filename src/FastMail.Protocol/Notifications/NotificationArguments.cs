@@ -81,6 +81,9 @@ public readonly ref struct NotificationArguments
     /// <summary>When the message was received.</summary>
     public required DateTimeOffset ArrivedAt { get; init; }
 
+    /// <summary>HOLDFOR or HOLDUNTIL as it was given; null when neither was.</summary>
+    public FutureRelease? Release { get; init; }
+
     /// <summary>Nobody can guess it: with it no message can hold the line that ends its part.</summary>
     public required ulong Random { get; init; }
 

@@ -20,6 +20,9 @@ public enum SmtpExtensions
 
     /// <summary>ETRN (RFC 1985): mail that waits for a domain is sent now.</summary>
     Etrn = 1 << 4,
+
+    /// <summary>HOLDFOR= and HOLDUNTIL= (RFC 4865), up to <see cref="SmtpSessionOptions.LongestHold"/>.</summary>
+    FutureRelease = 1 << 6,
 }
 
 /// <summary>When the sender wants to hear of a recipient (RFC 3461 4.1).</summary>
@@ -44,6 +47,11 @@ public enum DsnReturn
     Full,
     Headers,
 }
+
+/// <summary>HOLDFOR= or HOLDUNTIL= of MAIL (RFC 4865 4).</summary>
+/// <param name="Seconds">From the receipt of the command, or since 1970 UTC.</param>
+/// <param name="IsUntil">HOLDUNTIL: the message is due at that date, which may lie in the past.</param>
+public readonly record struct FutureRelease(long Seconds, bool IsUntil);
 
 /// <summary>BY= of MAIL (RFC 2852 4).</summary>
 /// <param name="Seconds">From the receipt of the command; may be negative when the mode is to notify.</param>

@@ -103,6 +103,9 @@ public readonly ref struct MailArguments
 
     /// <summary>MT-PRIORITY=, -9 to 9; null when it was not given.</summary>
     public int? Priority { get; init; }
+
+    /// <summary>When it may be delivered at the earliest; null when neither HOLDFOR= nor HOLDUNTIL= was given.</summary>
+    public FutureRelease? Release { get; init; }
 }
 
 /// <summary>The arguments of RCPT (RFC 5321 4.1.1.3, RFC 3461 4), views that die with the call.</summary>

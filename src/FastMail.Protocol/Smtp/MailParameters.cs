@@ -11,12 +11,13 @@ internal enum ParameterStatus
 /// <summary>
 /// The parameters of MAIL (RFC 5321 4.1.1.2): SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), AUTH (RFC 4954 5),
 /// RET and ENVID (RFC 3461 4), BY (RFC 2852), MT-PRIORITY (RFC 6710), REQUIRETLS
-/// (RFC 8689). Parsed without opinion on their values; views that
+/// (RFC 8689), HOLDFOR and HOLDUNTIL (RFC 4865). Parsed without opinion on their values; views that
 /// die with the call.
 /// </summary>
 internal ref struct MailParameters
 {
     private const int DeliverByDigits = 9;
+    private const int HoldForDigits = 9;
 
     private Seen _seen;
 
@@ -34,6 +35,7 @@ internal ref struct MailParameters
         By = 1 << 6,
         Priority = 1 << 7,
         RequireTls = 1 << 8,
+        Hold = 1 << 9, // one of the two
     }
 
     /// <summary>Octets, saturated; 0 when it was not given.</summary>
@@ -57,6 +59,9 @@ internal ref struct MailParameters
 
     /// <summary>-9 to 9.</summary>
     public int? Priority { get; private set; }
+
+    /// <summary>HOLDFOR or HOLDUNTIL; null when neither was given.</summary>
+    public FutureRelease? Release { get; private set; }
 
     /// <summary><c>*( SP esmtp-param )</c>, starting right behind the path.</summary>
     public ParameterStatus Parse(ReadOnlySpan<byte> text, SmtpExtensions extensions, bool takesAuth)
@@ -129,6 +134,22 @@ internal ref struct MailParameters
             Priority = ParsePriority(parameter.Value);
             return Judge(Seen.Priority, Priority is not null);
         }
+        return (extensions & SmtpExtensions.FutureRelease) != 0 ? TakeHoldSlow(parameter) : ParameterStatus.Unknown;
+    }
+
+    private ParameterStatus TakeHoldSlow(EsmtpParameter parameter)
+    {
+        if (parameter.Is("HOLDFOR"u8))
+        {
+            Release = ParseHoldFor(parameter.Value);
+            return Judge(Seen.Hold, Release is not null);
+        }
+        if (parameter.Is("HOLDUNTIL"u8))
+        {
+            var isDate = InternetDateTime.TryParse(parameter.Value, out var seconds);
+            Release = new FutureRelease(seconds, IsUntil: true);
+            return Judge(Seen.Hold, isDate);
+        }
         return ParameterStatus.Unknown;
     }
 
@@ -178,6 +199,12 @@ internal ref struct MailParameters
         seconds = isNegative ? -seconds : seconds;
         return isReturn && seconds <= 0 ? null : new DeliverBy(seconds, isReturn, isTraced);
     }
+
+    /// <summary><c>%x31-39 *8DIGIT</c></summary>
+    private static FutureRelease? ParseHoldFor(ReadOnlySpan<byte> value) =>
+        value.Length is >= 1 and <= HoldForDigits && value[0] != '0' && StrictDecimal.TryParse(value, out var seconds)
+            ? new FutureRelease(seconds, IsUntil: false)
+            : null;
 
     /// <summary><c>["-"] NZDIGIT / "0"</c></summary>
     private static int? ParsePriority(ReadOnlySpan<byte> value)

@@ -72,6 +72,10 @@ public sealed partial class SmtpSession
         {
             replies.Write("250-MT-PRIORITY MIXER\r\n"u8);
         }
+        if (Offers(SmtpExtensions.FutureRelease))
+        {
+            WriteFutureRelease(ref replies);
+        }
         if (Offers(SmtpExtensions.RequireTls))
         {
             replies.Write("250-REQUIRETLS\r\n"u8);
@@ -98,6 +102,16 @@ public sealed partial class SmtpSession
             replies.WriteLineEnd();
         }
         replies.Write("250 ENHANCEDSTATUSCODES\r\n"u8);
+    }
+
+    /// <summary>The longest hold, in seconds and as the date that it comes to now (RFC 4865 3).</summary>
+    private void WriteFutureRelease(ref ReplyWriter replies)
+    {
+        replies.Write("250-FUTURERELEASE "u8);
+        replies.WriteNumber((long)_options.LongestHold.TotalSeconds);
+        replies.Write((byte)' ');
+        replies.Advance(InternetDateTime.Write(replies.Rest, _options.Clock.GetUtcNow() + _options.LongestHold));
+        replies.WriteLineEnd();
     }
 
     private bool Offers(SmtpExtensions extension) => (Extensions & extension) != 0;

@@ -79,6 +79,7 @@ public sealed partial class SmtpSession
             RequiresTls = parameters.RequiresTls,
             DeliverBy = parameters.DeliverBy,
             Priority = parameters.Priority,
+            Release = parameters.Release,
         });
         replies.Write(reply.Wire);
         if (reply.Code == 421)

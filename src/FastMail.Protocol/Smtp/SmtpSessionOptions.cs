@@ -32,6 +32,12 @@ public sealed record SmtpSessionOptions
     /// <summary>What is offered beyond what every listener offers.</summary>
     public SmtpExtensions Extensions { get; init; }
 
+    /// <summary>What FUTURERELEASE announces; whole seconds.</summary>
+    public TimeSpan LongestHold { get; init; } = TimeSpan.FromDays(30);
+
+    /// <summary>Dates what FUTURERELEASE announces.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
     /// <summary>How long lines, headers and patience are.</summary>
     public SessionLimits Limits { get; init; } = SessionLimits.Default;
 

@@ -28,6 +28,7 @@ internal static class QueueText
             message.Helo is null ? null : $"helo {message.Helo}",
             message.Authenticated is null ? null : $"logged in as {message.Authenticated}",
             message.Tls,
+            message.ReleaseAt is { } release ? $"to go at {Text(release)}" : null,
             message.Priority is null ? null : $"priority {message.Priority}",
             message.EnvelopeId is null ? null : $"envid {message.EnvelopeId}");
         output.WriteLine("  " + Clean(by!));
@@ -81,7 +82,7 @@ internal static class QueueText
         };
         string refused = action switch
         {
-            QueueAction.Retry => "are held: release them",
+            QueueAction.Retry => "are held, by their senders or an operator: release them",
             QueueAction.Hold => "were held already",
             QueueAction.Release => "were not held",
             _ => "could not be treated so",

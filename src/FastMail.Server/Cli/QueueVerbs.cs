@@ -58,7 +58,10 @@ internal sealed class QueueVerbs
             stats,
             Action(QueueAction.Retry, "Tries them now. What is held stays held."),
             Action(QueueAction.Hold, "Does not try them until they are released."),
-            Action(QueueAction.Release, "Tries now what was held."),
+            Action(QueueAction.Release, """
+                Tries now what was held: by an operator, or by its sender, who asked for a later time. What both hold is
+                released for its sender's time first.
+                """),
             Action(QueueAction.Cancel, "Ends them here. Nobody hears of it without --notify.", _notify),
             Action(QueueAction.Redirect, "Sends them to another address, now.", _to),
         };

@@ -24,6 +24,11 @@ internal static class RelayKeys
         "relay.lifetime", "5d", "time", "After that the sender gets it back; RFC 5321 wants 4d to 5d.",
         Values.Duration(TimeSpan.FromSeconds(1), TimeSpan.FromDays(30)));
 
+    public static readonly Key<TimeSpan> LongestHold = new(
+        "relay.longest_hold", "30d", "time",
+        "So long may a submitter have mail held back (FUTURERELEASE: HOLDFOR, HOLDUNTIL); 0 is not at all.",
+        Values.Duration(TimeSpan.Zero, TimeSpan.FromSeconds(999_999_999))); // RFC 4865 has nine digits
+
     public static readonly Key<TimeSpan> DelayNotice = new(
         "relay.delay_notice", "4h", "time", "After that the sender is told once that it takes longer; 0 is never.",
         Values.Duration(TimeSpan.Zero, TimeSpan.FromDays(30)));
@@ -66,7 +71,7 @@ internal static class RelayKeys
 
     public static IEnumerable<Key> All =>
     [
-        From, RetryMin, RetryMax, Lifetime, DelayNotice, Connections, Concurrency, StartConcurrency, Rate, Recipients,
+        From, RetryMin, RetryMax, Lifetime, LongestHold, DelayNotice, Connections, Concurrency, StartConcurrency, Rate, Recipients,
         Transactions, ConnectTimeout, IdleTime, Unflushed, DrainTime,
     ];
 

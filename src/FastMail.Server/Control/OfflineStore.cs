@@ -26,7 +26,7 @@ internal sealed class OfflineStore : IMailLogObserver, IDisposable
         _log = MailLog.Open(
             directory, options, LinuxDisk.Instance, TimeProvider.System, random, this);
         Store = new OpenStore(_log, () => accounts, MailServer.AllowanceOf(settings));
-        var control = new StoredQueueControl(_log);
+        var control = new StoredQueueControl(_log, TimeProvider.System);
         Queue = new OpenQueue(_log, control, TimeProvider.System);
         Submission = new LocalSubmission(
             _log, () => accounts, control, new Intake(TimeProvider.System, long.MaxValue), TimeProvider.System,

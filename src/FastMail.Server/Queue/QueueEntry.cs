@@ -54,11 +54,13 @@ internal sealed record QueueStanding(
 /// <param name="Tls">Version and cipher suite it came over; null in the clear.</param>
 /// <param name="EnvelopeId">ENVID; null when it was not given.</param>
 /// <param name="Priority">MT-PRIORITY; null when it was not given.</param>
+/// <param name="ReleaseAt">When its sender wants it to go at the earliest; null when no wish was given.</param>
 /// <param name="Recipients">Those to be relayed, the ended ones too.</param>
 /// <param name="Steps">What happened, the oldest first; what was reclaimed is missing.</param>
 internal sealed record QueueMessage(
     string Id, ulong Seq, string From, long Octets, DateTimeOffset Arrived, string? Client, string? Helo,
-    string? Authenticated, string? Tls, string? EnvelopeId, int? Priority, QueueStanding[] Recipients, QueueStep[] Steps);
+    string? Authenticated, string? Tls, string? EnvelopeId, int? Priority, DateTimeOffset? ReleaseAt, QueueStanding[] Recipients,
+    QueueStep[] Steps);
 
 /// <summary>The queue in numbers. Immutable.</summary>
 /// <param name="Messages">With a recipient that has not ended.</param>

@@ -74,7 +74,7 @@ internal sealed class QueueReader
 
         return new QueueMessage(
             entry.Id, entry.Seq, entry.From, queued.Bytes, entry.Arrived, envelope.Client, envelope.Helo,
-            envelope.Authenticated, envelope.Tls, envelope.EnvelopeId, envelope.Priority, [.. standings],
+            envelope.Authenticated, envelope.Tls, envelope.EnvelopeId, envelope.Priority, envelope.ReleaseAt, [.. standings],
             [new QueueStep(entry.Arrived, null, "received", null, null), .. _events.Select(e => StepOf(e, envelope))]);
     }
 
@@ -165,6 +165,8 @@ internal sealed class QueueReader
 
         public int? Priority { get; private set; }
 
+        public DateTimeOffset? ReleaseAt { get; private set; }
+
         public Dictionary<uint, (string Address, string? Notify)> Recipients { get; } = [];
 
         public static Envelope Read(ReadOnlySpan<byte> meta)
@@ -223,6 +225,9 @@ internal sealed class QueueReader
                     break;
                 case MetaType.Priority when value.Length == 1:
                     Priority = (sbyte)value[0];
+                    break;
+                case MetaType.FutureRelease when value.Length >= sizeof(long):
+                    ReleaseAt = DateTimeOffset.UnixEpoch.AddMicroseconds(BinaryPrimitives.ReadInt64LittleEndian(value));
                     break;
                 default:
                     break; // nothing that people ask for here

@@ -10,8 +10,13 @@ namespace FastMail.Server.Queue;
 internal sealed class StoredQueueControl : IQueueControl
 {
     private readonly MailLog _log;
+    private readonly TimeProvider _clock;
 
-    public StoredQueueControl(MailLog log) => _log = log;
+    public StoredQueueControl(MailLog log, TimeProvider clock)
+    {
+        _log = log;
+        _clock = clock;
+    }
 
     public async Task<QueueActionResult> ApplyAsync(
         QueueAction action, IReadOnlyList<(ulong Seq, uint Recipient)> recipients, QueueActionOptions options, CancellationToken token)
@@ -22,6 +27,7 @@ internal sealed class StoredQueueControl : IQueueControl
         }
 
         QueueActionResult result = QueueActionResult.None;
+        long now = Receive.Intake.Micros(_clock.GetUtcNow());
         List<QueuedRecipient> all = [];
         var changes = new QueueChangeRecord(_log);
         foreach ((ulong seq, uint number) in recipients)
@@ -31,7 +37,7 @@ internal sealed class StoredQueueControl : IQueueControl
             {
                 result += new QueueActionResult(0, 0, 1, 0);
             }
-            else if (QueueActions.ChangeOf(action, all[(int)number], options) is { } change)
+            else if (QueueActions.ChangeOf(action, all[(int)number], options, now) is { } change)
             {
                 await changes.AddAsync(change);
                 result += new QueueActionResult(1, 0, 0, 0);
@@ -103,16 +109,27 @@ internal sealed class StoredQueueControl : IQueueControl
 internal static class QueueActions
 {
     /// <summary>Null when the recipient cannot be treated so.</summary>
-    public static QueueChange? ChangeOf(QueueAction action, in QueuedRecipient recipient, QueueActionOptions options)
+    /// <remarks>
+    /// A sender's hold and an operator's are two: an operator's release ends the operator's own first, and a redirect
+    /// neither.
+    /// </remarks>
+    /// <param name="action">What is to be done.</param>
+    /// <param name="recipient">As the log has it.</param>
+    /// <param name="options">How it is meant.</param>
+    /// <param name="nowMicros">Microseconds since 1970 UTC.</param>
+    public static QueueChange? ChangeOf(
+        QueueAction action, in QueuedRecipient recipient, QueueActionOptions options, long nowMicros)
     {
         bool isHeld = recipient.State == QueueState.Held;
+        bool isHeldBySender = recipient.IsHeldBySender(nowMicros);
+        bool isHeldByBoth = recipient.IsHeldByBoth(nowMicros);
         QueueState? state = action switch
         {
-            QueueAction.Retry => isHeld ? null : QueueState.Ready,
+            QueueAction.Retry => isHeld || isHeldBySender ? null : QueueState.Ready,
             QueueAction.Hold => isHeld ? null : QueueState.Held,
-            QueueAction.Release => isHeld ? QueueState.Ready : null,
+            QueueAction.Release => isHeldByBoth ? QueueState.Deferred : isHeld || isHeldBySender ? QueueState.Ready : null,
             QueueAction.Cancel => QueueState.Cancelled,
-            QueueAction.Redirect => isHeld ? QueueState.Held : QueueState.Ready,
+            QueueAction.Redirect => isHeld ? QueueState.Held : isHeldBySender ? QueueState.Deferred : QueueState.Ready,
             _ => null,
         };
         return state is not { } next ? null : new QueueChange
@@ -120,6 +137,7 @@ internal static class QueueActions
             Seq = recipient.Seq,
             Recipient = recipient.Recipient,
             State = next,
+            DueMicros = (isHeldBySender || isHeldByBoth) && next is QueueState.Held or QueueState.Deferred ? recipient.DueMicros : 0,
             Attempts = recipient.Attempts,
             IsDelayTold = recipient.IsDelayTold,
             Text = Encoding.UTF8.GetBytes(TextOf(action)),

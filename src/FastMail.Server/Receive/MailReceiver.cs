@@ -17,6 +17,8 @@ namespace FastMail.Server.Receive;
 /// </summary>
 internal sealed class MailReceiver : IMailSink
 {
+    private static readonly byte[] HeldText = "held back until then, as the sender wants it"u8.ToArray();
+
     private const int MostMailboxes = 10_000; // of one message; keeps its record far below what a record may hold
 
     private readonly MailLog _log;
@@ -38,6 +40,7 @@ internal sealed class MailReceiver : IMailSink
     private readonly ForwardPaths _relayed = new();
     private uint _sender; // for fairness between those whose mail is relayed
     private int _priority;
+    private long _release; // not to be delivered before, microseconds since 1970 UTC; 0 for now
     private bool _isTrustedPeer;
     private int _clientAddressLength;
     private int _clientTextLength;
@@ -90,6 +93,9 @@ internal sealed class MailReceiver : IMailSink
 
     /// <summary>Takes mail for others, from those who may hand it in; null where nobody may.</summary>
     public RelayIntake? Relay { get; init; }
+
+    /// <summary>A sender may have mail held back for so long.</summary>
+    public TimeSpan LongestHold { get; init; }
 
     /// <summary>LMTP is spoken: at the end each recipient is told of itself.</summary>
     public bool AnswersEachRecipient
@@ -169,9 +175,16 @@ internal sealed class MailReceiver : IMailSink
             return SmtpReply.SenderNotOwned; // RFC 6409 6.1
         }
 
+        DateTimeOffset now = _clock.GetUtcNow();
+        _release = ReleaseOf(mail, now);
+        if (_release - Intake.Micros(now) > LongestHold.Ticks / TimeSpan.TicksPerMicrosecond)
+        {
+            return SmtpReply.HeldTooLong;
+        }
+
         _message = _log.RentMessage();
         _message.SetReversePath(mail.ReversePath);
-        AddWishes(_message, mail);
+        AddWishes(_message, mail, now);
         _reversePath.Set(mail.ReversePath); // copied: the receive buffer is reused after this call
         _recipients = 0;
         _relayed.Clear();
@@ -192,6 +205,8 @@ internal sealed class MailReceiver : IMailSink
 
         switch (_accounts.Current.Resolve(rcpt.ForwardPath, OwnLiteral(rcpt), _mailboxes))
         {
+            case Residence.Mailbox when _release > 0:
+                return AddHeld(rcpt);
             case Residence.Mailbox:
                 break;
             case Residence.UnknownHere:
@@ -248,15 +263,54 @@ internal sealed class MailReceiver : IMailSink
             return SmtpReply.TooManyRecipients;
         }
 
-        if (_relayed.TryAdd(rcpt.ForwardPath)) // one named twice gets it once
+        if (TryQueue(rcpt.ForwardPath, rcpt))
         {
-            _message.AddRelayRecipient(rcpt.ForwardPath);
-            AddWishes(_message, rcpt);
             _recipients++;
             _onlyRecipient.Set(rcpt.ForwardPath); // copied: the receive buffer is reused after this call
         }
 
         return SmtpReply.ForwardPathOk;
+    }
+
+    /// <summary>
+    /// Somebody here who is to get it later: the queue holds it for each of the mailboxes. They are named by their own
+    /// addresses: an alias, <c>postmaster</c> or a literal means now what it means, and nobody gets it twice. Whether
+    /// there is room is seen then.
+    /// </summary>
+    private SmtpReply AddHeld(in RcptArguments rcpt)
+    {
+        if (_relayed.Count + _mailboxes.Count > MostMailboxes)
+        {
+            return SmtpReply.TooManyRecipients;
+        }
+
+        bool isNew = false;
+        Span<byte> address = stackalloc byte[AddressKey.MaxLength * 3];
+        foreach (Account account in _mailboxes)
+        {
+            isNew |= TryQueue(address[..Encoding.UTF8.GetBytes(account.Address, address)], rcpt);
+        }
+
+        if (isNew)
+        {
+            _recipients++;
+            _onlyRecipient.Set(rcpt.ForwardPath); // copied: the receive buffer is reused after this call
+        }
+
+        return SmtpReply.ForwardPathOk;
+    }
+
+    /// <summary>False when it is in the queue already: one named twice gets it once.</summary>
+    private bool TryQueue(ReadOnlySpan<byte> path, in RcptArguments rcpt)
+    {
+        bool isNew = _relayed.TryAdd(path);
+        if (isNew)
+        {
+            _message!.AddRelayRecipient(path);
+            AddWishes(_message, rcpt);
+        }
+
+        return isNew;
     }
 
     public SmtpReply? BeginContent(in TransactionFacts facts)
@@ -299,6 +353,18 @@ internal sealed class MailReceiver : IMailSink
             },
             out int returnPathBytes);
         _isSubmission = facts.IsSubmission;
+        if (_release > 0)
+        {
+            message.AddQueueChange(new QueueChange
+            {
+                Seq = 0, // this very message: it is never in the log without its hold
+                Recipient = QueueChange.AllRecipients,
+                State = QueueState.Deferred,
+                DueMicros = _release,
+                Text = HeldText,
+            });
+        }
+
         message.SetTrace(trace[..length], returnPathBytes, _isSubmission ? TraceFields.MaxMissingBytes : 0);
         return null;
     }
@@ -373,7 +439,8 @@ internal sealed class MailReceiver : IMailSink
         Abandon();
         if (refusal is null && outcome == AppendOutcome.Durable && _relayed.Count > 0)
         {
-            Relay!.Engine.Enter(seq, _relayed, _sender, _priority);
+            long wait = _release == 0 ? 0 : _release - Intake.Micros(_clock.GetUtcNow());
+            Relay!.Engine.Enter(seq, _relayed, _sender, _priority, TimeSpan.FromMicroseconds(Math.Max(0, wait)));
         }
 
         return refusal ?? outcome switch
@@ -443,10 +510,23 @@ internal sealed class MailReceiver : IMailSink
         message.ExtendTrace(fields[..length]);
     }
 
-    /// <summary>What the sender asked for beyond delivery: kept for reports and relay.</summary>
-    private void AddWishes(PendingMessage message, in MailArguments mail)
+    /// <summary>When the sender wants it delivered at the earliest, as <see cref="_release"/>.</summary>
+    private static long ReleaseOf(in MailArguments mail, DateTimeOffset now)
     {
-        Span<byte> value = stackalloc byte[sizeof(long) + 1];
+        if (mail.Release is not { } release)
+        {
+            return 0;
+        }
+
+        long micros = Intake.Micros(now);
+        long until = release.IsUntil ? release.Seconds * 1_000_000 : micros + (release.Seconds * 1_000_000);
+        return until > micros ? until : 0;
+    }
+
+    /// <summary>What the sender asked for beyond delivery: kept for reports and relay.</summary>
+    private void AddWishes(PendingMessage message, in MailArguments mail, DateTimeOffset now)
+    {
+        Span<byte> value = stackalloc byte[sizeof(long) + sizeof(uint)];
         if (!mail.EnvelopeId.IsEmpty)
         {
             message.AddMeta(MetaType.EnvelopeId, mail.EnvelopeId);
@@ -465,16 +545,25 @@ internal sealed class MailReceiver : IMailSink
 
         if (mail.DeliverBy is { } by)
         {
-            long deadline = Intake.Micros(_clock.GetUtcNow().AddSeconds(by.Seconds));
+            // What is held back begins its way at its release.
+            long deadline = Math.Max(_release, Intake.Micros(now)) + (by.Seconds * 1_000_000);
             BinaryPrimitives.WriteInt64LittleEndian(value, deadline);
             value[sizeof(long)] = (byte)((by.IsReturn ? 1 : 0) | (by.IsTraced ? 2 : 0));
-            message.AddMeta(MetaType.DeliverBy, value);
+            message.AddMeta(MetaType.DeliverBy, value[..(sizeof(long) + 1)]);
         }
 
         if (mail.Priority is { } priority)
         {
             value[0] = (byte)(sbyte)priority;
             message.AddMeta(MetaType.Priority, value[..1]);
+        }
+
+        if (_release > 0)
+        {
+            BinaryPrimitives.WriteInt64LittleEndian(value, _release);
+            uint seconds = mail.Release is { IsUntil: false } hold ? (uint)hold.Seconds : 0;
+            BinaryPrimitives.WriteUInt32LittleEndian(value[sizeof(long)..], seconds);
+            message.AddMeta(MetaType.FutureRelease, value);
         }
 
         if (!mail.AuthMailbox.IsEmpty)

@@ -14,6 +14,7 @@ internal sealed class ReceiverSeat : ILoopWork
         home.Loop.Post, this, () => home.Loop.Post(this))
     {
         Relay = home.Relay,
+        LongestHold = home.Options.LongestHold,
         AnswersEachRecipient = home.Options.Role == SmtpRole.Lmtp,
         LocalAddress = () => Handler!.LocalAddress,
     };

@@ -67,6 +67,15 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
     /// <summary>When it must have been delivered by the sender's wish, microseconds since 1970 UTC; null for no wish.</summary>
     public long? DeliverByMicros { get; private set; }
 
+    /// <summary>When its sender wanted it to go at the earliest, microseconds since 1970 UTC; null for no wish.</summary>
+    public long? ReleaseMicros { get; private set; }
+
+    /// <summary>That wish as it was given; null for none.</summary>
+    public FutureRelease? Release { get; private set; }
+
+    /// <summary>When its way began: its arrival, or its release.</summary>
+    public long BeginMicros => Math.Max(_message.TimestampMicros, ReleaseMicros ?? 0);
+
     public int Priority => _priority ?? 0;
 
     public int Recipients { get; private set; }
@@ -301,6 +310,8 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         Array.Clear(_recipients, 0, Recipients);
         _deliverBy = null;
         DeliverByMicros = null;
+        ReleaseMicros = null;
+        Release = null;
         _priority = null;
         _return = DsnReturn.Unsaid;
         _requiresTls = false;
@@ -356,6 +367,12 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
                 byte mode = value.Span[sizeof(long)];
                 long left = (DeliverByMicros.Value - Receive.Intake.Micros(now)) / 1_000_000;
                 _deliverBy = new DeliverBy(left, (mode & 1) != 0, (mode & 2) != 0);
+                break;
+            case MetaType.FutureRelease:
+                ReleaseMicros = BinaryPrimitives.ReadInt64LittleEndian(value.Span);
+                uint seconds = BinaryPrimitives.ReadUInt32LittleEndian(value.Span[sizeof(long)..]);
+                Release = seconds > 0 ? new FutureRelease(seconds, IsUntil: false)
+                    : new FutureRelease(ReleaseMicros.Value / 1_000_000, IsUntil: true);
                 break;
             default: break;
         }

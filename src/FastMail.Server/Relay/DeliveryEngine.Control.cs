@@ -69,10 +69,15 @@ internal sealed partial class DeliveryEngine : IQueueControl
         return done.Task;
     }
 
-    /// <summary>They are due, all of them now.</summary>
+    /// <summary>They are due, now or when their senders want them to be.</summary>
     private bool Wait(List<Consignment> consignments)
     {
-        consignments.ForEach(consignment => _schedule.Wait(consignment, _schedule.Now));
+        foreach (Consignment consignment in consignments)
+        {
+            bool isHeld = consignment.Stage == Stage.Held;
+            _schedule.Wait(consignment, isHeld ? consignment.Due : _schedule.Now, isHeld);
+        }
+
         Pump();
         return true;
     }
@@ -80,11 +85,17 @@ internal sealed partial class DeliveryEngine : IQueueControl
     /// <summary>The log has not taken the change: they wait as they did before.</summary>
     private bool PutBack(List<Consignment> again, List<Consignment> held)
     {
+        long wall = Receive.Intake.Micros(Now);
         foreach (Consignment consignment in again.Concat(held))
         {
-            _schedule.Wait(consignment, Math.Max(consignment.Due, _schedule.Now));
+            _ = Log.Queue.TryFind(consignment.Seq, out _, _known);
+            QueuedRecipient known = _known.Find(k => k.Recipient == consignment[0]);
+            bool isHeld = known.IsHeldBySender(wall);
+            long due = isHeld ? _schedule.Now + (known.DueMicros - wall) : Math.Max(consignment.Due, _schedule.Now);
+            _schedule.Wait(consignment, due, isHeld);
         }
 
+        _known.Clear();
         Pump();
         return true;
     }
@@ -108,14 +119,15 @@ internal sealed partial class DeliveryEngine : IQueueControl
             numbers.Add(recipient);
         }
 
-        Dictionary<(ulong, uint), Consignment> parts = action == QueueAction.Release ? [] : TakeOut(wanted);
+        long wall = Receive.Intake.Micros(Now);
+        Dictionary<(ulong, uint), Consignment> parts = TakeOut(Treatable(action, wanted, wall));
         foreach ((ulong seq, HashSet<uint> numbers) in wanted)
         {
             _ = Log.Queue.TryFind(seq, out _, _known);
             foreach (uint number in numbers)
             {
                 parts.Remove((seq, number), out Consignment? part);
-                result += Treat(action, number < _known.Count ? _known[(int)number] : null, part, options, again, held);
+                result += Treat(action, number < _known.Count ? _known[(int)number] : null, part, options, again, held, wall);
             }
         }
 
@@ -130,13 +142,15 @@ internal sealed partial class DeliveryEngine : IQueueControl
     /// <param name="options">How it is meant.</param>
     /// <param name="again">Gets what is to be tried once the changes are durable.</param>
     /// <param name="held">Gets what nobody has to know any more once they are, and what goes on as before otherwise.</param>
+    /// <param name="wall">Microseconds since 1970 UTC.</param>
     private QueueActionResult Treat(
         QueueAction action,
         QueuedRecipient? known,
         Consignment? part,
         QueueActionOptions options,
         List<Consignment> again,
-        List<Consignment> held)
+        List<Consignment> held,
+        long wall)
     {
         if (known is not { } recipient || recipient.State.IsEnd())
         {
@@ -144,13 +158,13 @@ internal sealed partial class DeliveryEngine : IQueueControl
         }
 
         bool isHeld = recipient.State == QueueState.Held;
-        if (part is null && !isHeld)
+        if (part is null && !isHeld && !(action == QueueAction.Retry && recipient.IsHeldBySender(wall)))
         {
             // Being sent, or its end is on its way into the log.
             return action == QueueAction.Release ? new QueueActionResult(0, 0, 0, 1) : new QueueActionResult(0, 1, 0, 0);
         }
 
-        if (QueueActions.ChangeOf(action, recipient, options) is not { } change)
+        if (QueueActions.ChangeOf(action, recipient, options, wall) is not { } change)
         {
             return new QueueActionResult(0, 0, 0, 1); // only what is held is refused, and of that there is no part
         }
@@ -162,10 +176,16 @@ internal sealed partial class DeliveryEngine : IQueueControl
         }
 
         _outcomes.Add(change with { Attempts = part?.Attempts ?? recipient.Attempts, IsDelayTold = part?.IsDelayTold ?? recipient.IsDelayTold });
-        if (change.State == QueueState.Ready)
+        if (change.State is QueueState.Ready or QueueState.Deferred)
         {
             part ??= Revive(recipient);
             part.IsStale = true; // an operator's forward-path, this one or one of before
+            if (change.State == QueueState.Deferred)
+            {
+                part.Stage = Stage.Held;
+                part.Due = _schedule.Now + (change.DueMicros - wall);
+            }
+
             again.Add(part);
         }
         else if (part is not null && !change.State.IsEnd())
@@ -178,6 +198,32 @@ internal sealed partial class DeliveryEngine : IQueueControl
         }
 
         return new QueueActionResult(1, 0, 0, 0);
+    }
+
+    /// <summary>
+    /// Those of the wanted ones that have to be taken out of where they wait: a release is about held ones alone, and a
+    /// retry about none that its sender holds back.
+    /// </summary>
+    private Dictionary<ulong, HashSet<uint>> Treatable(QueueAction action, Dictionary<ulong, HashSet<uint>> wanted, long wall)
+    {
+        if (action is not (QueueAction.Release or QueueAction.Retry))
+        {
+            return wanted;
+        }
+
+        var treatable = new Dictionary<ulong, HashSet<uint>>();
+        foreach ((ulong seq, HashSet<uint> numbers) in wanted)
+        {
+            _ = Log.Queue.TryFind(seq, out _, _known);
+            HashSet<uint> taken = [.. numbers.Where(
+                n => n < _known.Count && _known[(int)n].IsHeldBySender(wall) == (action == QueueAction.Release))];
+            if (taken.Count > 0)
+            {
+                treatable.Add(seq, taken);
+            }
+        }
+
+        return treatable;
     }
 
     private Consignment Revive(in QueuedRecipient recipient)
@@ -209,11 +255,12 @@ internal sealed partial class DeliveryEngine : IQueueControl
         foreach (Consignment consignment in _found)
         {
             Destination? destination = consignment.IsParked ? consignment.Destination : null;
+            bool isHeld = consignment.Stage == Stage.Held;
             _schedule.Remove(consignment);
             destination?.Answers(); // the operator knows better: it is tried once more
             if (TakeOut(consignment, wanted[consignment.Seq], parts))
             {
-                _schedule.Wait(consignment, destination is null ? consignment.Due : _schedule.Now);
+                _schedule.Wait(consignment, destination is null ? consignment.Due : _schedule.Now, isHeld);
             }
         }
 
@@ -309,7 +356,7 @@ internal sealed partial class DeliveryEngine : IQueueControl
         {
             return waiting.IsParked
                 ? new QueuePlace(waiting.Destination!.Key, "waits for its next hop to answer again")
-                : new QueuePlace(null, "waits for its time");
+                : new QueuePlace(null, waiting.Stage == Stage.Held ? "is held back by its sender" : "waits for its time");
         }
 
         foreach (Destination destination in _schedule.Destinations)

@@ -1,4 +1,5 @@
 using FastMail.Server.Accounts;
+using FastMail.Server.Receive;
 using FastMail.Server.Relay.Routing;
 using FastMail.Server.Relay.Scheduling;
 
@@ -22,14 +23,49 @@ internal sealed partial class DeliveryEngine
             return;
         }
 
+        long octets = (long)delivery.Message.Octets;
+        if (Reserve(octets) is { } refusal)
+        {
+            delivery.AnswerRest(refusal);
+            Complete(delivery, null);
+            return;
+        }
+
         _notices++;
-        new LocalDelivery(this, delivery, _mailboxes).Begin();
+        new LocalDelivery(this, delivery, _mailboxes, octets).Begin();
+    }
+
+    /// <summary>Room in each of the mailboxes, or in none; then why.</summary>
+    private RouteFailure? Reserve(long octets)
+    {
+        for (int i = 0; i < _mailboxes.Count; i++)
+        {
+            QuotaVerdict verdict = _parts.Quotas.Reserve(_mailboxes[i].MailboxId, octets);
+            if (verdict is not QuotaVerdict.Fits)
+            {
+                Release(_mailboxes.Take(i), octets);
+                return verdict is QuotaVerdict.NeverFits or QuotaVerdict.NeverFitsAndFull
+                    ? RouteFailure.Permanent(552, "5.2.2", "the message is larger than the mailbox may be")
+                    : RouteFailure.Temporary("4.2.2", "the mailbox is full");
+            }
+        }
+
+        return null;
+    }
+
+    private void Release(IEnumerable<Account> mailboxes, long octets)
+    {
+        foreach (Account account in mailboxes)
+        {
+            _parts.Quotas.Release(account.MailboxId, octets);
+        }
     }
 
     /// <summary>The copy in the maildrops is durable, and with it the end in the queue; or neither is.</summary>
     public void LocalEnded(LocalDelivery copy, bool isDurable)
     {
         _notices--;
+        Release(copy.Mailboxes, copy.ReservedOctets);
         if (isDurable)
         {
             _delivered++;

@@ -94,7 +94,7 @@ internal sealed partial class DeliveryEngine
         Consignment consignment = delivery.Consignment;
         DateTimeOffset now = _parts.Clock.GetUtcNow();
         long wall = Intake.Micros(now);
-        TimeSpan age = TimeSpan.FromMicroseconds(Math.Max(0, wall - delivery.Message.TimestampMicros));
+        TimeSpan age = AgeOf(delivery, wall);
         if (_kept.Length < delivery.Recipients)
         {
             _kept = new bool[delivery.Recipients];
@@ -157,6 +157,14 @@ internal sealed partial class DeliveryEngine
 
         return letter;
     }
+
+    /// <summary>
+    /// How long it has been on its way. What an operator released before its sender wanted it to go has a begin that
+    /// nobody has noted: it is as old as its attempts say.
+    /// </summary>
+    private TimeSpan AgeOf(Delivery delivery, long wall) => delivery.BeginMicros <= wall
+        ? TimeSpan.FromMicroseconds(wall - delivery.BeginMicros)
+        : delivery.ReleaseMicros is null ? TimeSpan.Zero : _parts.Schedule.TimeOf(delivery.Consignment.Attempts);
 
     /// <summary>Marks those that are tried again, and turns the others' answer into an end.</summary>
     private int Judge(Delivery delivery, TimeSpan age, long wall)

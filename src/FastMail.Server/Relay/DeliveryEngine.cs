@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using FastMail.Net;
+using FastMail.Server.Queue;
 using FastMail.Server.Relay.Routing;
 using FastMail.Server.Relay.Scheduling;
 using FastMail.Storage;
@@ -102,19 +103,19 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     public void Enter(ulong seq, ForwardPaths paths, uint sender, int priority, TimeSpan hold = default)
     {
         uint number = 0;
+        Consignment? last = null;
         foreach (ReadOnlySpan<byte> path in paths)
         {
             Consignment consignment = _schedule.Make(seq, number++);
-            consignment.Sender = sender;
-            consignment.Priority = (sbyte)priority;
             if (hold > TimeSpan.Zero)
             {
-                _schedule.Wait(consignment, _schedule.Now + (hold.Ticks / TimeSpan.TicksPerMicrosecond));
+                last = Await(consignment, last, _schedule.Now + Micros(hold), isHeld: true);
+                continue;
             }
-            else
-            {
-                Begin(consignment, path);
-            }
+
+            consignment.Sender = sender;
+            consignment.Priority = (sbyte)priority;
+            Begin(consignment, path);
         }
 
         Pump();
@@ -215,10 +216,21 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         consignment.Attempts = (ushort)queued.Attempts;
         consignment.IsDelayTold = queued.IsDelayTold;
         consignment.IsStale = !queued.ForwardPath.IsEmpty;
-        // The wall clock may have been set meanwhile: nobody waits longer than the longest wait, or than a hold may be.
-        long wait = Math.Clamp(queued.DueMicros - wall, 0, Micros(queued.Attempts > 0 ? _parts.Schedule.RetryMax * 1.25 : _parts.Schedule.Lifetime * 7));
-        long due = _schedule.Now + wait;
-        if (last is not null && last.Stage == Stage.Waiting && !last.IsStale && !consignment.IsStale
+        long wait = Math.Max(0, queued.DueMicros - wall);
+        bool isHeld = queued.IsHeldBySender(wall);
+        if (!isHeld)
+        {
+            wait = Math.Min(wait, Micros(_parts.Schedule.RetryMax * 1.25)); // the wall clock may have been set meanwhile
+        }
+
+        return Await(consignment, last, _schedule.Now + wait, isHeld);
+    }
+
+    /// <summary>It waits until then, together with the last one of its message if that may be. Returns which waits.</summary>
+    private Consignment Await(Consignment consignment, Consignment? last, long due, bool isHeld)
+    {
+        Stage stage = isHeld ? Stage.Held : Stage.Waiting;
+        if (last is not null && last.Stage == stage && !last.IsStale && !consignment.IsStale
             && Math.Abs(last.Due - due) < 1_000_000 && last.MayTravelWith(consignment, _parts.Schedule.Recipients))
         {
             last.Add(consignment);
@@ -226,7 +238,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
             return last;
         }
 
-        _schedule.Wait(consignment, due);
+        _schedule.Wait(consignment, due, isHeld);
         return consignment;
     }
 

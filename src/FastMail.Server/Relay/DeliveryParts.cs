@@ -26,6 +26,9 @@ internal sealed record DeliveryParts
     /// <summary>Signs mail with DKIM; null when nobody does.</summary>
     public DkimWorkers? Signing { get; init; }
 
+    /// <summary>What maildrops here may hold.</summary>
+    public required Quotas Quotas { get; init; }
+
     /// <summary>Names the messages that the engine makes.</summary>
     public required Intake Intake { get; init; }
 

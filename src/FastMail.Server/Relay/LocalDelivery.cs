@@ -13,23 +13,31 @@ internal sealed class LocalDelivery : ILoopWork
 {
     private readonly DeliveryEngine _engine;
     private readonly Delivery _delivery;
-    private readonly Account[] _mailboxes;
     private PendingMessage _message = null!;
     private BodyReading? _reading;
     private long _skipped; // of the trace fields, which the first windows begin with
     private bool _isHeld;
     private bool _isAppended;
 
-    public LocalDelivery(DeliveryEngine engine, Delivery delivery, IEnumerable<Account> mailboxes)
+    /// <param name="engine">Owns it.</param>
+    /// <param name="delivery">Of one recipient.</param>
+    /// <param name="mailboxes">Where it goes; not kept.</param>
+    /// <param name="reservedOctets">Room that is reserved in each of them.</param>
+    public LocalDelivery(DeliveryEngine engine, Delivery delivery, IEnumerable<Account> mailboxes, long reservedOctets)
     {
         _engine = engine;
         _delivery = delivery;
-        _mailboxes = [.. mailboxes];
+        Mailboxes = [.. mailboxes];
+        ReservedOctets = reservedOctets;
         Consignment = delivery.Consignment;
         Consignment.Stage = Stage.Ending;
     }
 
     public Consignment Consignment { get; }
+
+    public Account[] Mailboxes { get; }
+
+    public long ReservedOctets { get; }
 
     public void Begin()
     {
@@ -37,7 +45,7 @@ internal sealed class LocalDelivery : ILoopWork
         PendingMessage message = _engine.Log.RentMessage();
         _message = message;
         message.SetReversePath(_delivery.ReversePath.Span);
-        foreach (Account account in _mailboxes)
+        foreach (Account account in Mailboxes)
         {
             _ = message.TryAddLocalRecipient(account.MailboxId, _delivery[0].Path.Span);
         }

@@ -147,8 +147,7 @@ internal sealed class Notice : ILoopWork
     {
         StoredMessage original = _delivery.Message;
         DateTimeOffset now = _engine.Now;
-        DateTimeOffset arrived = DateTimeOffset.UnixEpoch.AddMicroseconds(original.TimestampMicros);
-        NotifiedRecipient[] recipients = [.. _told.Select(t => Describe(t.Place, t.Action, now, arrived))];
+        NotifiedRecipient[] recipients = [.. _told.Select(t => Describe(t.Place, t.Action, now))];
         Span<byte> random = stackalloc byte[sizeof(ulong)];
         RandomNumberGenerator.Fill(random);
         _writer.Begin(
@@ -161,7 +160,8 @@ internal sealed class Notice : ILoopWork
                 OriginalTransactionId = _delivery.TransactionId.Span,
                 EnvelopeId = _delivery.EnvelopeId.Span,
                 Now = now,
-                ArrivedAt = arrived,
+                ArrivedAt = DateTimeOffset.UnixEpoch.AddMicroseconds(original.TimestampMicros),
+                Release = _delivery.Release,
                 Random = BitConverter.ToUInt64(random),
                 Return = _delivery.Return,
                 OriginalWireBytes = original.WireBytes - original.ReturnPathBytes,
@@ -172,7 +172,7 @@ internal sealed class Notice : ILoopWork
             recipients);
     }
 
-    private NotifiedRecipient Describe(int place, DeliveryAction action, DateTimeOffset now, DateTimeOffset arrived)
+    private NotifiedRecipient Describe(int place, DeliveryAction action, DateTimeOffset now)
     {
         ref readonly Addressee recipient = ref _delivery[place];
         return new NotifiedRecipient
@@ -187,7 +187,9 @@ internal sealed class Notice : ILoopWork
             Diagnostic = _delivery.TextOf(place),
             IsSmtpReply = recipient.IsRemote,
             LastAttempt = now,
-            WillRetryUntil = action == DeliveryAction.Delayed ? arrived + _lifetime : null,
+            WillRetryUntil = action == DeliveryAction.Delayed
+                ? DateTimeOffset.UnixEpoch.AddMicroseconds(_delivery.BeginMicros) + _lifetime
+                : null,
         };
     }
 

@@ -46,6 +46,7 @@ public sealed class PendingMessage : PendingAppend
     private uint _relayRecipients;
     private long[] _changes = []; // where the values of changes of the queue begin
     private int _changeCount;
+    private bool _tellsOfAnother;
     private long _headerWirePosition;
     private int _room; // octets of padding right in front of the trace
     private bool _isImported;
@@ -86,7 +87,7 @@ public sealed class PendingMessage : PendingAppend
     internal override bool MayUseReserve => false;
 
     /// <summary>Taken out again, it would leave the changes behind that it was written together with.</summary>
-    internal override bool MayBeGivenUp => _changeCount == 0;
+    internal override bool MayBeGivenUp => !_tellsOfAnother;
 
     private int References => _localRecipients + (_relayRecipients > 0 ? 1 : 0);
 
@@ -153,12 +154,14 @@ public sealed class PendingMessage : PendingAppend
 
     /// <summary>
     /// A change of the queue that stands in this very record, so that there are both or neither: what became of another
-    /// message, told by this one; or how a recipient of this one begins. Copied. Such a message cannot be given up.
+    /// message, told by this one; or how a recipient of this one begins. Copied. A message that tells of another cannot be
+    /// given up.
     /// </summary>
     /// <exception cref="ArgumentException">The forward-path is too long.</exception>
     public void AddQueueChange(in QueueChange change)
     {
         Require(State.Envelope);
+        _tellsOfAnother |= change.Seq != 0;
         StoredChange stored = StoredChange.Of(change);
         Span<byte> value = stackalloc byte[StoredChange.MostBytes];
         stored.Write(value);
@@ -383,6 +386,7 @@ public sealed class PendingMessage : PendingAppend
         _localRecipients = 0;
         _relayRecipients = 0;
         _changeCount = 0;
+        _tellsOfAnother = false;
         _isImported = false;
         _leastUid = 0;
         _freeUid = 0;

@@ -101,6 +101,12 @@ public enum MetaType : ushort
     /// message that was written together with it).
     /// </summary>
     QueueChange = 30,
+
+    /// <summary>
+    /// HOLDFOR or HOLDUNTIL (RFC 4865): when it may be delivered at the earliest, microseconds since 1970 UTC i64, then
+    /// the seconds of HOLDFOR u32, 0 for HOLDUNTIL.
+    /// </summary>
+    FutureRelease = 31,
 }
 
 /// <summary>

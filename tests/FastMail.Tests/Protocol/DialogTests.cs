@@ -9,7 +9,7 @@ namespace FastMail.Tests.Protocol;
 /// </summary>
 /// <remarks>
 /// A file opens with the listener (<c>mx</c>, <c>submission</c>, <c>lmtp</c>, <c>pop3</c>, or one of them with
-/// <c>-tls</c>, <c>-etrn</c> or, where the peer may say XCLIENT, <c>-xclient</c>). <c>C: </c> is a line of the client with CRLF, <c>C- </c> the same without; <c>S: </c> is a line of the
+/// <c>-tls</c>, <c>-etrn</c>, <c>-hold</c> or, where the peer may say XCLIENT, <c>-xclient</c>). <c>C: </c> is a line of the client with CRLF, <c>C- </c> the same without; <c>S: </c> is a line of the
 /// server. <c>tls</c> is a handshake: the client sends nothing behind it before. <c>close</c> says that the server
 /// closes, <c>stored n</c> how many messages are kept in the end. <c>#</c> is a comment.
 /// </remarks>
@@ -148,6 +148,7 @@ public sealed class DialogTests
         {
             "mx" => SmtpRig.Create(SmtpRole.Mx, replyBytes),
             "mx-etrn" => SmtpRig.Create(SmtpRole.Mx, replyBytes, more: SmtpExtensions.Etrn),
+            "submission-hold" => SmtpRig.Create(SmtpRole.Submission, replyBytes, more: SmtpExtensions.FutureRelease),
             "submission" => SmtpRig.Create(SmtpRole.Submission, replyBytes),
             "mx-xclient" => SmtpRig.Create(SmtpRole.Mx, replyBytes).WithXclient(),
             "submission-xclient" => SmtpRig.Create(SmtpRole.Submission, replyBytes).WithXclient(),

@@ -83,6 +83,10 @@ internal sealed class FakeSink : IMailSink
             + Encoding.UTF8.GetString(mail.AuthIdentity));
         Wishes.Add($"id={Encoding.UTF8.GetString(mail.EnvelopeId)} ret={mail.Return} by={mail.DeliverBy} "
             + $"priority={mail.Priority} auth={Encoding.UTF8.GetString(mail.AuthMailbox)}");
+        if (mail.Release is { } release)
+        {
+            Wishes.Add($"release={release.Seconds} {release.IsUntil}");
+        }
         if (MailRefusal is not null)
         {
             return MailRefusal;

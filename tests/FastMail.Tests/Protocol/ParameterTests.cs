@@ -8,7 +8,8 @@ namespace FastMail.Tests.Protocol;
 public sealed class ParameterTests
 {
     private const SmtpExtensions Extensions =
-        SmtpExtensions.Dsn | SmtpExtensions.DeliverBy | SmtpExtensions.MtPriority | SmtpExtensions.RequireTls;
+        SmtpExtensions.Dsn | SmtpExtensions.DeliverBy | SmtpExtensions.MtPriority | SmtpExtensions.RequireTls
+        | SmtpExtensions.FutureRelease;
 
     [Theory]
     [InlineData("RET=FULL", "Ok")]
@@ -45,7 +46,25 @@ public sealed class ParameterTests
     [InlineData("AUTH=x+0Ay", "Malformed")]
     [InlineData("AUTH=<> AUTH=<>", "Malformed")]
     [InlineData("BODY=BINARYMIME", "Malformed")]
-    [InlineData("HOLDFOR=60", "Unknown")]
+    [InlineData("HOLDFOR=60", "Ok")]
+    [InlineData("holdfor=999999999", "Ok")]
+    [InlineData("HOLDFOR=1000000000", "Malformed")]
+    [InlineData("HOLDFOR=0", "Malformed")]
+    [InlineData("HOLDFOR=007", "Malformed")]
+    [InlineData("HOLDFOR=-60", "Malformed")]
+    [InlineData("HOLDFOR=+60", "Malformed")]
+    [InlineData("HOLDFOR=1.5", "Malformed")]
+    [InlineData("HOLDFOR=", "Malformed")]
+    [InlineData("HOLDFOR", "Malformed")]
+    [InlineData("HOLDUNTIL=2027-01-31T08:00:00Z", "Ok")]
+    [InlineData("HOLDUNTIL=2027-01-31t08:00:00.25+01:00", "Ok")]
+    [InlineData("HOLDUNTIL=1999-01-31T08:00:00Z", "Ok")]
+    [InlineData("HOLDUNTIL=2027-01-31", "Malformed")]
+    [InlineData("HOLDUNTIL=60", "Malformed")]
+    [InlineData("HOLDUNTIL", "Malformed")]
+    [InlineData("HOLDFOR=60 HOLDFOR=60", "Malformed")]
+    [InlineData("HOLDFOR=60 HOLDUNTIL=2027-01-31T08:00:00Z", "Malformed")]
+    [InlineData("HOLDUNTIL=2027-01-31T08:00:00Z HOLDFOR=60", "Malformed")]
     [InlineData("REQUIRETLS", "Ok")]
     [InlineData("REQUIRETLS=1", "Malformed")]
     [InlineData("REQUIRETLS REQUIRETLS", "Malformed")]
@@ -62,6 +81,8 @@ public sealed class ParameterTests
     [InlineData("BY=1;N")]
     [InlineData("MT-PRIORITY=1")]
     [InlineData("REQUIRETLS")]
+    [InlineData("HOLDFOR=60")]
+    [InlineData("HOLDUNTIL=2027-01-31T08:00:00Z")]
     public void What_is_not_offered_is_unknown(string text)
     {
         var parameters = default(MailParameters);

@@ -136,6 +136,7 @@ internal sealed class SmtpRig : Rig
             RequiresAuth = role == SmtpRole.Submission,
             Mechanisms = (SaslMechanisms)0x3F,
             ServerNonce = Rfc7677.Nonce,
+            Clock = new FastMail.Tests.Server.Defence.HandClock(),
         };
         var sink = new FakeSink { IsSlow = hasSlowSink };
         var authenticator = new FakeAuthenticator();

@@ -9,6 +9,9 @@ internal enum Stage : byte
     /// <summary>In the due-index.</summary>
     Waiting,
 
+    /// <summary>The same, and it may not go before: its sender holds it back until then.</summary>
+    Held,
+
     /// <summary>Its destination is being looked for.</summary>
     Routing,
 

@@ -86,10 +86,13 @@ internal sealed class DeliverySchedule
     }
 
     /// <summary>It is due at that time, microseconds of <see cref="Now"/>.</summary>
-    public void Wait(Consignment consignment, long due)
+    /// <param name="consignment">In nobody's list.</param>
+    /// <param name="due">When.</param>
+    /// <param name="isHeld">Nothing but its time or an operator makes it due: its sender holds it back.</param>
+    public void Wait(Consignment consignment, long due, bool isHeld = false)
     {
         consignment.Due = due;
-        consignment.Stage = Stage.Waiting;
+        consignment.Stage = isHeld ? Stage.Held : Stage.Waiting;
         _due.Add(consignment);
     }
 
@@ -147,14 +150,14 @@ internal sealed class DeliverySchedule
         }
     }
 
-    /// <summary>All that wait and are chosen become due now.</summary>
+    /// <summary>All that wait and are chosen become due now; never what a sender holds back.</summary>
     public int Hasten(Func<Consignment, bool> isChosen)
     {
         long now = Now;
         _found.Clear();
         foreach (Consignment consignment in _due.All)
         {
-            if (consignment.Due > now && isChosen(consignment))
+            if (consignment.Due > now && consignment.Stage != Stage.Held && isChosen(consignment))
             {
                 _found.Add(consignment);
             }

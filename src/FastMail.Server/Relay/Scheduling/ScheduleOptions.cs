@@ -54,6 +54,18 @@ internal sealed record ScheduleOptions
         }
     }
 
+    /// <summary>The time that so many failed attempts take, the waits behind them included, without jitter.</summary>
+    public TimeSpan TimeOf(int attempts)
+    {
+        TimeSpan time = TimeSpan.Zero;
+        for (int i = 1; i <= attempts && time < Lifetime; i++)
+        {
+            time += DelayAfter(i);
+        }
+
+        return time;
+    }
+
     /// <summary>The wait after so many failed attempts, without jitter.</summary>
     public TimeSpan DelayAfter(int attempts)
     {

@@ -113,7 +113,8 @@ public abstract class QueueTests(bool takesCheckpoints)
         MailLog log = scene.Open();
         using SlowDiskTests.StuckFlush stuck = new(disk);
         using SemaphoreSlim done = new(0);
-        PendingMessage inGroup = scene.BuildRelayed("given up", 3, [7]);
+        PendingMessage inGroup = scene.BuildRelayed(
+            "given up", 3, [7], Of(0, QueueChange.AllRecipients, QueueState.Deferred, 5, "held back"));
         PendingMessage wanted = scene.BuildRelayed("wanted", 1);
         inGroup.Owner = wanted.Owner = done;
         log.Append(inGroup);

@@ -1,0 +1,327 @@
+using System.Globalization;
+using System.Net.Sockets;
+using System.Text;
+using FastMail.Server.Queue;
+using FastMail.Storage;
+using FastMail.Tests.Server.Defence;
+using Xunit;
+
+namespace FastMail.Tests.Server.Relay;
+
+/// <summary>FUTURERELEASE (RFC 4865) on a whole server whose clock the test sets.</summary>
+public sealed class HeldMailTests
+{
+    private static readonly TimeSpan Hour = TimeSpan.FromHours(1);
+
+    [Fact]
+    public async Task Mail_for_elsewhere_and_for_here_goes_at_its_time_and_not_before()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        Submit(fixture, "HOLDFOR=3600", ["b@relay.test", "v@local.test", "V@local.test"]);
+        await AdvanceAsync(fixture, clock, Hour - TimeSpan.FromSeconds(1));
+        Assert.Equal(2, fixture.Log.Queue.Recipients); // v once
+        Assert.Equal(0, host.Connections);
+        clock.Advance(TimeSpan.FromSeconds(2));
+        Assert.Equal("b@relay.test", Assert.Single(host.Next().Recipients));
+        Assert.Contains("Subject: hello", RelayTests.Fetch(fixture, "v@local.test"), StringComparison.Ordinal);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.DoesNotContain(host.Commands, c => c.Contains("HOLD", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_date_in_its_own_zone_is_kept_over_a_restart()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        DateTimeOffset until = clock.GetUtcNow() + Hour;
+        string date = until.ToOffset(TimeSpan.FromHours(-8)).ToString("yyyy-MM-dd'T'HH:mm:sszzz", CultureInfo.InvariantCulture);
+        Submit(fixture, $"HOLDUNTIL={date}", ["b@relay.test", "v@local.test"]);
+        await AdvanceAsync(fixture, clock, Hour / 2);
+        await fixture.RestartAsync();
+        QueueMessage message = await ExplainAsync(fixture);
+        Assert.Equal(until, message.ReleaseAt);
+        Assert.All(message.Recipients, r => Assert.Equal((until, 0), (r.Due!.Value, r.Attempts)));
+        Assert.All(message.Recipients, r => Assert.Equal("is held back by its sender", r.Place!.Doing));
+        await AdvanceAsync(fixture, clock, (Hour / 2) - TimeSpan.FromSeconds(1));
+        Assert.Equal(0, host.Connections);
+        await fixture.RestartAsync();
+        clock.Advance(TimeSpan.FromSeconds(2));
+        host.Next();
+        RelayTests.Fetch(fixture, "v@local.test");
+    }
+
+    [Fact]
+    public async Task A_date_that_is_over_is_no_hold()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        Submit(fixture, "HOLDUNTIL=1999-12-31T23:59:59Z", ["b@relay.test", "v@local.test"]);
+        host.Next();
+        RelayTests.Fetch(fixture, "v@local.test");
+    }
+
+    [Theory]
+    [InlineData("HOLDFOR=86401", "501 5.5.4")]
+    [InlineData("HOLDUNTIL=2025-06-08T08:09:11Z", "501 5.5.4")]
+    [InlineData("HOLDFOR=86400", "250")]
+    [InlineData("HOLDUNTIL=2025-06-08T08:09:10Z", "250")]
+    [InlineData("HOLDFOR=1 HOLDUNTIL=2025-06-08T08:09:10Z", "501 5.5.4")]
+    public async Task Longer_than_the_operator_allows_is_refused(string parameter, string reply)
+    {
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(new HandClock(), host, "relay.longest_hold=1d");
+        using Socket client = Login(fixture, out string keywords);
+        Assert.Contains("250-FUTURERELEASE 86400 2025-06-08T08:09:10Z\r\n", keywords, StringComparison.Ordinal);
+        Assert.StartsWith(reply, Say(client, $"MAIL FROM:<u@local.test> {parameter}"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task It_is_offered_to_nobody_else()
+    {
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(new HandClock(), host, "relay.from=127.0.0.0/8");
+        using Socket client = fixture.Connect("mx");
+        Talk.ReadLine(client);
+        Assert.DoesNotContain("FUTURERELEASE", SayAll(client, "EHLO c.test"), StringComparison.Ordinal);
+        Assert.StartsWith("555 5.5.4", Say(client, "MAIL FROM:<a@elsewhere.test> HOLDFOR=60"), StringComparison.Ordinal);
+        await using ServerFixture without = await StartAsync(new HandClock(), host, "relay.longest_hold=0s");
+        using Socket other = Login(without, out string keywords);
+        Assert.DoesNotContain("FUTURERELEASE", keywords, StringComparison.Ordinal);
+        Assert.StartsWith("555 5.5.4", Say(other, "MAIL FROM:<u@local.test> HOLDFOR=60"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_operator_may_release_it_early_and_a_retry_does_not()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        Submit(fixture, "HOLDFOR=3600", ["b@relay.test", "v@local.test"]);
+        Assert.Equal(new QueueActionResult(0, 0, 0, 2), await ApplyAsync(fixture, QueueAction.Retry));
+        Assert.Equal(new QueueActionResult(2, 0, 0, 0), await ApplyAsync(fixture, QueueAction.Release));
+        host.Next();
+        RelayTests.Fetch(fixture, "v@local.test");
+    }
+
+    [Fact]
+    public async Task An_operator_s_hold_does_not_end_the_sender_s()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        Submit(fixture, "HOLDFOR=3600", ["b@relay.test"]);
+        Assert.Equal(1, (await ApplyAsync(fixture, QueueAction.Hold)).Changed);
+        await fixture.RestartAsync();
+        Assert.Equal("held", Assert.Single((await ExplainAsync(fixture)).Recipients).State);
+        Assert.Equal(1, (await ApplyAsync(fixture, QueueAction.Release)).Changed);
+        await AdvanceAsync(fixture, clock, Hour / 2);
+        Assert.Equal("deferred", Assert.Single((await ExplainAsync(fixture)).Recipients).State);
+        Assert.Equal(0, host.Connections);
+        Assert.Equal(1, (await ApplyAsync(fixture, QueueAction.Redirect, "c@relay.test")).Changed);
+        await AdvanceAsync(fixture, clock, TimeSpan.FromSeconds(1));
+        Assert.Equal(0, host.Connections);
+        clock.Advance(Hour / 2);
+        Assert.Equal("c@relay.test", Assert.Single(host.Next().Recipients));
+    }
+
+    [Fact]
+    public async Task Held_mail_can_be_cancelled()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        Submit(fixture, "HOLDFOR=3600", ["b@relay.test", "v@local.test"]);
+        Assert.Equal(2, (await ApplyAsync(fixture, QueueAction.Cancel)).Changed);
+        Assert.Equal(0, fixture.Log.Queue.Recipients);
+    }
+
+    [Fact]
+    public async Task ETRN_and_a_host_that_is_back_do_not_release_it()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        Submit(fixture, "HOLDFOR=3600", ["b@relay.test"]);
+        using Socket client = fixture.Connect("mx");
+        Talk.ReadLine(client);
+        SayAll(client, "EHLO c.test");
+        Assert.StartsWith("25", Say(client, "ETRN relay.test"), StringComparison.Ordinal);
+        Submit(fixture, "BODY=7BIT", ["c@relay.test"]);
+        Assert.Equal("c@relay.test", Assert.Single(host.Next().Recipients));
+        await AdvanceAsync(fixture, clock, TimeSpan.FromMinutes(10));
+        Assert.Equal(1, fixture.Log.Queue.Recipients);
+    }
+
+    [Fact]
+    public async Task Its_lifetime_its_delay_notice_and_its_deadline_count_from_the_release()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost(line => line.StartsWith("RCPT", StringComparison.Ordinal) ? "450 4.2.0 later" : null);
+        await using ServerFixture fixture = await StartAsync(clock, host, "relay.lifetime=2h", "relay.delay_notice=1h", "relay.retry_min=30min");
+        Submit(fixture, "HOLDFOR=259200 RET=HDRS", ["b@relay.test"]); // three days
+        await AdvanceAsync(fixture, clock, TimeSpan.FromDays(3) + TimeSpan.FromSeconds(1));
+        await RelayTests.Until(() => Tries(host) == 1);
+        Assert.Equal(0, Mails(fixture));
+        string notice = await AdvanceUntilAsync(fixture, clock, "Action: delayed");
+        Assert.Contains("Future-Release-Request: for; 259200\r\n", notice, StringComparison.Ordinal);
+        Assert.Contains("Will-Retry-Until: Tue, 10 Jun 2025 10:09:10", notice, StringComparison.Ordinal);
+        await AdvanceUntilAsync(fixture, clock, "Action: failed");
+        Assert.Equal(0, fixture.Log.Queue.Recipients);
+    }
+
+    [Fact]
+    public async Task What_an_operator_released_early_is_given_up_in_time_too()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost(line => line.StartsWith("RCPT", StringComparison.Ordinal) ? "450 4.2.0 later" : null);
+        await using ServerFixture fixture = await StartAsync(clock, host, "relay.lifetime=2h", "relay.delay_notice=0s", "relay.retry_min=30min");
+        Submit(fixture, "HOLDFOR=2592000", ["b@relay.test"]);
+        await AdvanceAsync(fixture, clock, TimeSpan.FromDays(3));
+        Assert.Equal(1, (await ApplyAsync(fixture, QueueAction.Release)).Changed);
+        await RelayTests.Until(() => Tries(host) == 1);
+        await AdvanceUntilAsync(fixture, clock, "Action: failed");
+        Assert.InRange(Tries(host), 2, 5);
+    }
+
+    [Fact]
+    public async Task A_maildrop_that_is_full_by_then_is_tried_again()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host, "quota.messages=1");
+        Submit(fixture, "HOLDFOR=3600", ["v@local.test"]);
+        Assert.StartsWith("250", RelayTests.Send(fixture, "mx", "a@elsewhere.test", "v@local.test"), StringComparison.Ordinal);
+        await AdvanceAsync(fixture, clock, Hour + TimeSpan.FromSeconds(1));
+        await RelayTests.Until(() => ExplainAsync(fixture).GetAwaiter().GetResult().Recipients[0].Attempts == 1);
+        using (Socket pop = fixture.Connect("pop3"))
+        {
+            Talk.Send(pop, $"USER v@local.test\r\nPASS {ServerFixture.Password}\r\nDELE 1\r\nQUIT\r\n");
+            Talk.ReadToEnd(pop);
+        }
+
+        clock.Advance(Hour);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        RelayTests.Fetch(fixture, "v@local.test");
+    }
+
+    [Fact]
+    public async Task Postmaster_and_literals_mean_later_what_they_meant_when_they_were_said()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        Submit(fixture, "HOLDFOR=60", ["postmaster@[127.0.0.1]", "postmaster", "v+tag@local.test", "v@local.test"]);
+        await AdvanceAsync(fixture, clock, TimeSpan.FromSeconds(61));
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.Equal(1, Mails(fixture, "u@local.test"));
+        Assert.Equal(1, Mails(fixture, "v@local.test"));
+    }
+
+    private static Task<ServerFixture> StartAsync(HandClock clock, ScriptedHost host, params string[] more) =>
+        ServerFixture.StartAsync(clock, [$"route.table=relay.test=127.0.0.1:{host.Port}", "relay.retry_min=1s", .. more]);
+
+    private static Socket Login(ServerFixture fixture, out string keywords)
+    {
+        Socket client = fixture.Connect("submission");
+        Talk.ReadLine(client);
+        keywords = SayAll(client, "EHLO c.test");
+        string login = Convert.ToBase64String(Encoding.ASCII.GetBytes($"\0u@local.test\0{ServerFixture.Password}"));
+        Assert.StartsWith("235", Say(client, "AUTH PLAIN " + login), StringComparison.Ordinal);
+        return client;
+    }
+
+    internal static void Submit(ServerFixture fixture, string parameters, string[] to)
+    {
+        using Socket client = Login(fixture, out _);
+        string[] recipients = [.. to.Select(t => $"RCPT TO:<{t}>")];
+        foreach (string command in (string[])[$"MAIL FROM:<u@local.test> {parameters}", .. recipients, "DATA", "Subject: hello\r\n\r\nx\r\n."])
+        {
+            string reply = Say(client, command);
+            Assert.True(reply[0] is '2' or '3', $"{command}: {reply}");
+        }
+    }
+
+    private static string Say(Socket client, string command) => SayAll(client, command).Split("\r\n")[^2];
+
+    private static string SayAll(Socket client, string command)
+    {
+        Talk.Send(client, command + "\r\n");
+        var said = new StringBuilder();
+        string line;
+        do
+        {
+            line = Talk.ReadLine(client);
+            said.Append(line);
+        }
+        while (line.Length > 3 && line[3] == '-');
+
+        return said.ToString();
+    }
+
+    /// <summary>The clock goes on, and whatever is due by then has been tried.</summary>
+    internal static async Task AdvanceAsync(ServerFixture fixture, HandClock clock, TimeSpan by)
+    {
+        clock.Advance(by);
+        await Task.Delay(250); // two ticks of the timing wheel
+        using (Socket client = fixture.Connect("mx"))
+        {
+            Talk.ReadLine(client); // the loop has gone round
+        }
+
+        await RelayTests.Until(() => fixture.Server.Queue.List(new QueueSelector()).All(entry =>
+            fixture.Server.Engine.FindPlaceAsync(entry.Seq, entry.Recipient, CancellationToken.None).GetAwaiter().GetResult()
+                is null or { Doing: "waits for its time" or "is held back by its sender" or "waits for its next hop to answer again" }));
+    }
+
+    /// <summary>The clock goes on, a quarter of an hour at a time, until u has a message with that text.</summary>
+    private static async Task<string> AdvanceUntilAsync(ServerFixture fixture, HandClock clock, string text)
+    {
+        for (int i = 0; i < 60; i++)
+        {
+            for (int number = 1; number <= Mails(fixture); number++)
+            {
+                if (Retrieve(fixture, number) is var mail && mail.Contains(text, StringComparison.Ordinal))
+                {
+                    return mail;
+                }
+            }
+
+            await AdvanceAsync(fixture, clock, TimeSpan.FromMinutes(15));
+        }
+
+        throw new TimeoutException($"no '{text}' in 15 hours");
+    }
+
+    private static int Tries(ScriptedHost host) => host.Commands.Count(c => c.StartsWith("RCPT", StringComparison.Ordinal));
+
+    private static int Mails(ServerFixture fixture, string user = "u@local.test")
+    {
+        string status = Pop(fixture, user, "STAT").Split("\r\n").Last(line => line.StartsWith("+OK", StringComparison.Ordinal) && line.Split(' ').Length == 3);
+        return int.Parse(status.Split(' ')[1], CultureInfo.InvariantCulture);
+    }
+
+    private static string Retrieve(ServerFixture fixture, int number) => Pop(fixture, "u@local.test", $"RETR {number}");
+
+    private static string Pop(ServerFixture fixture, string user, string command)
+    {
+        using Socket client = fixture.Connect("pop3");
+        Talk.Send(client, $"USER {user}\r\nPASS {ServerFixture.Password}\r\n{command}\r\nQUIT\r\n");
+        string said = Talk.ReadToEnd(client);
+        return said[..said.LastIndexOf("+OK", StringComparison.Ordinal)]; // without the farewell
+    }
+
+    private static OpenQueue QueueOf(ServerFixture fixture) => fixture.Server.Queue;
+
+    private static async Task<QueueMessage> ExplainAsync(ServerFixture fixture)
+    {
+        OpenQueue queue = QueueOf(fixture);
+        return (await queue.FindAsync(queue.List(new QueueSelector()).First().Id, CancellationToken.None))!;
+    }
+
+    private static Task<QueueActionResult> ApplyAsync(ServerFixture fixture, QueueAction action, string? to = null) =>
+        QueueOf(fixture).ApplyAsync(action, new QueueSelector(), new QueueActionOptions(to), CancellationToken.None);
+}
