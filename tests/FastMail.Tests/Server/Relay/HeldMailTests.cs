@@ -161,14 +161,14 @@ public sealed class HeldMailTests
     {
         var clock = new HandClock();
         using var host = new ScriptedHost(line => line.StartsWith("RCPT", StringComparison.Ordinal) ? "450 4.2.0 later" : null);
-        await using ServerFixture fixture = await StartAsync(clock, host, "relay.lifetime=2h", "relay.delay_notice=1h", "relay.retry_min=30min");
+        await using ServerFixture fixture = await StartAsync(clock, host, "relay.lifetime=4h", "relay.delay_notice=1h", "relay.retry_min=30min");
         Submit(fixture, "HOLDFOR=259200 RET=HDRS", ["b@relay.test"]); // three days
         await AdvanceAsync(fixture, clock, TimeSpan.FromDays(3) + TimeSpan.FromSeconds(1));
         await RelayTests.Until(() => Tries(host) == 1);
         Assert.Equal(0, Mails(fixture));
         string notice = await AdvanceUntilAsync(fixture, clock, "Action: delayed");
         Assert.Contains("Future-Release-Request: for; 259200\r\n", notice, StringComparison.Ordinal);
-        Assert.Contains("Will-Retry-Until: Tue, 10 Jun 2025 10:09:10", notice, StringComparison.Ordinal);
+        Assert.Contains("Will-Retry-Until: Tue, 10 Jun 2025 12:09:10", notice, StringComparison.Ordinal);
         await AdvanceUntilAsync(fixture, clock, "Action: failed");
         Assert.Equal(0, fixture.Log.Queue.Recipients);
     }
