@@ -36,10 +36,12 @@ internal sealed partial class ControlSocket : IDisposable
     }
 
     /// <summary>
-    /// A socket bound here for its owner alone, in place of one that a killed server left behind. Only for the holder
-    /// of the directory's lock: nobody else can be listening then.
+    /// A socket that listens here for its owner alone, in place of one that a killed server left behind. Only for the
+    /// holder of the directory's lock: nobody else can be listening then.
     /// </summary>
-    public Socket Bind()
+    /// <exception cref="IOException">The old one cannot be removed.</exception>
+    /// <exception cref="SocketException">The name cannot be bound.</exception>
+    public Socket Listen()
     {
         Remove();
         var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
@@ -48,6 +50,7 @@ internal sealed partial class ControlSocket : IDisposable
             socket.Bind(new UnixDomainSocketEndPoint(Address));
             // Nobody can have connected yet: it does not listen before this.
             File.SetUnixFileMode(Address, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            socket.Listen();
             return socket;
         }
         catch
