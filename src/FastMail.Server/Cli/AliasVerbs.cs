@@ -141,12 +141,8 @@ internal sealed class AliasVerbs
         List<KeyValuePair<string, string[]>> aliases = store.ReadAliases();
         if (parsed.GetValue(_json))
         {
-            Console.Out.WriteLine(JsonSerializer.Serialize(
-                aliases.Select(a => new Dictionary<string, object>(StringComparer.Ordinal)
-                {
-                    ["alias"] = a.Key,
-                    ["targets"] = a.Value,
-                })));
+            AliasLine[] lines = [.. aliases.Select(a => new AliasLine(a.Key, a.Value))];
+            Console.Out.WriteLine(JsonSerializer.Serialize(lines, VerbJson.Default.AliasLineArray));
             return ExitCode.Ok;
         }
 

@@ -55,7 +55,7 @@ internal sealed class DomainVerbs
         string[] domains = [.. store.ReadHostedDomains().Select(domain => domain[1..])];
         if (parsed.GetValue(_json))
         {
-            Console.Out.WriteLine(JsonSerializer.Serialize(domains));
+            Console.Out.WriteLine(JsonSerializer.Serialize(domains, VerbJson.Default.StringArray));
             return ExitCode.Ok;
         }
 
