@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""FastMail and Dovecot as POP3 servers beside each other, one run, interleaved, driven by fastmail-load.
+"""FastMail and Dovecot as POP3 servers beside each other and beside the stream (stream.c, which only sends, from
+memory), one run, interleaved, driven by fastmail-load.
 
   bench/peers/pop3.py [--repetitions 5] [--cases 0,1] [--directory DIR] [--json]
 
 20 users, a maildrop of 1,000 messages of 4 KB each (Dovecot: Maildir, index warm); then one of 20 messages of 5 MB. Both
-know the password after the first login. Prints medians of sessions or megabytes a second, CPU of the process tree, and
-the ratios of each repetition. Needs root and Debian's dovecot-pop3d. Build first: dotnet build -c Release FastMail.sln
+know the password after the first login. Prints medians of sessions or megabytes a second, CPU of the process tree and of
+the generator, and the ratios of each repetition. Needs root and Debian's dovecot-pop3d. Build first: dotnet build -c Release FastMail.sln
 """
 
 import json
@@ -21,7 +22,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests/clients"))
 import mtas  # noqa: E402
 import rounds  # noqa: E402
-from compare import FASTMAIL, LOAD, Server  # noqa: E402
+from compare import FASTMAIL, LOAD, Server, landmark  # noqa: E402
 from processes import cpu_of_tree  # noqa: E402
 
 USERS = 20
@@ -35,6 +36,7 @@ CASES = [
     ("RETR 4 KB, one at a time", "small", "retr", 1, 60, "messages"),
     ("RETR 4 KB, 16 in flight", "small", "retr", 16, 100, "messages"),
     ("RETR 5 MB", "large", "retr", 1, 20, "megabytes"),
+    ("RETR 5 MB, one client", "large", "retr", 1, 10, "megabytes"),
 ]
 
 
@@ -60,6 +62,12 @@ class FastMail:
             subprocess.run([LOAD, "smtp", "--target", mx, "-n", str(USERS * messages), "-s", str(octets), "--to",
                             kind + "{n}@peer.test", "--users", str(USERS), "-p", "full", "--quiet"],
                            check=True, stdout=subprocess.DEVNULL)
+
+    def port_of(self, kind):
+        return self.port
+
+    def cpu(self):
+        return cpu_of_tree(self.pid)
 
     def stop(self):
         self.server.stop()
@@ -122,9 +130,35 @@ mail_max_userip_connections = 1000
         self.pid = self.process.pid
         mtas.wait_for_port(self.port, self.process)
 
+    def port_of(self, kind):
+        return self.port
+
+    def cpu(self):
+        return cpu_of_tree(self.pid)
+
     def stop(self):
         self.process.terminate()
         self.process.wait(30)
+
+
+class Stream:
+    name = "stream"
+
+    def __init__(self, folder):
+        self.servers = {
+            kind: landmark("stream", rounds.folder(folder, kind), str(messages), str(octets))
+            for kind, messages, octets in (("small", SMALL, SMALL_OCTETS), ("large", LARGE, LARGE_OCTETS))
+        }
+
+    def port_of(self, kind):
+        return self.servers[kind].port
+
+    def cpu(self):
+        return sum(cpu_of_tree(server.process.pid) for server in self.servers.values())
+
+    def stop(self):
+        for server in self.servers.values():
+            server.stop()
 
 
 def content(number, octets):
@@ -135,33 +169,40 @@ def content(number, octets):
 
 
 def drive(server, case):
-    _, kind, commands, depth, sessions, counted = case
-    before = cpu_of_tree(server.pid)
+    label, kind, commands, depth, sessions, counted = case
+    clients = 1 if "one client" in label else USERS
+    before = server.cpu()
     run = subprocess.run([
-        LOAD, "pop3", "--target", f"127.0.0.1:{server.port}", "--user", kind + "{n}@peer.test", "--users", str(USERS),
-        "--parallel", str(USERS), "--sessions", str(sessions), "--do", commands, "--depth", str(depth), "--json", "--quiet",
+        LOAD, "pop3", "--target", f"127.0.0.1:{server.port_of(kind)}", "--user", kind + "{n}@peer.test", "--users", str(USERS),
+        "--parallel", str(clients), "--sessions", str(sessions), "--do", commands, "--depth", str(depth), "--json",
+        "--quiet",
     ], capture_output=True, text=True, env={**os.environ, "FASTMAIL_LOAD_PASSWORD": PASSWORD})
     if run.returncode != 0:
-        raise SystemExit(f"{server.name}, {case[0]}: {run.stdout}{run.stderr}")
+        raise SystemExit(f"{server.name}, {label}: {run.stdout}{run.stderr}")
     result = json.loads(run.stdout)
     rate = {
         "sessions": result["sessions"] / result["seconds"],
         "messages": result["messagesPerSecond"],
         "megabytes": result["megabytesPerSecond"],
     }[counted]
-    return {"rate": rate, "cpu": cpu_of_tree(server.pid) - before}
+    return {
+        "rate": rate,
+        "cpu": server.cpu() - before,
+        "client_cpu": result["cpuMicrosecondsPer" + ("Session" if counted == "sessions" else "Message")],
+    }
 
 
 def main():
     arguments = rounds.parser(__doc__, CASES).parse_args()
     with rounds.workplace(arguments.directory) as (work, servers):
-        for peer in (FastMail, Dovecot):
+        for peer in (FastMail, Dovecot, Stream):
             servers.append(peer(rounds.folder(work, peer.name)))
         # The warm-up warms index, caches and passwords.
         rounds.run(arguments, servers, lambda server, case, _: drive(server, case), {
             "fastmail_times": rounds.rate_times(FastMail.name),
-        }, "{case:26} {server:9} {rate:9.0f} {counted}/s  cpu {cpu:6.2f} s a run  FastMail is {fastmail_times:.1f} "
-           "times as fast", lambda case: {"counted": case[5]})
+            "of_stream": lambda own, everybody: own["rate"] / everybody[Stream.name]["rate"],
+        }, "{case:26} {server:9} {rate:9.0f} {counted}/s  cpu {cpu:6.2f} s a run  client {client_cpu:6.1f} us each  "
+           "of stream {of_stream:.2f}  FastMail is {fastmail_times:.1f} times as fast", lambda case: {"counted": case[5]})
 
 
 if __name__ == "__main__":

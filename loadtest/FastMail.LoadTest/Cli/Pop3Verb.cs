@@ -9,7 +9,7 @@ namespace FastMail.LoadTest.Cli;
 /// <summary>The verb <c>pop3</c>: its options, and a run made from them. Used by the main thread.</summary>
 internal sealed class Pop3Verb
 {
-    private static readonly string[] KnownCommands = ["stat", "list", "uidl", "retr"];
+    private static readonly string[] KnownCommands = ["stat", "list", "uidl", "retr", "dele"];
 
     private readonly Option<TargetAddress?> _target = new("--target", "-t")
     {
@@ -49,13 +49,20 @@ internal sealed class Pop3Verb
         HelpName = "N",
     };
 
+    private readonly Option<TimeSpan?> _duration = new("--duration", "-d")
+    {
+        Description = "Begin sessions for this long instead of a number of them: 10, 10s, 500ms, 5m.",
+        HelpName = "TIME",
+        CustomParser = OptionParsers.Time,
+    };
+
     private readonly Option<int> _parallel = SmtpOptions.Number(
         "--parallel", 1, 1, 10_000, "Sessions at the same time; at most --users, a maildrop admits one session.", "-c");
 
     private readonly Option<string> _do = new("--do")
     {
-        Description = "What a session asks between login and QUIT, in this order: a comma list of stat, list, uidl "
-            + "and retr (all messages, or --retrieve of them).",
+        Description = "What a session asks between login and QUIT, in this order: a comma list of stat, list, uidl, "
+            + "retr and dele (all messages, or --retrieve of them).",
         HelpName = "LIST",
         DefaultValueFactory = _ => "stat,list,retr",
     };
@@ -71,7 +78,7 @@ internal sealed class Pop3Verb
 
     private readonly Option<bool> _delete = new("--delete")
     {
-        Description = "DELE the retrieved messages before QUIT.",
+        Description = "DELE the retrieved messages before QUIT; the same as dele at the end of --do.",
     };
 
     private readonly Option<TimeSpan?> _timeout = new("--timeout")
@@ -79,6 +86,20 @@ internal sealed class Pop3Verb
         Description = "Silence of the server after which a session is given up [default: 30].",
         HelpName = "TIME",
         CustomParser = OptionParsers.Time,
+    };
+
+    private readonly Option<string> _label = new("--label")
+    {
+        Description = "What 'report' calls this run [default: made from the options].",
+        HelpName = "TEXT",
+        DefaultValueFactory = _ => "",
+    };
+
+    private readonly Option<string?> _csv = new("--csv")
+    {
+        Description = "Write the messages, or the sessions of a run that retrieves none, and latencies of each second to "
+            + "this file.",
+        HelpName = "FILE",
     };
 
     private readonly Option<bool> _json = new("--json") { Description = "Print the result as one JSON object." };
@@ -98,7 +119,8 @@ internal sealed class Pop3Verb
             + "--verify-ledger run.ledger")
         {
             verb._target, verb._user, verb._users, verb._passwordStdin, verb._verifyLedger, verb._sessions,
-            verb._parallel, verb._do, verb._retrieve, verb._depth, verb._delete, verb._timeout, verb._json, verb._quiet,
+            verb._duration, verb._parallel, verb._do, verb._retrieve, verb._depth, verb._delete, verb._timeout,
+            verb._label, verb._csv, verb._json, verb._quiet,
         };
         command.SetAction(verb.Execute);
         return command;
@@ -121,9 +143,10 @@ internal sealed class Pop3Verb
         LedgerAudit? audit = line.GetValue(_verifyLedger) is { } path
             ? new LedgerAudit(Ledger.Read(path), plan.Users)
             : null;
-        var run = new Pop3Run(plan, audit, Console.Error);
+        using var run = new Pop3Run(plan, audit, Console.Error);
         using var interruption = new Interruption(run.Stop);
         run.Run();
+        Pop3Report.WriteCsv(run);
         if (line.GetValue(_json))
         {
             Pop3Report.WriteJson(run, Console.Out);
@@ -160,9 +183,15 @@ internal sealed class Pop3Verb
             yield return "--retrieve: at least 0";
         }
 
-        if (line.GetValue(_verifyLedger) is not null && line.GetValue(_sessions) is not null)
+        if (line.GetValue(_verifyLedger) is not null
+            && (line.GetValue(_sessions) is not null || line.GetValue(_duration) is not null))
         {
-            yield return "--verify-ledger collects every maildrop once: --sessions has no place beside it";
+            yield return "--verify-ledger collects every maildrop once: --sessions and --duration have no place beside it";
+        }
+
+        if (line.GetValue(_sessions) is not null && line.GetValue(_duration) is not null)
+        {
+            yield return "--sessions and --duration exclude each other";
         }
 
         foreach (string command in CommandsOf(line).Except(KnownCommands, StringComparer.Ordinal))
@@ -179,20 +208,30 @@ internal sealed class Pop3Verb
         int users = line.GetValue(_users);
         string pattern = line.GetValue(_user)!;
         bool isVerifying = line.GetValue(_verifyLedger) is not null;
+        TimeSpan? duration = line.GetValue(_duration);
         return new Pop3Plan
         {
             Target = line.GetValue(_target)!,
             Users = [.. Enumerable.Range(0, users).Select(n =>
                 pattern.Replace("{n}", n.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal))],
             Password = password,
-            Sessions = isVerifying ? users : line.GetValue(_sessions) ?? 1,
+            Label = line.GetValue(_label) is { Length: > 0 } label ? label : LabelOf(line),
+            CsvPath = line.GetValue(_csv),
+            Sessions = isVerifying ? users : duration is not null ? int.MaxValue : line.GetValue(_sessions) ?? 1,
+            Duration = duration,
             Parallel = line.GetValue(_parallel),
-            Commands = CommandsOf(line),
+            Steps = [.. CommandsOf(line).Select(name => Enum.Parse<Pop3Step>(name, ignoreCase: true))],
             Depth = line.GetValue(_depth),
             MostRetrieved = line.GetValue(_retrieve) ?? int.MaxValue,
-            IsDeleting = line.GetValue(_delete),
+            IsDeleting = line.GetValue(_delete) || CommandsOf(line).Contains("dele", StringComparer.Ordinal),
             Timeout = line.GetValue(_timeout) ?? TimeSpan.FromSeconds(30),
             IsQuiet = line.GetValue(_quiet),
         };
+    }
+
+    private string LabelOf(ParseResult line)
+    {
+        string inFlight = line.GetValue(_depth) == 1 ? "" : $", {line.GetValue(_depth)} in flight";
+        return $"{line.GetValue(_parallel)} x {line.GetValue(_do)}{inFlight}";
     }
 }

@@ -4,14 +4,13 @@ namespace FastMail.LoadTest.Kernel;
 
 /// <summary>
 /// A non-blocking TCP connection with what is still to be written, as vectors into pinned memory the caller leaves
-/// alone until they are out, and one receive buffer. Owned by the loop thread; reopened after a close.
+/// alone until they are out, and, for who wants it, a receive buffer. Owned by the loop thread; reopened after a close.
 /// </summary>
-internal sealed unsafe class GatherSocket(Epoll epoll, int token, int vectors)
+internal sealed unsafe class GatherSocket(Epoll epoll, int token, int vectors, int receiveOctets)
 {
-    private const int ReceiveOctets = 4096;
     private const int MostVectorsPerCall = 1024; // UIO_MAXIOV
 
-    private readonly byte[] _received = GC.AllocateUninitializedArray<byte>(ReceiveOctets, pinned: true);
+    private readonly byte[] _received = GC.AllocateUninitializedArray<byte>(receiveOctets, pinned: true);
     private readonly IoVector[] _vectors = GC.AllocateArray<IoVector>(vectors, pinned: true);
     private int _descriptor = -1;
     private int _filled;
@@ -28,7 +27,7 @@ internal sealed unsafe class GatherSocket(Epoll epoll, int token, int vectors)
 
     internal ReadOnlySpan<byte> Received => _received.AsSpan(0, _filled);
 
-    internal bool IsReceiveFull => _filled == ReceiveOctets;
+    internal bool IsReceiveFull => _filled == receiveOctets;
 
     /// <summary>Starts to connect; the outcome shows as readiness. Returns errno, 0 when it is under way.</summary>
     internal int Open(TargetAddress target)
@@ -131,15 +130,19 @@ internal sealed unsafe class GatherSocket(Epoll epoll, int token, int vectors)
     /// <summary>Reads once. Octets read, 0 at the end of the stream, or minus errno.</summary>
     internal int Read()
     {
-        byte* free = (byte*)Marshal.UnsafeAddrOfPinnedArrayElement(_received, 0) + _filled;
-        nint read = Linux.Read(_descriptor, free, ReceiveOctets - _filled);
-        if (read < 0)
-        {
-            return -Marshal.GetLastPInvokeError();
-        }
+        int read = Read(_received.AsSpan(_filled));
+        _filled += Math.Max(0, read);
+        return read;
+    }
 
-        _filled += (int)read;
-        return (int)read;
+    /// <summary>The same into a buffer of the caller's.</summary>
+    internal int Read(Span<byte> into)
+    {
+        fixed (byte* first = into)
+        {
+            nint read = Linux.Read(_descriptor, first, into.Length);
+            return read < 0 ? -Marshal.GetLastPInvokeError() : (int)read;
+        }
     }
 
     /// <summary>Forgets the first octets of <see cref="Received"/>.</summary>

@@ -17,7 +17,10 @@ internal sealed class OwnPart : IDisposable
     private bool _isFound;
     private LoadId _id;
 
-    /// <summary>Takes the next line, dot-unstuffed, with its CRLF.</summary>
+    /// <summary>Whether it must be given one line at a time; if not, any run of lines.</summary>
+    internal bool WantsLines => _isInHeader && !_isFound;
+
+    /// <summary>Takes what comes next, dot-unstuffed, with its line ends.</summary>
     internal void Append(ReadOnlySpan<byte> line)
     {
         if (_isInHeader && !_isFound)

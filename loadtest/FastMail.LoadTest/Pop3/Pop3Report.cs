@@ -13,7 +13,8 @@ internal static class Pop3Report
     {
         Pop3Tally tally = run.Tally;
         double seconds = run.Elapsed.TotalSeconds;
-        output.WriteLine(Line($"sessions {tally.Sessions} of {run.Plan.Sessions} in {seconds:0.000} s"));
+        string wanted = run.Plan.Duration is null ? Line($" of {run.Plan.Sessions}") : "";
+        output.WriteLine(Line($"sessions {tally.Sessions}{wanted} in {seconds:0.000} s: {tally.Sessions / seconds:0}/s"));
         output.WriteLine(Line($"messages {tally.Messages}: {tally.Messages / seconds:0}/s, ")
             + Line($"{tally.Octets / seconds / 1e6:0.0} MB/s; deleted {tally.Deleted}"));
         foreach ((string command, LatencyHistogram latency) in tally.Latencies)
@@ -23,7 +24,8 @@ internal static class Pop3Report
 
         output.WriteLine(Line($"failed sessions {tally.Faults}, wrong listings {tally.ListingFaults}"));
         output.WriteLine(Line($"generator CPU {run.UserTime.TotalSeconds:0.000} s user, ")
-            + Line($"{run.SystemTime.TotalSeconds:0.000} s system"));
+            + Line($"{run.SystemTime.TotalSeconds:0.000} s system, {CpuOver(run, tally.Sessions):0.0} us/session, ")
+            + Line($"{CpuOver(run, tally.Messages):0.0} us/message"));
         if (run.Audit is { } audit)
         {
             AuditReport.WriteText(audit, output);
@@ -32,32 +34,12 @@ internal static class Pop3Report
 
     internal static void WriteJson(Pop3Run run, TextWriter output)
     {
-        Pop3Tally tally = run.Tally;
-        double seconds = run.Elapsed.TotalSeconds;
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer))
         {
             json.WriteStartObject();
-            json.WriteBoolean("allWell", run.IsAllWell);
-            json.WriteNumber("sessions", tally.Sessions);
-            json.WriteNumber("sessionsWanted", run.Plan.Sessions);
-            json.WriteNumber("failedSessions", tally.Faults);
-            json.WriteNumber("wrongListings", tally.ListingFaults);
-            json.WriteNumber("messages", tally.Messages);
-            json.WriteNumber("octets", tally.Octets);
-            json.WriteNumber("deleted", tally.Deleted);
-            json.WriteNumber("seconds", Math.Round(seconds, 6));
-            json.WriteNumber("messagesPerSecond", Math.Round(tally.Messages / seconds, 1));
-            json.WriteNumber("megabytesPerSecond", Math.Round(tally.Octets / seconds / 1e6, 3));
-            json.WriteStartObject("latencyMicroseconds");
-            foreach ((string command, LatencyHistogram latency) in tally.Latencies)
-            {
-                LatencyText.Write(json, command, latency);
-            }
-
-            json.WriteEndObject();
-            json.WriteNumber("cpuUserSeconds", Math.Round(run.UserTime.TotalSeconds, 6));
-            json.WriteNumber("cpuSystemSeconds", Math.Round(run.SystemTime.TotalSeconds, 6));
+            WriteFigures(run, json);
+            WriteTimes(run, json);
             if (run.Audit is { } audit)
             {
                 json.WriteStartObject("ledger");
@@ -66,11 +48,67 @@ internal static class Pop3Report
             }
 
             JsonText.WriteStrings(json, "firstErrors", run.FirstErrors);
+            run.Tally.Series.Write(json);
             json.WriteEndObject();
         }
 
         output.WriteLine(Encoding.UTF8.GetString(buffer.ToArray()));
     }
+
+    /// <summary>The intervals of the run, when a file was named for them.</summary>
+    internal static void WriteCsv(Pop3Run run)
+    {
+        if (run.Plan.CsvPath is { } path)
+        {
+            using var file = new StreamWriter(path);
+            run.Tally.Series.WriteCsv(file);
+        }
+    }
+
+    private static void WriteFigures(Pop3Run run, Utf8JsonWriter json)
+    {
+        Pop3Tally tally = run.Tally;
+        double seconds = run.Elapsed.TotalSeconds;
+        json.WriteString("label", run.Plan.Label);
+        json.WriteNumber("connections", run.Plan.Parallel);
+        json.WriteNumber("inFlight", run.Plan.Depth);
+        json.WriteBoolean("allWell", run.IsAllWell);
+        json.WriteNumber("sessions", tally.Sessions);
+        if (run.Plan.Duration is null)
+        {
+            json.WriteNumber("sessionsWanted", run.Plan.Sessions);
+        }
+
+        json.WriteNumber("failedSessions", tally.Faults);
+        json.WriteNumber("wrongListings", tally.ListingFaults);
+        json.WriteNumber("messages", tally.Messages);
+        json.WriteNumber("octets", tally.Octets);
+        json.WriteNumber("deleted", tally.Deleted);
+        json.WriteNumber("seconds", Math.Round(seconds, 6));
+        json.WriteNumber("sessionsPerSecond", Math.Round(tally.Sessions / seconds, 1));
+        json.WriteNumber("messagesPerSecond", Math.Round(tally.Messages / seconds, 1));
+        json.WriteNumber("megabytesPerSecond", Math.Round(tally.Octets / seconds / 1e6, 3));
+        json.WriteString("counted", run.Plan.IsRetrieving ? "messages" : "sessions");
+    }
+
+    private static void WriteTimes(Pop3Run run, Utf8JsonWriter json)
+    {
+        json.WriteStartObject("latencyMicroseconds");
+        foreach ((string command, LatencyHistogram latency) in run.Tally.Latencies)
+        {
+            LatencyText.Write(json, command, latency);
+        }
+
+        json.WriteEndObject();
+        json.WriteNumber("cpuUserSeconds", Math.Round(run.UserTime.TotalSeconds, 6));
+        json.WriteNumber("cpuSystemSeconds", Math.Round(run.SystemTime.TotalSeconds, 6));
+        json.WriteNumber("cpuMicrosecondsPerSession", Math.Round(CpuOver(run, run.Tally.Sessions), 2));
+        json.WriteNumber("cpuMicrosecondsPerMessage", Math.Round(CpuOver(run, run.Tally.Messages), 2));
+    }
+
+    /// <summary>Microseconds; 0 of nothing.</summary>
+    private static double CpuOver(Pop3Run run, long count) =>
+        count > 0 ? (run.UserTime + run.SystemTime).TotalMicroseconds / count : 0;
 
     private static string Line(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

@@ -1,30 +1,52 @@
 using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using FastMail.LoadTest.Ledgers;
 
 namespace FastMail.LoadTest.Pop3;
 
 /// <summary>
-/// One run of POP3 sessions on as many threads as the plan has parallel sessions. A worker keeps to its own share of
-/// the users, because a maildrop is locked by its session. Used by the main thread; <see cref="Stop"/> by any.
+/// One run of a number of POP3 sessions, or of as many as a time admits. A connection keeps to its own share of the users,
+/// because a maildrop is locked by its session. Used by one thread; <see cref="Stop"/> by any.
 /// </summary>
-internal sealed class Pop3Run(Pop3Plan plan, LedgerAudit? audit, TextWriter progress)
+internal sealed class Pop3Run : IPop3Dealer, IDisposable
 {
     private const int ShownErrors = 10;
+    private static readonly TimeSpan AfterFailure = TimeSpan.FromMilliseconds(20);
 
+    private readonly TextWriter _progress;
+    private readonly Pop3Loop _loop;
+    private readonly int[] _dealt; // sessions, by connection
+    private readonly bool[] _hasFailed; // the last session
     private readonly List<string> _errors = [];
-    private readonly Lock _gate = new();
+    private long _startedAt;
+    private long _shownMessages;
+    private long _shownSessions;
     private volatile bool _isStopped;
 
-    internal Pop3Plan Plan { get; } = plan;
+    /// <param name="plan">What to do.</param>
+    /// <param name="audit">What collected messages are compared with; null when nothing is verified.</param>
+    /// <param name="progress">Takes a line a second and the first errors.</param>
+    internal Pop3Run(Pop3Plan plan, LedgerAudit? audit, TextWriter progress)
+    {
+        Plan = plan;
+        Audit = audit;
+        _progress = progress;
+        _dealt = new int[plan.Parallel];
+        _hasFailed = new bool[plan.Parallel];
+        _loop = new Pop3Loop(plan, this, audit);
+    }
+
+    internal Pop3Plan Plan { get; }
 
     /// <summary>Null when nothing was verified.</summary>
-    internal LedgerAudit? Audit { get; } = audit;
+    internal LedgerAudit? Audit { get; }
 
-    internal Pop3Tally Tally { get; } = new();
+    internal Pop3Tally Tally => _loop.Tally;
 
     internal TimeSpan Elapsed { get; private set; }
 
+    /// <summary>Of this process while the loop ran.</summary>
     internal TimeSpan UserTime { get; private set; }
 
     internal TimeSpan SystemTime { get; private set; }
@@ -32,86 +54,72 @@ internal sealed class Pop3Run(Pop3Plan plan, LedgerAudit? audit, TextWriter prog
     internal IReadOnlyList<string> FirstErrors => _errors;
 
     /// <summary>Every session ran to its end and told nothing wrong; with an audit, it is clean as well.</summary>
-    internal bool IsAllWell => Tally.Faults == 0 && Tally.ListingFaults == 0 && Tally.Sessions == Plan.Sessions
-        && (Audit is null || Audit.IsClean);
+    internal bool IsAllWell => Tally.Faults == 0 && Tally.ListingFaults == 0 && Tally.Sessions > 0
+        && (Plan.Duration is not null || Tally.Sessions == Plan.Sessions) && (Audit is null || Audit.IsClean);
 
     internal void Run()
     {
         Environment.ProcessCpuUsage cpuBefore = Environment.CpuUsage;
-        long from = Stopwatch.GetTimestamp();
-        Pop3Worker[] workers =
-            [.. Enumerable.Range(0, Plan.Parallel).Select(_ => new Pop3Worker(Plan, Audit, ShowError))];
-        Thread[] threads = [.. workers.Select((worker, index) => new Thread(() => Work(worker, index)))];
-        foreach (Thread thread in threads)
-        {
-            thread.Start();
-        }
-
-        ShowProgressUntilEnd(threads, workers, from);
-        Elapsed = Stopwatch.GetElapsedTime(from);
-        foreach (Pop3Worker worker in workers)
-        {
-            Tally.Add(worker.Tally);
-            worker.Dispose();
-        }
-
-        Audit?.Finish();
+        _startedAt = Stopwatch.GetTimestamp();
+        _loop.Run();
+        Elapsed = Stopwatch.GetElapsedTime(_startedAt);
         Environment.ProcessCpuUsage cpu = Environment.CpuUsage;
         UserTime = cpu.UserTime - cpuBefore.UserTime;
         SystemTime = cpu.PrivilegedTime - cpuBefore.PrivilegedTime;
+        Audit?.Finish();
     }
 
     /// <summary>Begins no further session.</summary>
     internal void Stop() => _isStopped = true;
 
-    private void Work(Pop3Worker worker, int index)
-    {
-        int round = 0;
-        for (int session = index; session < Plan.Sessions && !_isStopped; session += Plan.Parallel)
-        {
-            int user = index + (round * Plan.Parallel);
-            if (user >= Plan.Users.Count)
-            {
-                round = 0;
-                user = index;
-            }
+    public void Dispose() => _loop.Dispose();
 
-            round++;
-            _ = worker.RunSession(Plan.Users[user]);
+    public bool TryDeal(int connection, [NotNullWhen(true)] out string? user, out TimeSpan? lookAgain)
+    {
+        user = null;
+        lookAgain = null;
+        long session = connection + ((long)_dealt[connection] * Plan.Parallel);
+        if (_isStopped || session >= Plan.Sessions || Stopwatch.GetElapsedTime(_startedAt) >= Plan.Duration)
+        {
+            return false;
         }
+
+        if (_hasFailed[connection])
+        {
+            _hasFailed[connection] = false;
+            lookAgain = AfterFailure; // a server that is not there is not asked without a pause
+            return false;
+        }
+
+        int share = (Plan.Users.Count - connection + Plan.Parallel - 1) / Plan.Parallel;
+        user = Plan.Users[connection + (_dealt[connection] % share * Plan.Parallel)];
+        _dealt[connection]++;
+        return true;
     }
 
-    private void ShowProgressUntilEnd(Thread[] threads, Pop3Worker[] workers, long from)
-    {
-        long shown = 0;
-        foreach (Thread thread in threads)
-        {
-            while (!thread.Join(TimeSpan.FromSeconds(1)))
-            {
-                long messages = workers.Sum(worker => Volatile.Read(ref worker.Tally.Messages));
-                long sessions = workers.Sum(worker => Volatile.Read(ref worker.Tally.Sessions));
-                if (!Plan.IsQuiet)
-                {
-                    progress.WriteLine(string.Create(
-                        CultureInfo.InvariantCulture,
-                        $"{Stopwatch.GetElapsedTime(from).TotalSeconds,4:0} s  sessions {sessions}"
-                        + $"  messages {messages} (+{messages - shown})"));
-                }
+    public void Ended(int connection, bool isWell) => _hasFailed[connection] = !isWell;
 
-                shown = messages;
-            }
+    public void Tick()
+    {
+        if (!Plan.IsQuiet)
+        {
+            _progress.WriteLine(string.Create(
+                CultureInfo.InvariantCulture,
+                $"{Stopwatch.GetElapsedTime(_startedAt).TotalSeconds,4:0} s  sessions {Tally.Sessions}"
+                + $" (+{Tally.Sessions - _shownSessions})  messages {Tally.Messages} (+{Tally.Messages - _shownMessages})"
+                + $"  deleted {Tally.Deleted}  failed {Tally.Faults}"));
         }
+
+        _shownMessages = Tally.Messages;
+        _shownSessions = Tally.Sessions;
     }
 
-    private void ShowError(string text)
+    public void Wrong(string text)
     {
-        lock (_gate)
+        if (_errors.Count < ShownErrors)
         {
-            if (_errors.Count < ShownErrors)
-            {
-                _errors.Add(text);
-                progress.WriteLine($"fastmail-load: {text}");
-            }
+            _errors.Add(text);
+            _progress.WriteLine($"fastmail-load: {text}");
         }
     }
 }

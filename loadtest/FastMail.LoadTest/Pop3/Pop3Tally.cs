@@ -1,53 +1,57 @@
+using System.Diagnostics;
 using FastMail.LoadTest.Measure;
 
 namespace FastMail.LoadTest.Pop3;
 
-/// <summary>
-/// What sessions have counted. One for each worker, owned by its thread; added up when the workers have ended.
-/// </summary>
+/// <summary>What takes its time in a session. Login and session count from connecting on.</summary>
+internal enum Pop3Timed
+{
+    Dele,
+    List,
+    Login,
+    Quit,
+    Retr,
+    Session,
+    Stat,
+    Uidl,
+}
+
+/// <summary>What sessions have counted. Owned by the loop's thread; read when the run is over.</summary>
 internal sealed class Pop3Tally
 {
-    private readonly SortedDictionary<string, LatencyHistogram> _latencies = new(StringComparer.Ordinal);
+    private readonly LatencyHistogram?[] _latencies = new LatencyHistogram?[Enum.GetValues<Pop3Timed>().Length];
 
-    /// <summary>Read by the progress line while the worker counts: long writes are atomic on 64-bit machines.</summary>
-    internal long Sessions;
+    internal long Sessions { get; set; }
 
-    internal long Messages;
+    internal long Messages { get; set; }
 
-    internal long Octets;
+    /// <summary>Of content retrieved, dot-unstuffed.</summary>
+    internal long Octets { get; set; }
 
     internal long Deleted { get; set; }
 
+    /// <summary>Sessions that did not come to their end.</summary>
     internal long Faults { get; set; }
 
     /// <summary>LIST and RETR told different sizes, or UIDL told one unique-id twice.</summary>
     internal long ListingFaults { get; set; }
 
-    /// <summary>By command: login (from connecting on), stat, list, uidl, retr, dele, quit, session.</summary>
-    internal IReadOnlyDictionary<string, LatencyHistogram> Latencies => _latencies;
+    /// <summary>Messages, or sessions of a run that retrieves none, by the second.</summary>
+    internal TimeSeries Series { get; } = new();
 
-    internal LatencyHistogram LatencyOf(string command)
+    /// <summary>By name, of what happened at all.</summary>
+    internal IEnumerable<(string Name, LatencyHistogram Latency)> Latencies =>
+        Enum.GetValues<Pop3Timed>().Where(what => _latencies[(int)what] is not null)
+            .Select(what => (what.ToString().ToLowerInvariant(), _latencies[(int)what]!));
+
+    /// <summary>Null when it never happened.</summary>
+    internal LatencyHistogram? LatencyOf(Pop3Timed what) => _latencies[(int)what];
+
+    /// <summary>Since when, stopwatch ticks; returns nanoseconds.</summary>
+    internal long Record(Pop3Timed what, long from)
     {
-        if (!_latencies.TryGetValue(command, out LatencyHistogram? latency))
-        {
-            latency = new LatencyHistogram();
-            _latencies.Add(command, latency);
-        }
-
-        return latency;
-    }
-
-    internal void Add(Pop3Tally other)
-    {
-        Sessions += other.Sessions;
-        Messages += other.Messages;
-        Octets += other.Octets;
-        Deleted += other.Deleted;
-        Faults += other.Faults;
-        ListingFaults += other.ListingFaults;
-        foreach ((string command, LatencyHistogram latency) in other._latencies)
-        {
-            LatencyOf(command).Add(latency);
-        }
+        long nanoseconds = (long)Stopwatch.GetElapsedTime(from).TotalNanoseconds;
+        (_latencies[(int)what] ??= new LatencyHistogram()).Record(nanoseconds);
+        return nanoseconds;
     }
 }

@@ -26,9 +26,9 @@ internal static class HtmlReport
             .Append("<h1>").Append(heading).Append("</h1>\n");
         WriteTable(page, results);
         var throughput = new LineChart(
-            "Throughput over time", "seconds", Scale.Linear, "messages a second", Scale.Linear);
+            "Throughput over time", "seconds", Scale.Linear, "messages or sessions a second", Scale.Linear);
         var latency = new LineChart(
-            "Latency", "share of messages", Scale.Nines, "milliseconds", Scale.Logarithmic);
+            "Latency", "share", Scale.Nines, "milliseconds", Scale.Logarithmic);
         foreach (RunResult result in results)
         {
             throughput.Add(result.Label, result.Series);
@@ -46,7 +46,7 @@ internal static class HtmlReport
 
     private static void WriteTable(StringBuilder page, IReadOnlyList<RunResult> results)
     {
-        _ = page.Append("<table><tr><th>run</th><th>measured</th><th>connections</th><th>messages/s</th><th>MB/s</th>")
+        _ = page.Append("<table><tr><th>run</th><th>measured</th><th>connections</th><th>messages or sessions/s</th><th>MB/s</th>")
             .Append("<th>p50 ms</th><th>p99 ms</th><th>p99.99 ms</th></tr>\n");
         foreach (RunResult result in results)
         {
@@ -69,7 +69,7 @@ internal static class HtmlReport
     private static string Ramp(IReadOnlyList<RunResult> results)
     {
         var chart = new LineChart(
-            "Ramp", "connections", Scale.Logarithmic, "messages a second", Scale.Linear);
+            "Ramp", "connections", Scale.Logarithmic, "messages or sessions a second", Scale.Linear);
         foreach (IGrouping<string, RunResult> kind in results.GroupBy(result => result.Measured, StringComparer.Ordinal))
         {
             chart.Add(kind.Key, kind.OrderBy(r => r.Connections).Select(r => ((double)r.Connections, r.MessagesPerSecond)));

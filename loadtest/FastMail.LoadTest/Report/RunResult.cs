@@ -3,7 +3,7 @@ using System.Text.Json;
 namespace FastMail.LoadTest.Report;
 
 /// <summary>
-/// The part of a result file of <c>smtp</c> or <c>relay</c> that a report shows. Read once; immutable. Latencies in
+/// The part of a result file of <c>smtp</c>, <c>relay</c> or <c>pop3</c> that a report shows. Read once; immutable. Latencies in
 /// microseconds.
 /// </summary>
 internal sealed record RunResult
@@ -12,7 +12,7 @@ internal sealed record RunResult
 
     internal required string Label { get; init; }
 
-    /// <summary>What was measured: the reply to the content, or the arrival at the sink.</summary>
+    /// <summary>What was measured: the reply to the content, the arrival at the sink, a RETR or a session.</summary>
     internal required string Measured { get; init; }
 
     internal required bool IsAllWell { get; init; }
@@ -37,15 +37,19 @@ internal sealed record RunResult
             using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path));
             JsonElement root = document.RootElement;
             bool isRelay = root.TryGetProperty("source", out JsonElement source);
+            bool isPop3 = root.TryGetProperty("counted", out JsonElement counted);
+            bool isOfSessions = isPop3 && counted.GetString() == "sessions";
             source = isRelay ? source : root;
             JsonElement latency = root.GetProperty(isRelay ? "endToEndMicroseconds" : "latencyMicroseconds");
+            latency = isPop3 ? latency.GetProperty(isOfSessions ? "session" : "retr") : latency;
             return new RunResult
             {
                 Label = source.GetProperty("label").GetString() ?? "",
-                Measured = isRelay ? "submission to arrival" : "acknowledgement",
-                IsAllWell = root.GetProperty(isRelay ? "allRelayed" : "allAcknowledged").GetBoolean(),
+                Measured = isRelay ? "submission to arrival"
+                    : isOfSessions ? "POP3 session" : isPop3 ? "RETR" : "acknowledgement",
+                IsAllWell = root.GetProperty(isRelay ? "allRelayed" : isPop3 ? "allWell" : "allAcknowledged").GetBoolean(),
                 Connections = source.GetProperty("connections").GetInt32(),
-                MessagesPerSecond = root.GetProperty("messagesPerSecond").GetDouble(),
+                MessagesPerSecond = root.GetProperty(isOfSessions ? "sessionsPerSecond" : "messagesPerSecond").GetDouble(),
                 MegabytesPerSecond = source.GetProperty("megabytesPerSecond").GetDouble(),
                 Percentiles =
                 [
@@ -67,7 +71,7 @@ internal sealed record RunResult
         catch (Exception wrong) when (wrong is JsonException or KeyNotFoundException or InvalidOperationException)
         {
             throw new InvalidDataException(
-                $"{path}: not a result of 'smtp --json' or 'relay --json' ({wrong.Message})", wrong);
+                $"{path}: not a result of 'smtp --json', 'relay --json' or 'pop3 --json' ({wrong.Message})", wrong);
         }
     }
 }

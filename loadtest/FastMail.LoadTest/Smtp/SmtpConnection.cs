@@ -27,6 +27,8 @@ internal sealed unsafe partial class SmtpConnection
         Quit,
     }
 
+    private const int ReceiveOctets = 4096;
+
     private static readonly byte[] Dot = Pinned(".\r\n"u8);
     private static readonly byte[] Ehlo = Pinned("EHLO load.invalid\r\n"u8);
     private static readonly byte[] Rset = Pinned("RSET\r\n"u8);
@@ -47,7 +49,7 @@ internal sealed unsafe partial class SmtpConnection
         _run = run;
         _envelope = new Envelope(run.Plan);
         _pieces = new BodyPiece[run.Generator.MostPieces];
-        _socket = new GatherSocket(epoll, token, _pieces.Length + 3);
+        _socket = new GatherSocket(epoll, token, _pieces.Length + 3, ReceiveOctets);
         _header = GC.AllocateUninitializedArray<byte>(run.Generator.HeaderOctets, pinned: true);
     }
 

@@ -216,24 +216,6 @@ public sealed class SmtpRunTests : IDisposable
         Assert.True(many - few <= 1024, $"{many - few} octets for 1,800 messages more");
     }
 
-    [Fact]
-    public void Sessions_are_dealt_over_users_and_may_delete()
-    {
-        using var server = new FakeMailServer();
-        _ = Send(server, plan => plan with { Recipients = new RecipientPattern("u{n}@x", 4, 1) });
-        Pop3Plan plan = PlanFor(server, "u{n}@x", 4) with { Sessions = 12, Parallel = 2, Depth = 8 };
-        Pop3Run run = Collect(plan);
-        Assert.True(run.IsAllWell);
-        Assert.Equal((12, 180), (run.Tally.Sessions, run.Tally.Messages));
-        Assert.Equal(180, run.Tally.Latencies["retr"].Count);
-        run = Collect(plan with { Sessions = 4, IsDeleting = true, MostRetrieved = 10 });
-        Assert.Equal(40, run.Tally.Deleted);
-        Assert.All(server.Maildrops.Values, maildrop => Assert.Equal(5, maildrop.Count));
-        run = Collect(plan with { Password = "wrong" });
-        Assert.Equal((0, 12), (run.Tally.Sessions, run.Tally.Faults));
-        Assert.Contains("[AUTH]", run.FirstErrors[0], StringComparison.Ordinal);
-    }
-
     private static Pop3Plan PlanFor(FakeMailServer server, string user, int users) => new()
     {
         Target = Target(server.Pop3Port),
@@ -245,8 +227,8 @@ public sealed class SmtpRunTests : IDisposable
 
     private static Pop3Run Collect(Pop3Plan plan, LedgerAudit? audit = null)
     {
-        var run = new Pop3Run(plan, audit, TextWriter.Null);
-        run.Run();
+        using var run = new Pop3Run(plan, audit, TextWriter.Null);
+        run.Run(); // its counts outlive it
         return run;
     }
 
