@@ -1,17 +1,26 @@
 #!/usr/bin/env python3
 """Relays beside each other, one run, interleaved: fastmail-load sends to each and receives from each with the sink it
-brings along. All promise durability before their 250: FastMail flushes once a group, Postfix twice a message.
+brings along. All promise durability before their 250: FastMail flushes once a group, Postfix twice a message, Haraka
+once a message (but not the name of its queue file).
 
   bench/peers/relay.py [--repetitions 5] [--cases 0,1] [--peers postfix,haraka] [--directory DIR] [--json]
+  bench/peers/relay.py --measure half [the same options]
+  bench/peers/relay.py --measure dead [--repetitions 5] [--cases 0] [--dead mute|refused]
 
-Prints medians of messages a second from the first arrival to the last, CPU a message of the whole process tree, the
-99th percentile from submission to arrival, and the ratios of each repetition. Needs root and Debian's postfix; Haraka
-when it is installed (npm install -g Haraka). Build first: dotnet build -c Release FastMail.sln
+The first prints medians of messages a second from the first arrival to the last, CPU a message of the whole process
+tree, the 99th percentile from submission to arrival, and the ratios of each repetition. `half` sends each time once more,
+at half the rate that the server has just reached, whatever it answers, and prints the percentile of that. `dead` runs two
+FastMails: a fifth of the mail is for a host that answers in one, and in the other for one that does not; it prints how
+fast the other four fifths arrive.
+
+Needs root and Debian's postfix; Haraka when it is installed: npm install -g Haraka --prefix DIR, then PATH=DIR/bin:$PATH.
+Build first: dotnet build -c Release FastMail.sln
 """
 
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -45,15 +54,27 @@ smtp_connection_cache_on_demand = yes
 """
 
 
+HALF_SECONDS = 20  # of sending at half the rate
+
+DEAD_CASES = [
+    ("20 x 1 KB", 20, 1024, 60_000),
+    ("100 x 1 KB", 100, 1024, 60_000),
+]
+DOMAINS = 5  # of those the last has the host that may be dead
+
+
 class FastMail:
     name = "fastmail"
 
-    def __init__(self, folder, sink):
+    def __init__(self, folder, sink, name=None, routes=("relay.test={sink}",)):
+        self.name = name or self.name
+        self.sink = sink
         data = os.path.join(folder, "data")
         self.server = Server(self.name, [
             FASTMAIL, "serve", "--data", data, "--mx", "127.0.0.1:0", "--submission", "none", "--pop3", "none",
             "--submissions", "none", "--pop3s", "none", "--relay-from", "127.0.0.0/8",
-            "--route", f"relay.test=127.0.0.1:{sink}", "--set", "limits.exempt=127.0.0.0/8",
+            *(word for route in routes for word in ("--route", route.format(sink=f"127.0.0.1:{sink}"))),
+            "--set", "limits.exempt=127.0.0.0/8",
         ], r"mx=127\.0\.0\.1:(\d+)", os.path.join(folder, "fastmail.log"))
         self.port = self.server.port
 
@@ -68,6 +89,7 @@ class Postfix:
     name = "postfix"
 
     def __init__(self, folder, sink):
+        self.sink = sink
         self.mta = mtas.postfix(folder, sink, POSTFIX_TUNING)
         self.port = self.mta.port
 
@@ -86,25 +108,34 @@ class Haraka:
         if program is None:
             raise SystemExit("haraka is not installed: npm install -g Haraka, or leave it out of --peers")
         subprocess.run([program, "-i", folder], check=True, stdout=subprocess.DEVNULL)
+        self.sink = sink
         self.port = mtas.free_port()
         for name, text in {
-            "smtp.ini": f"listen=127.0.0.1:{self.port}\nnodes=0\n",
-            "plugins": "relay_all\n",
-            "outbound.ini": "concurrency_max=100\nenable_tls=false\nalways_split=false\npool_concurrency_max=100\n",
-            "connection.ini": "[haproxy]\nhosts_ipv4=\n",
+            "smtp.ini": f"listen=127.0.0.1:{self.port}\nnodes=cpus\n",
+            "plugins": "to_the_sink\n",
+            "outbound.ini": "concurrency_max=100\nenable_tls=false\nlocal_mx_ok=true\n",
+            "log.ini": "[main]\nlevel=error\n",
             "host_list": "nothing.here\n",
             "me": "haraka.test\n",
-            "loglevel": "ERROR\n",
         }.items():
             with open(os.path.join(folder, "config", name), "w", encoding="ascii") as f:
                 f.write(text)
         os.makedirs(os.path.join(folder, "plugins"), exist_ok=True)
-        with open(os.path.join(folder, "plugins/relay_all.js"), "w", encoding="ascii") as f:
-            f.write(f"""exports.hook_rcpt = (next, connection) => {{ connection.relaying = true; next(OK); }};
+        with open(os.path.join(folder, "plugins/to_the_sink.js"), "w", encoding="ascii") as f:
+            f.write(f"""'use strict'
+exports.hook_rcpt = (next, connection) => {{ connection.relaying = true; next(OK); }};
 exports.hook_get_mx = (next) => next(OK, {{ exchange: '127.0.0.1', port: {sink}, priority: 0 }});
 """)
-        self.process = subprocess.Popen([program, "-c", folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        mtas.wait_for_greeting(self.port, self.process, lambda: "")
+        # Node's threads for files are four: more flushes at a time make groups on the disk.
+        environment = {**os.environ, "UV_THREADPOOL_SIZE": "64"}
+        self.log_path = os.path.join(folder, "haraka.log")
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen([program, "-c", folder], stdout=log, stderr=log, env=environment)
+        mtas.wait_for_greeting(self.port, self.process, self.log)
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            return f.read()[-2000:]
 
     def cpu(self):
         return cpu_of_tree(self.process.pid)
@@ -117,45 +148,105 @@ exports.hook_get_mx = (next) => next(OK, {{ exchange: '127.0.0.1', port: {sink},
 PEERS = {peer.name: peer for peer in (Postfix, Haraka)}
 
 
-def drive(server, case, messages):
-    _, connections, octets, _, _ = case
+def relay(server, case, messages, *more, to="u{n}@relay.test", users=100, settle=60):
+    """One run of the load program; its result, and the processor time of the server a message, microseconds."""
+    _, connections, octets, *_ = case
     before = server.cpu()
     run = subprocess.run([
         LOAD, "relay", "--target", f"127.0.0.1:{server.port}", "--sink", f"127.0.0.1:{server.sink}", "-c", str(connections),
-        "-n", str(messages), "-s", str(octets), "-p", "none", "--to", "u{n}@relay.test", "--users", "100",
-        "--from", "source@relay.test", "--settle", "60s", "--json", "--quiet",
+        "-n", str(messages), "-s", str(octets), "-p", "none", "--to", to, "--users", str(users),
+        "--from", "source@relay.test", "--settle", f"{settle}s", "--json", "--quiet", *more,
     ], capture_output=True, text=True)
     if not run.stdout:
         raise SystemExit(f"{server.name}, {case[0]}: {run.stderr}")
-    result = json.loads(run.stdout)
+    return json.loads(run.stdout), (server.cpu() - before) / messages * 1e6
+
+
+def drive(server, case, messages, *more):
+    result, cpu = relay(server, case, messages, *more)
     if not result["allRelayed"]:
-        raise SystemExit(f"{server.name}, {case[0]}: {run.stdout}")
-    return {
-        "rate": result["messagesPerSecond"],
-        "cpu": (server.cpu() - before) / messages * 1e6,
-        "p99": result["endToEndMicroseconds"]["p99"],
-    }
+        raise SystemExit(f"{server.name}, {case[0]}: {result}")
+    return {"rate": result["messagesPerSecond"], "cpu": cpu, "p99": result["endToEndMicroseconds"]["p99"]}
+
+
+def drive_at_half(server, case, messages):
+    """As fast as it can be first, then half of that."""
+    most = drive(server, case, messages)["rate"]
+    half = drive(server, case, max(100, int(most / 2 * HALF_SECONDS * messages / whole(server, case))), "--rate",
+                 str(max(1, int(most / 2))))
+    return {**half, "most": most}
+
+
+def drive_living(server, case, messages):
+    """The rate of those four fifths of the mail whose hosts answer."""
+    result, cpu = relay(server, case, messages, to="u@d{n}.test", users=DOMAINS, settle=5)
+    arrived, rate = result["arrived"], result["messagesPerSecond"]
+    if server.name == "dead":
+        expected = messages - messages // DOMAINS
+    else:
+        expected, rate = messages, rate * (DOMAINS - 1) / DOMAINS
+    if arrived != expected:
+        raise SystemExit(f"{server.name}, {case[0]}: {arrived} of {expected} arrived: {result}")
+    return {"rate": rate, "cpu": cpu, "p99": result["endToEndMicroseconds"]["p99"]}
+
+
+def whole(server, case):
+    return case[3] if server.name == FastMail.name else case[4]
+
+
+def measure_peers(arguments):
+    with rounds.workplace(arguments.directory) as (work, servers):
+        for peer in [FastMail] + [PEERS[name] for name in arguments.peers.split(",") if name]:
+            servers.append(peer(rounds.folder(work, peer.name), mtas.free_port()))
+        is_half = arguments.measure == "half"
+
+        def turn(server, case, is_warm_up):
+            messages = whole(server, case)
+            messages = max(500, messages // 10) if is_warm_up else messages
+            return (drive_at_half if is_half else drive)(server, case, messages)
+
+        if is_half:
+            rounds.run(arguments, servers, turn, {}, "{case:12} {server:9} {most:8.0f}/s at most; at {rate:8.0f}/s  "
+                       "cpu {cpu:7.1f} us  p99 {p99:9.0f} us")
+        else:
+            rounds.run(arguments, servers, turn, {
+                "fastmail_times": rounds.rate_times(FastMail.name),
+                "cpu_times": rounds.cpu_times(FastMail.name),
+            }, "{case:12} {server:9} {rate:8.0f}/s  cpu {cpu:7.1f} us  p99 {p99:9.0f} us  FastMail is "
+               "{fastmail_times:.1f} times as fast, at 1/{cpu_times:.1f} of the CPU")
+
+
+def measure_dead(arguments):
+    with rounds.workplace(arguments.directory) as (work, servers), socket.socket() as grave:
+        grave.bind(("127.0.0.1", 0))
+        if arguments.dead == "mute":
+            grave.listen(1000)  # the kernel takes connections, and nobody ever says a word on them
+        living = [f"d{n}.test={{sink}}" for n in range(DOMAINS)]
+        dead = living[:-1] + [f"d{DOMAINS - 1}.test=127.0.0.1:{grave.getsockname()[1]}"]
+        for name, routes in (("alive", living), ("dead", dead)):
+            servers.append(FastMail(rounds.folder(work, name), mtas.free_port(), name, routes))
+
+        def turn(server, case, is_warm_up):
+            return drive_living(server, case, case[3] // 10 if is_warm_up else case[3])
+
+        rounds.run(arguments, servers, turn, {"of_alive": lambda own, all_: own["rate"] / all_["alive"]["rate"]},
+                   "{case:12} {server:9} {rate:8.0f}/s of the four fifths  cpu {cpu:7.1f} us  p99 {p99:9.0f} us  "
+                   "{of_alive:.3f} of the rate with all hosts alive")
 
 
 def main():
-    parser = rounds.parser(__doc__, CASES)
+    is_dead = "dead" in sys.argv  # its cases are others
+    parser = rounds.parser(__doc__, DEAD_CASES if is_dead else CASES)
+    parser.add_argument("--measure", choices=("rate", "half", "dead"), default="rate")
     parser.add_argument("--peers", default="postfix", help=", ".join(PEERS))
+    parser.add_argument("--dead", choices=("mute", "refused"), default="mute", help="what the dead host does")
+    parser.add_argument("--share", type=float, default=1, help="of the messages of each case, for a quick look")
     arguments = parser.parse_args()
-    with rounds.workplace(arguments.directory) as (work, servers):
-        for peer in [FastMail] + [PEERS[name] for name in arguments.peers.split(",") if name]:
-            sink = mtas.free_port()
-            servers.append(peer(rounds.folder(work, peer.name), sink))
-            servers[-1].sink = sink
-
-        def turn(server, case, is_warm_up):
-            messages = case[3] if server.name == FastMail.name else case[4]
-            return drive(server, case, max(500, messages // 10) if is_warm_up else messages)
-
-        rounds.run(arguments, servers, turn, {
-            "fastmail_times": rounds.rate_times(FastMail.name),
-            "cpu_times": rounds.cpu_times(FastMail.name),
-        }, "{case:12} {server:9} {rate:8.0f}/s  cpu {cpu:7.1f} us  p99 {p99:9.0f} us  FastMail is "
-           "{fastmail_times:.1f} times as fast, at 1/{cpu_times:.1f} of the CPU")
+    if arguments.share != 1:
+        arguments.cases = [
+            (label, connections, octets, *(max(100, int(n * arguments.share)) for n in numbers))
+            for label, connections, octets, *numbers in arguments.cases]
+    (measure_dead if arguments.measure == "dead" else measure_peers)(arguments)
 
 
 if __name__ == "__main__":
