@@ -1,3 +1,5 @@
+using FastMail.Protocol.Mime;
+
 namespace FastMail.Protocol.Smtp;
 
 /// <summary>
@@ -27,7 +29,10 @@ internal sealed class ContentProgress
     /// <summary>Octets of all chunks so far.</summary>
     public long RawBytes { get; set; }
 
-    public static ContentProgress Rent()
+    /// <summary>Makes lines of what came as BINARYMIME; null for all other content.</summary>
+    public BinaryConversion? Conversion { get; private set; }
+
+    public static ContentProgress Rent(bool isBinaryMime)
     {
         var progress = _free is { } free && free.TryPop(out var used) ? used : new ContentProgress();
         progress.Scanner.Start();
@@ -36,11 +41,17 @@ internal sealed class ContentProgress
         progress.HeaderStart = default;
         progress.IsHeaderOver = false;
         progress.RawBytes = 0;
+        progress.Conversion = isBinaryMime ? BinaryConversion.Rent() : null;
         return progress;
     }
 
     public static void Return(ContentProgress progress)
     {
+        if (progress.Conversion is { } conversion)
+        {
+            BinaryConversion.Return(conversion);
+            progress.Conversion = null;
+        }
         _free ??= new Stack<ContentProgress>();
         if (_free.Count < Kept)
         {

@@ -9,7 +9,7 @@ internal enum ParameterStatus
 }
 
 /// <summary>
-/// The parameters of MAIL (RFC 5321 4.1.1.2): SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), AUTH (RFC 4954 5),
+/// The parameters of MAIL (RFC 5321 4.1.1.2): SIZE (RFC 1870), BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), AUTH (RFC 4954 5),
 /// RET and ENVID (RFC 3461 4), BY (RFC 2852), MT-PRIORITY (RFC 6710), REQUIRETLS
 /// (RFC 8689), HOLDFOR and HOLDUNTIL (RFC 4865). Parsed without opinion on their values; views that
 /// die with the call.
@@ -42,6 +42,8 @@ internal ref struct MailParameters
     public long Size { get; private set; }
 
     public bool Is8BitMime { get; private set; }
+
+    public bool IsBinaryMime { get; private set; }
 
     public readonly bool RequiresTls => (_seen & Seen.RequireTls) != 0;
 
@@ -92,7 +94,8 @@ internal ref struct MailParameters
         if (parameter.Is("BODY"u8))
         {
             Is8BitMime = AsciiWord.Is(parameter.Value, "8BITMIME"u8);
-            return Judge(Seen.Body, Is8BitMime || AsciiWord.Is(parameter.Value, "7BIT"u8));
+            IsBinaryMime = AsciiWord.Is(parameter.Value, "BINARYMIME"u8);
+            return Judge(Seen.Body, Is8BitMime || IsBinaryMime || AsciiWord.Is(parameter.Value, "7BIT"u8));
         }
         if (parameter.Is("SMTPUTF8"u8))
         {

@@ -34,6 +34,7 @@ internal static class SessionReplies
     public static readonly SmtpReply BadForwardPath = new(501, "5.1.3 Malformed forward-path");
     public static readonly SmtpReply NotOffered = new(502, "5.5.1 Command not implemented");
     public static readonly SmtpReply BadSequence = new(503, "5.5.1 Bad sequence of commands");
+    public static readonly SmtpReply SayBdat = new(503, "5.5.1 BINARYMIME comes with BDAT, not DATA");
     public static readonly SmtpReply UnknownMechanism = new(504, "5.5.4 Unrecognized authentication type");
     public static readonly SmtpReply AuthRequired = new(530, "5.7.0 Authentication required");
     public static readonly SmtpReply MustStartTls = new(530, "5.7.0 Must issue a STARTTLS command first");
@@ -49,6 +50,11 @@ internal static class SessionReplies
     public static readonly SmtpReply MailLoop = new(554, "5.4.6 Too many hops, this message goes in circles");
     public static readonly SmtpReply LongContentLine = new(554, "5.6.0 Line of content too long");
     public static readonly SmtpReply LongHeader = new(554, "5.6.0 Header section too long");
+    public static readonly SmtpReply StrayBinary = new(
+        554, "5.6.3 Cannot convert: bare CR, bare LF or NUL outside a part labelled binary");
+    public static readonly SmtpReply BadMimeHeader = new(
+        554, "5.6.3 Cannot convert: a Content-Type or Content-Transfer-Encoding field is doubled or too long");
+    public static readonly SmtpReply DeepMime = new(554, "5.6.3 Cannot convert: MIME parts nested too deep");
     public static readonly SmtpReply SpokeTooEarly = new(554, "5.5.1 Wait for the greeting, closing connection");
     public static readonly SmtpReply NoValidRecipients = new(554, "5.5.1 No valid recipients");
     public static readonly SmtpReply EarlyInput = new(554, "5.5.0 Input behind STARTTLS, closing connection");

@@ -59,7 +59,7 @@ public sealed partial class SmtpSession
         replies.Write(_options.Hostname.Span);
         replies.Write("\r\n250-PIPELINING\r\n250-SIZE "u8);
         replies.WriteNumber(_options.MaxMessageBytes);
-        replies.Write("\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n"u8);
+        replies.Write("\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n"u8);
         if (Offers(SmtpExtensions.Dsn))
         {
             replies.Write("250-DSN\r\n"u8);

@@ -1,7 +1,12 @@
+using FastMail.Protocol.Mime;
+
 namespace FastMail.Protocol.Smtp;
 
-/// <summary>Content on its way from the receive buffer to the sink; see <see cref="ContentScanner"/>.</summary>
-public sealed partial class SmtpSession
+/// <summary>
+/// Content on its way from the receive buffer to the sink; see <see cref="ContentScanner"/>. What comes as BINARYMIME
+/// goes through <see cref="BinaryConversion"/> first.
+/// </summary>
+public sealed partial class SmtpSession : IContentRuns
 {
     private bool _isHeld; // the sink cannot keep up
     private ContentProgress? _content; // from DATA or the first BDAT to the end of content
@@ -68,7 +73,7 @@ public sealed partial class SmtpSession
         var taken = (int)Math.Min(_chunkBytes, received.Length);
         if (_chunkRefusal is null)
         {
-            Stuff(received[..taken]);
+            TakeRaw(received[..taken]);
         }
         _chunkBytes -= taken;
         if (_chunkBytes == 0)
@@ -95,7 +100,7 @@ public sealed partial class SmtpSession
         }
         if (_isLastChunk)
         {
-            CompleteStuffed();
+            CompleteRaw();
             EndContent(_recipients);
             return;
         }
@@ -109,6 +114,40 @@ public sealed partial class SmtpSession
         replies.WriteNumber(_content!.RawBytes);
         replies.Write(" octets so far\r\n"u8);
     }
+
+    private void TakeRaw(ReadOnlySpan<byte> raw)
+    {
+        if (_content!.Conversion is not { } conversion)
+        {
+            Stuff(raw);
+            return;
+        }
+        conversion.Take(raw, this);
+        AbandonUnconverted(conversion);
+    }
+
+    private void CompleteRaw()
+    {
+        if (_content!.Conversion is { } conversion)
+        {
+            conversion.End(this);
+            AbandonUnconverted(conversion);
+        }
+        CompleteStuffed();
+    }
+
+    /// <summary>What cannot become lines is not stored.</summary>
+    private void AbandonUnconverted(BinaryConversion conversion)
+    {
+        if (_isOpen && conversion.Flaw != MimeFlaw.None)
+        {
+            _sink.Abandon();
+            _isOpen = false;
+        }
+    }
+
+    /// <summary>Converted content.</summary>
+    void IContentRuns.Take(ReadOnlySpan<byte> run) => Stuff(run);
 
     /// <summary>Raw content becomes wire form: dots doubled at line starts.</summary>
     private void Stuff(ReadOnlySpan<byte> raw)
@@ -193,7 +232,8 @@ public sealed partial class SmtpSession
             _sink.Commit(facts);
             return;
         }
-        var refusal = content.Scanner.HasBareLineEnd ? SessionReplies.BareLineEnd
+        var refusal = content.Conversion is { } conversion && FindUnconverted(content, conversion) is { } flaw ? flaw
+            : content.Scanner.HasBareLineEnd ? SessionReplies.BareLineEnd
             : content.Scanner.HasNul ? SessionReplies.NulInContent
             : isLoop ? SessionReplies.MailLoop
             : FindExcess(content) ?? SessionReplies.TooLarge;
@@ -201,4 +241,12 @@ public sealed partial class SmtpSession
         _state = SmtpState.Ready;
         OweOutcome(refusal, replies);
     }
+
+    /// <summary>Why what came as BINARYMIME cannot be kept, if that is why.</summary>
+    private static SmtpReply? FindUnconverted(ContentProgress content, BinaryConversion conversion) => conversion.Flaw switch
+    {
+        MimeFlaw.Header => SessionReplies.BadMimeHeader,
+        MimeFlaw.Depth => SessionReplies.DeepMime,
+        _ => content.Scanner.IsFlawed ? SessionReplies.StrayBinary : null,
+    };
 }

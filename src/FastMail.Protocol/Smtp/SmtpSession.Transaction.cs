@@ -7,6 +7,7 @@ public sealed partial class SmtpSession
 {
     private bool _isOpen; // the sink holds something for us
     private bool _isSmtpUtf8;
+    private bool _isBinaryMime; // its content is converted (RFC 3030 3)
     private int _recipients;
     private int _badRecipients;
 
@@ -14,6 +15,7 @@ public sealed partial class SmtpSession
     {
         _isOpen = false;
         _isSmtpUtf8 = false;
+        _isBinaryMime = false;
         _recipients = 0;
         _badRecipients = 0;
     }
@@ -70,7 +72,7 @@ public sealed partial class SmtpSession
         {
             ReversePath = path.Mailbox,
             DeclaredSize = parameters.Size,
-            Is8BitMime = parameters.Is8BitMime,
+            Is8BitMime = parameters.Is8BitMime || parameters.IsBinaryMime, // what it becomes
             IsSmtpUtf8 = parameters.IsSmtpUtf8,
             AuthIdentity = AuthIdentity,
             AuthMailbox = parameters.AuthMailbox,
@@ -91,6 +93,7 @@ public sealed partial class SmtpSession
             ResetTransaction();
             _isOpen = true;
             _isSmtpUtf8 = parameters.IsSmtpUtf8;
+            _isBinaryMime = parameters.IsBinaryMime;
             _state = SmtpState.AfterMail;
         }
     }
@@ -158,6 +161,11 @@ public sealed partial class SmtpSession
             Refuse(SessionReplies.BadArgument, ref replies);
             return;
         }
+        if (_isBinaryMime)
+        {
+            Refuse(SessionReplies.SayBdat, ref replies); // RFC 3030 3; the client resets
+            return;
+        }
         if (BeginContent() is { } refusal)
         {
             CloseTransaction();
@@ -219,7 +227,7 @@ public sealed partial class SmtpSession
 
     private SmtpReply? BeginContent()
     {
-        _content = ContentProgress.Rent();
+        _content = ContentProgress.Rent(_isBinaryMime);
         return _sink.BeginContent(new TransactionFacts
         {
             Helo = _helo.Span,

@@ -15,7 +15,7 @@ internal sealed partial class SmtpTarget(string name, SmtpRole role, bool hasTls
     private static readonly string[] Spoken =
     [
         "EHLO c.test\r\n", "HELO c.test\r\n", "LHLO c.test\r\n", "EHLO [192.0.2.1]\r\n", "EHLO [IPv6:2001:db8::1]\r\n",
-        "MAIL FROM:<a@b.test>\r\n", "MAIL FROM:<>", " SIZE=5", " BODY=8BITMIME", " SMTPUTF8", " RET=HDRS",
+        "MAIL FROM:<a@b.test>\r\n", "MAIL FROM:<>", " SIZE=5", " BODY=8BITMIME", " BODY=BINARYMIME", " SMTPUTF8", " RET=HDRS",
         " ENVID=QQ+2B1", " BY=120;R", " BY=-5;NT", " MT-PRIORITY=-3", " REQUIRETLS", " AUTH=<>", " AUTH=a+40b.test",
         "RCPT TO:<u@local.test>\r\n", "RCPT TO:<v@local.test>", "RCPT TO:<Postmaster>\r\n",
         "RCPT TO:<x@relay.test>\r\n",

@@ -29,7 +29,9 @@ public sealed class AllocationTests
             + "MAIL FROM:<a@b.test> SIZE=9\r\n"
             + "RCPT TO:<u@local.test>\r\nRCPT TO:<\"q\"@[192.0.2.1]>\r\nDATA\r\n"
             + "A: b\r\n\r\n..x\r\n" + new string('x', 500)
-            + "\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<u@local.test>\r\nBDAT 5\r\n\r\n.\r\nBDAT 1 LAST\r\nxFOO\r\nQUIT\r\n");
+            + "\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<u@local.test>\r\nBDAT 5\r\n\r\n.\r\nBDAT 1 LAST\r\nxFOO\r\n"
+            + "MAIL FROM:<> BODY=BINARYMIME\r\nRCPT TO:<u@local.test>\r\nBDAT 555\r\nMIME-Version: 1.0\r\n"
+            + "Content-Transfer-Encoding: binary\r\n\r\n" + new string('\n', 499) + "BDAT 2 LAST\r\n\0\0QUIT\r\n");
         var text = System.Text.Encoding.ASCII.GetBytes(dialog);
         Measure(() =>
         {
@@ -49,7 +51,7 @@ public sealed class AllocationTests
                 }
             }
         });
-        Assert.Equal(2, sink.Commits / authenticator.Checks);
+        Assert.Equal(3, sink.Commits / authenticator.Checks);
     }
 
     [ReleaseFact]
