@@ -42,13 +42,25 @@ internal sealed class PasswordCheck
         CacheKey = cacheKey;
     }
 
+    /// <summary>There will be no check: nothing of it is kept.</summary>
+    internal void Forget()
+    {
+        Wipe();
+        Claimed = null;
+    }
+
     internal void Complete(bool matches)
     {
-        CryptographicOperations.ZeroMemory(_password);
-        _passwordLength = 0;
+        Wipe();
         Proven = matches ? Claimed : null;
         _hasEnded = true;
         _completed(this);
+    }
+
+    private void Wipe()
+    {
+        CryptographicOperations.ZeroMemory(_password);
+        _passwordLength = 0;
     }
 
     /// <summary>The result, once; false when no check has ended since the last one was taken.</summary>

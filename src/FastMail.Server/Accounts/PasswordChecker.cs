@@ -68,7 +68,13 @@ internal sealed class PasswordChecker : IDisposable
         }
 
         check.Fill(claimed, password, key);
-        return _queue.TryAdd(check);
+        if (_queue.TryAdd(check))
+        {
+            return true;
+        }
+
+        check.Forget();
+        return false;
     }
 
     /// <summary>Ends the workers; checks still queued are never answered, for nobody is left to hear them.</summary>

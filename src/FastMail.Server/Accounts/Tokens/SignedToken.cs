@@ -45,9 +45,9 @@ internal sealed class SignedToken
                 ? new SignedToken(token[..last].ToArray(), Base64Url.DecodeFromUtf8(token[(last + 1)..]), header, claims)
                 : null;
         }
-        catch (Exception e) when (e is FormatException or JsonException)
+        catch (Exception e) when (e is FormatException or JsonException or InvalidOperationException)
         {
-            return null;
+            return null; // the last one is half a surrogate pair, which JSON can write and no string can hold
         }
     }
 
@@ -62,6 +62,18 @@ internal sealed class SignedToken
     /// <param name="now">The time.</param>
     /// <param name="mustName">Issuer, audience and end must be there; otherwise they need only be right.</param>
     public static string? ClaimOf(JsonElement claims, TokenRules rules, DateTimeOffset now, bool mustName)
+    {
+        try
+        {
+            return ClaimOfText(claims, rules, now, mustName);
+        }
+        catch (InvalidOperationException)
+        {
+            return null; // half a surrogate pair, in a name or a value
+        }
+    }
+
+    private static string? ClaimOfText(JsonElement claims, TokenRules rules, DateTimeOffset now, bool mustName)
     {
         bool isIssuer = TextOf(claims, "iss") is { } issuer ? rules.Issuer.Length == 0 || issuer == rules.Issuer : !mustName;
         bool isAudience = claims.TryGetProperty("aud", out JsonElement audience)

@@ -1,4 +1,5 @@
 using System.Net.Http.Headers;
+using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using FastMail.Protocol;
@@ -52,8 +53,21 @@ internal sealed class TokenValidator : IDisposable
         byte[] copy = token.ToArray(); // copied: the caller's view dies with its call
         _ = Task.Run(async () =>
         {
-            (AuthVerdict verdict, string? address) = await JudgeAsync(copy);
-            Interlocked.Decrement(ref _running);
+            (AuthVerdict verdict, string? address) = (AuthVerdict.Unavailable, null);
+            try
+            {
+                (verdict, address) = await JudgeAsync(copy);
+            }
+            catch (Exception e) // a mistake of ours: it may cost this login, but neither a place nor the answer
+            {
+                _log.LogError(e, "a token cannot be judged");
+            }
+            finally
+            {
+                CryptographicOperations.ZeroMemory(copy);
+                Interlocked.Decrement(ref _running);
+            }
+
             ended(verdict, address);
         });
         return true;

@@ -98,6 +98,43 @@ public sealed class TokenTests : IDisposable
         Assert.Equal(AuthVerdict.Accepted, (await validator.JudgeAsync(good)).Verdict);
     }
 
+    [Theory]
+    [InlineData("""{"alg":"\\ud800"}""", "{}")]
+    [InlineData("""{"\\ud800":1,"alg":"RS256"}""", "{}")]
+    [InlineData("""{"alg":"RS256","kid":"\\udfff"}""", "{}")]
+    public async Task Half_of_a_surrogate_pair_is_no_text_and_the_token_none(string header, string claims)
+    {
+        using TokenValidator validator = OverFile();
+        Assert.Equal((AuthVerdict.Rejected, null), await validator.JudgeAsync(Encoding.ASCII.GetBytes($"{Part(header)}.{Part(claims)}.AA")));
+    }
+
+    [Theory]
+    [InlineData("""{"email":"\ud800"}""")]
+    [InlineData("""{"email":"u@local.test","iss":"\ud800"}""")]
+    [InlineData("""{"email":"u@local.test","aud":["\udfff"]}""")]
+    [InlineData("""{"\ud800":1,"email":7}""")]
+    public void A_claim_that_is_no_text_is_none(string claims)
+    {
+        Assert.Null(SignedToken.ClaimOf(JsonElement.Parse(claims), Rules(), _clock.GetUtcNow(), mustName: false));
+    }
+
+    [Fact]
+    public async Task A_mistake_of_ours_costs_a_login_neither_its_place_nor_its_answer()
+    {
+        var rules = new TokenRules
+        {
+            Introspection = new Uri("http://127.0.0.1:1/"),
+            IntrospectionClient = ("us", ""), // a file without a name cannot even be asked for
+        };
+        using var validator = new TokenValidator(rules, _clock, NullLogger.Instance);
+        for (int i = 0; i < 70; i++) // there are 64 places
+        {
+            var ended = new TaskCompletionSource<AuthVerdict>(TaskCreationOptions.RunContinuationsAsynchronously);
+            Assert.True(validator.TryBegin("a.b.c"u8, (verdict, _) => ended.SetResult(verdict)));
+            Assert.Equal(AuthVerdict.Unavailable, await ended.Task.WaitAsync(TimeSpan.FromSeconds(30)));
+        }
+    }
+
     [Fact]
     public async Task A_new_key_is_found_when_a_token_names_it_and_an_old_one_goes()
     {
