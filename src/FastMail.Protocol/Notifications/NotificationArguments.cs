@@ -101,6 +101,12 @@ public readonly ref struct NotificationArguments
     /// <summary>There is a NUL in the message: it cannot be sent as it is.</summary>
     public bool OriginalHasNul { get; init; }
 
+    /// <summary>
+    /// It goes on to a host of which nobody knows whether it takes octets above 127: then none leaves that can be
+    /// helped.
+    /// </summary>
+    public bool LeavesHere { get; init; }
+
     /// <summary>The transaction asked for SMTPUTF8 (RFC 6531).</summary>
     public bool OriginalIsSmtpUtf8 { get; init; }
 }

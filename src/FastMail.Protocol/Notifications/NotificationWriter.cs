@@ -12,8 +12,9 @@ namespace FastMail.Protocol.Notifications;
 /// </summary>
 /// <remarks>
 /// The order is <see cref="Begin"/>, <see cref="AppendOriginal"/> as long as <see cref="WantsOriginal"/>, then
-/// <see cref="End"/>. Only the whole of an 8-bit message cannot be returned in 7 bits (RFC 2046 5.2.1); anything else
-/// that is not ASCII is encoded unless the sender's own address is in UTF-8, so that the notification can be delivered.
+/// <see cref="End"/>. What is not ASCII is encoded unless the sender's own address is in UTF-8, so that the notification
+/// can be delivered. Only the whole of an 8-bit message cannot be encoded (RFC 2046 5.2.1): a sender here gets it as it
+/// is, one elsewhere gets its header section, for a notification that a host refuses for its octets is lost.
 /// </remarks>
 public sealed class NotificationWriter
 {
@@ -46,7 +47,7 @@ public sealed class NotificationWriter
         _takesUtf8 = !Ascii.IsValid(arguments.Sender);
         MakeBoundary(arguments);
         _output.Begin(sink);
-        var isFull = ReturnsAll(arguments, recipients);
+        var isFull = ReturnsAll(arguments, recipients) && !(arguments.LeavesHere && !_takesUtf8 && IsRaw(arguments, isFull: true));
         WriteHeader(arguments, PlainReport.SubjectOf(recipients), _takesUtf8 || IsRaw(arguments, isFull));
         _headerWireBytes = _output.Octets;
         WriteText(arguments, recipients, isFull);

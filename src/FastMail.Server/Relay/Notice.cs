@@ -166,6 +166,7 @@ internal sealed class Notice : ILoopWork
                 Return = _delivery.Return,
                 OriginalWireBytes = original.WireBytes - original.ReturnPathBytes,
                 MaxFullBytes = _delivery.IsExternal ? 0 : _engine.MostReturnedBytes,
+                LeavesHere = _paths.Count > 0,
                 OriginalHas8Bit = (original.Flags & MessageFlags.Has8Bit) != 0,
                 OriginalIsSmtpUtf8 = (original.Flags & MessageFlags.SmtpUtf8) != 0,
             },

@@ -29,6 +29,7 @@ public sealed class NotificationPropertyTests
         from run in Gen.Choose(1, 40)
         from wish in Gen.Elements(DsnReturn.Unsaid, DsnReturn.Full, DsnReturn.Headers)
         from isSmtpUtf8 in Gen.Elements(true, false)
+        from leavesHere in Gen.Elements(true, false)
         from sender in Gen.Elements("a@b.test", "\u00e4@b.test")
         from recipient in Gen.Elements("u@far.test", "\u00f6@far.test", "\"a b\"@far.test")
         select new NotificationRig
@@ -37,6 +38,7 @@ public sealed class NotificationPropertyTests
             Original = original.Length == 0 || original.EndsWith("\r\n", StringComparison.Ordinal) ? original : original + "\r\n",
             Return = wish,
             IsSmtpUtf8 = isSmtpUtf8,
+            LeavesHere = leavesHere,
             Recipients = [NotificationRig.Failed(recipient, diagnostic)],
             Run = run,
         };
@@ -51,13 +53,16 @@ public sealed class NotificationPropertyTests
             Assert.Equal((rig with { Run = int.MaxValue }).Write(), text);
             Assert.Equal(text.Length, facts.Octets);
             Assert.Equal(text.Any(c => c > 127), facts.Has8Bit);
+            Assert.False(rig.LeavesHere && rig.Sender[0] < 128 && facts.Has8Bit);
             Assert.Equal(text.Split("\r\n").Any(line => line.Length > 998), facts.HasLongLine);
             var returned = PartsOf(text)[2];
             var body = returned.Header.Contains("quoted-printable", StringComparison.Ordinal)
                 ? Decode(returned.Body)
                 : returned.Body;
             var header = HeaderOf(rig.Original);
-            var isFull = rig.Return != DsnReturn.Headers && !rig.Original.Contains('\0', StringComparison.Ordinal);
+            var isRaw = rig.Original.Any(c => c > 127) && !rig.IsSmtpUtf8;
+            var isFull = rig.Return != DsnReturn.Headers && !rig.Original.Contains('\0', StringComparison.Ordinal)
+                && !(rig.LeavesHere && rig.Sender[0] < 128 && isRaw);
             Assert.Equal(isFull ? rig.Original : header, body);
         });
     }

@@ -22,6 +22,10 @@ internal sealed record NotificationRig
 
     public bool IsSmtpUtf8 { get; init; }
 
+    public bool LeavesHere { get; init; }
+
+    public FutureRelease? Release { get; init; }
+
     public NotifiedRecipient[] Recipients { get; init; } = [Failed("u@far.test")];
 
     /// <summary>Octets of each run in which the original is given.</summary>
@@ -71,6 +75,8 @@ internal sealed record NotificationRig
         OriginalHas8Bit = original.AsSpan().IndexOfAnyExceptInRange((byte)0, (byte)127) >= 0,
         OriginalHasNul = original.Contains((byte)0),
         OriginalIsSmtpUtf8 = IsSmtpUtf8,
+        LeavesHere = LeavesHere,
+        Release = Release,
     };
 
     private static string Stuff(string text)

@@ -202,6 +202,30 @@ public sealed class NotificationTests
         Assert.Equal(is8Bit, header.Contains("Content-Transfer-Encoding: 8bit\r\n", StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("Subject: \u00fc\r\n\r\n\u00fc\r\n", "Subject: =FC\r\n")]
+    [InlineData("Subject: x\r\n\r\n\u00fc\r\n", "Subject: x\r\n")]
+    public void To_a_sender_elsewhere_they_are_never_sent_as_they_are(string original, string header)
+    {
+        var text = new NotificationRig { Original = original, LeavesHere = true }.Write(out var facts);
+        Assert.Contains(
+            $"Content-Type: text/rfc822-headers\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{header}", text,
+            StringComparison.Ordinal);
+        Assert.Contains("and the header of your message.", text, StringComparison.Ordinal);
+        Assert.False(facts.Has8Bit);
+        Assert.Contains("message/rfc822", new NotificationRig { LeavesHere = true }.Write(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void How_the_sender_had_it_held_back_is_told()
+    {
+        string Of(FutureRelease release) => new NotificationRig { Release = release }.Write();
+        Assert.Contains("+0000\r\nFuture-Release-Request: for; 3600\r\n\r\n", Of(new FutureRelease(3600, IsUntil: false)), StringComparison.Ordinal);
+        Assert.Contains(
+            "Future-Release-Request: until; 2026-11-02T04:05:06Z\r\n",
+            Of(new FutureRelease(NotificationRig.Now.ToUnixTimeSeconds(), IsUntil: true)), StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_NUL_never_leaves()
     {
