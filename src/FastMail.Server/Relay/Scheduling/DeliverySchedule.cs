@@ -252,7 +252,8 @@ internal sealed class DeliverySchedule
             return null;
         }
 
-        if (!destination.TryTakeToken(Now, out long again))
+        // What was put back has had its token, and was not sent with it.
+        if (!destination.Ready.IsNextPutBack && !destination.TryTakeToken(Now, out long again))
         {
             _wakes.Enqueue(destination, again);
             return null;

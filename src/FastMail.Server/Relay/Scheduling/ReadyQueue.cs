@@ -13,6 +13,9 @@ internal sealed class ReadyQueue
 
     public int Recipients { get; private set; }
 
+    /// <summary>The next one has had its turn before.</summary>
+    public bool IsNextPutBack => _first.Head is not null;
+
     /// <summary>
     /// At the end of its sender's queue. True when it was taken into the one there, of the same message, and is free.
     /// </summary>

@@ -104,6 +104,42 @@ public sealed class ScheduleTests
         Assert.Equal(0, destination.Ready.Consignments);
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public void What_was_put_back_is_counted_once_by_the_rate(int putBack)
+    {
+        var clock = new HandClock();
+        var schedule = new DeliverySchedule(new ScheduleOptions { PerMinute = 60 }, clock, new Random(1));
+        Destination destination = schedule.Find("host");
+        for (uint i = 0; i < 60; i++)
+        {
+            schedule.MakeReady(schedule.Make(i + 1, 0), destination);
+        }
+
+        var seen = new HashSet<ulong>();
+        int sent = 0;
+        for (int tick = 0; tick < 300; tick++) // half a minute
+        {
+            while (schedule.Take(destination) is { } taken)
+            {
+                if (putBack > 0 && seen.Add(taken.Seq))
+                {
+                    schedule.PutBack(taken, destination);
+                }
+                else
+                {
+                    schedule.Free(taken);
+                    sent++;
+                }
+            }
+
+            clock.Advance(TimeSpan.FromMilliseconds(100));
+        }
+
+        Assert.InRange(sent, 25, 31); // the clock is looked at ten times a second only
+    }
+
     [Fact]
     public void A_dead_destination_delays_no_other_and_is_tried_by_one_connection_at_a_time()
     {
