@@ -64,7 +64,7 @@ internal sealed partial class DeliveryEngine
             Delivery delivery = RentDelivery();
             try
             {
-                if (TryLoad(delivery, consignment) && TrySign(delivery, destination))
+                if (TryLoad(delivery, consignment) && !IsTooLate(delivery) && TrySign(delivery, destination))
                 {
                     Rouse(connection);
                     _underWay++;

@@ -11,7 +11,7 @@ internal sealed partial class DeliveryEngine
     private void DeliverHere(Consignment consignment)
     {
         Delivery delivery = RentDelivery();
-        if (!TryLoad(delivery, consignment))
+        if (!TryLoad(delivery, consignment) || IsTooLate(delivery))
         {
             return;
         }

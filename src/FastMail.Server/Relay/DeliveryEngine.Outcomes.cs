@@ -59,6 +59,22 @@ internal sealed partial class DeliveryEngine
         }
     }
 
+    /// <summary>
+    /// True when it was to be delivered by a time that is over (BY=...;R): it has gone back, and is not tried any more
+    /// (RFC 2852 4.1.3).
+    /// </summary>
+    private bool IsTooLate(Delivery delivery)
+    {
+        bool isTooLate = delivery.DeliverBy is { IsReturn: true } && delivery.DeliverByMicros <= Intake.Micros(Now);
+        if (isTooLate)
+        {
+            delivery.AnswerRest(RouteFailure.Permanent(550, "5.4.7", "the time to deliver it in is over"));
+            Complete(delivery, null);
+        }
+
+        return isTooLate;
+    }
+
     /// <summary>Writes down how it ended for each recipient. The delivery goes back, its consignment where it belongs.</summary>
     /// <param name="delivery">Each of its recipients has an answer.</param>
     /// <param name="closed">The destination, when the attempt was not made because that does not answer.</param>
@@ -220,6 +236,12 @@ internal sealed partial class DeliveryEngine
     /// <summary>What the sender is to be told of a recipient; null for nothing.</summary>
     private static DeliveryAction? ActionOf(Delivery delivery, int recipient, QueueState state, bool isLate)
     {
+        if (state == QueueState.Delivered && delivery is { Carrier: not null, DeliverBy.IsTraced: true })
+        {
+            // RFC 2852 4.1.4: who traces a message hears of each relay, unless of nothing at all.
+            return delivery[recipient].Notify != DsnNotify.Never && !delivery.ReversePath.IsEmpty ? DeliveryAction.Relayed : null;
+        }
+
         DeliveryAction? action = state switch
         {
             QueueState.Failed => DeliveryAction.Failed,

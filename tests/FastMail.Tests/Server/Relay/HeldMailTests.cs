@@ -1,10 +1,9 @@
 using System.Globalization;
 using System.Net.Sockets;
-using System.Text;
 using FastMail.Server.Queue;
-using FastMail.Storage;
 using FastMail.Tests.Server.Defence;
 using Xunit;
+using static FastMail.Tests.Server.Relay.ClockedRelay;
 
 namespace FastMail.Tests.Server.Relay;
 
@@ -164,7 +163,8 @@ public sealed class HeldMailTests
         await using ServerFixture fixture = await StartAsync(clock, host, "relay.lifetime=4h", "relay.delay_notice=1h", "relay.retry_min=30min");
         Submit(fixture, "HOLDFOR=259200 RET=HDRS", ["b@relay.test"]); // three days
         await AdvanceAsync(fixture, clock, TimeSpan.FromDays(3) + TimeSpan.FromSeconds(1));
-        await RelayTests.Until(() => Tries(host) == 1);
+        await SettleAsync(fixture, clock);
+        Assert.Equal(1, Tries(host));
         Assert.Equal(0, Mails(fixture));
         string notice = await AdvanceUntilAsync(fixture, clock, "Action: delayed");
         Assert.Contains("Future-Release-Request: for; 259200\r\n", notice, StringComparison.Ordinal);
@@ -182,7 +182,8 @@ public sealed class HeldMailTests
         Submit(fixture, "HOLDFOR=2592000", ["b@relay.test"]);
         await AdvanceAsync(fixture, clock, TimeSpan.FromDays(3));
         Assert.Equal(1, (await ApplyAsync(fixture, QueueAction.Release)).Changed);
-        await RelayTests.Until(() => Tries(host) == 1);
+        await SettleAsync(fixture, clock);
+        Assert.Equal(1, Tries(host));
         await AdvanceUntilAsync(fixture, clock, "Action: failed");
         Assert.InRange(Tries(host), 2, 5);
     }
@@ -220,108 +221,4 @@ public sealed class HeldMailTests
         Assert.Equal(1, Mails(fixture, "u@local.test"));
         Assert.Equal(1, Mails(fixture, "v@local.test"));
     }
-
-    private static Task<ServerFixture> StartAsync(HandClock clock, ScriptedHost host, params string[] more) =>
-        ServerFixture.StartAsync(clock, [$"route.table=relay.test=127.0.0.1:{host.Port}", "relay.retry_min=1s", .. more]);
-
-    private static Socket Login(ServerFixture fixture, out string keywords)
-    {
-        Socket client = fixture.Connect("submission");
-        Talk.ReadLine(client);
-        keywords = SayAll(client, "EHLO c.test");
-        string login = Convert.ToBase64String(Encoding.ASCII.GetBytes($"\0u@local.test\0{ServerFixture.Password}"));
-        Assert.StartsWith("235", Say(client, "AUTH PLAIN " + login), StringComparison.Ordinal);
-        return client;
-    }
-
-    internal static void Submit(ServerFixture fixture, string parameters, string[] to)
-    {
-        using Socket client = Login(fixture, out _);
-        string[] recipients = [.. to.Select(t => $"RCPT TO:<{t}>")];
-        foreach (string command in (string[])[$"MAIL FROM:<u@local.test> {parameters}", .. recipients, "DATA", "Subject: hello\r\n\r\nx\r\n."])
-        {
-            string reply = Say(client, command);
-            Assert.True(reply[0] is '2' or '3', $"{command}: {reply}");
-        }
-    }
-
-    private static string Say(Socket client, string command) => SayAll(client, command).Split("\r\n")[^2];
-
-    private static string SayAll(Socket client, string command)
-    {
-        Talk.Send(client, command + "\r\n");
-        var said = new StringBuilder();
-        string line;
-        do
-        {
-            line = Talk.ReadLine(client);
-            said.Append(line);
-        }
-        while (line.Length > 3 && line[3] == '-');
-
-        return said.ToString();
-    }
-
-    /// <summary>The clock goes on, and whatever is due by then has been tried.</summary>
-    internal static async Task AdvanceAsync(ServerFixture fixture, HandClock clock, TimeSpan by)
-    {
-        clock.Advance(by);
-        await Task.Delay(250); // two ticks of the timing wheel
-        using (Socket client = fixture.Connect("mx"))
-        {
-            Talk.ReadLine(client); // the loop has gone round
-        }
-
-        await RelayTests.Until(() => fixture.Server.Queue.List(new QueueSelector()).All(entry =>
-            fixture.Server.Engine.FindPlaceAsync(entry.Seq, entry.Recipient, CancellationToken.None).GetAwaiter().GetResult()
-                is null or { Doing: "waits for its time" or "is held back by its sender" or "waits for its next hop to answer again" }));
-    }
-
-    /// <summary>The clock goes on, a quarter of an hour at a time, until u has a message with that text.</summary>
-    private static async Task<string> AdvanceUntilAsync(ServerFixture fixture, HandClock clock, string text)
-    {
-        for (int i = 0; i < 60; i++)
-        {
-            for (int number = 1; number <= Mails(fixture); number++)
-            {
-                if (Retrieve(fixture, number) is var mail && mail.Contains(text, StringComparison.Ordinal))
-                {
-                    return mail;
-                }
-            }
-
-            await AdvanceAsync(fixture, clock, TimeSpan.FromMinutes(15));
-        }
-
-        throw new TimeoutException($"no '{text}' in 15 hours");
-    }
-
-    private static int Tries(ScriptedHost host) => host.Commands.Count(c => c.StartsWith("RCPT", StringComparison.Ordinal));
-
-    private static int Mails(ServerFixture fixture, string user = "u@local.test")
-    {
-        string status = Pop(fixture, user, "STAT").Split("\r\n").Last(line => line.StartsWith("+OK", StringComparison.Ordinal) && line.Split(' ').Length == 3);
-        return int.Parse(status.Split(' ')[1], CultureInfo.InvariantCulture);
-    }
-
-    private static string Retrieve(ServerFixture fixture, int number) => Pop(fixture, "u@local.test", $"RETR {number}");
-
-    private static string Pop(ServerFixture fixture, string user, string command)
-    {
-        using Socket client = fixture.Connect("pop3");
-        Talk.Send(client, $"USER {user}\r\nPASS {ServerFixture.Password}\r\n{command}\r\nQUIT\r\n");
-        string said = Talk.ReadToEnd(client);
-        return said[..said.LastIndexOf("+OK", StringComparison.Ordinal)]; // without the farewell
-    }
-
-    private static OpenQueue QueueOf(ServerFixture fixture) => fixture.Server.Queue;
-
-    private static async Task<QueueMessage> ExplainAsync(ServerFixture fixture)
-    {
-        OpenQueue queue = QueueOf(fixture);
-        return (await queue.FindAsync(queue.List(new QueueSelector()).First().Id, CancellationToken.None))!;
-    }
-
-    private static Task<QueueActionResult> ApplyAsync(ServerFixture fixture, QueueAction action, string? to = null) =>
-        QueueOf(fixture).ApplyAsync(action, new QueueSelector(), new QueueActionOptions(to), CancellationToken.None);
 }

@@ -166,14 +166,15 @@ public sealed class RelayTests
     internal static string Send(ServerFixture fixture, string role, string from, string to, string? login = null) =>
         Send(fixture, role, from, [to], login);
 
-    internal static string Send(ServerFixture fixture, string role, string from, string[] to, string? login = null)
+    internal static string Send(
+        ServerFixture fixture, string role, string from, string[] to, string? login = null, string content = Content)
     {
         using Socket client = fixture.Connect(role);
         Talk.ReadLine(client);
         List<string> commands =
         [
             "EHLO c.test", .. login is null ? Array.Empty<string>() : [login], $"MAIL FROM:<{from}>",
-            .. to.Select(t => $"RCPT TO:<{t}>"), "DATA", Content + ".",
+            .. to.Select(t => $"RCPT TO:<{t}>"), "DATA", content + ".",
         ];
         string last = "";
         foreach (string command in commands)

@@ -1,0 +1,150 @@
+using FastMail.Tests.Server.Defence;
+using Xunit;
+using static FastMail.Tests.Server.Relay.ClockedRelay;
+
+namespace FastMail.Tests.Server.Relay;
+
+/// <summary>What senders hear of mail that takes long, and of mail that was to arrive in time (RFC 2852).</summary>
+public sealed class DelayTests
+{
+    private static readonly string[] Slow = ["relay.delay_notice=1h", "relay.lifetime=1d", "relay.retry_min=30min"];
+
+    [Theory]
+    [InlineData("", true)]
+    [InlineData(" NOTIFY=DELAY", true)]
+    [InlineData(" NOTIFY=FAILURE,DELAY", true)]
+    [InlineData(" NOTIFY=FAILURE", false)]
+    [InlineData(" NOTIFY=SUCCESS", false)]
+    [InlineData(" NOTIFY=NEVER", false)]
+    public async Task A_delay_is_told_once_and_to_who_wants_to_know(string notify, bool isTold)
+    {
+        var clock = new HandClock();
+        using ScriptedHost host = Busy();
+        await using ServerFixture fixture = await StartAsync(clock, host, Slow);
+        Submit(fixture, "RET=HDRS", ["b@relay.test", "c@relay.test"], notify);
+        for (int i = 0; i < 20; i++) // ten hours
+        {
+            await AdvanceAsync(fixture, clock, TimeSpan.FromMinutes(30));
+            if (i == 10)
+            {
+                await fixture.RestartAsync(); // and nothing is told again
+            }
+        }
+
+        Assert.Equal(2, fixture.Log.Queue.Recipients);
+        Assert.Equal(isTold ? 1 : 0, Mails(fixture)); // one for both
+        if (isTold)
+        {
+            string notice = Retrieve(fixture, 1);
+            Assert.Equal(2, notice.Split("\r\nAction: delayed\r\nStatus: 4.2.0\r\n").Length - 1);
+            Assert.Equal(2, notice.Split("\r\nWill-Retry-Until: Sun, 8 Jun 2025 08:09:").Length - 1);
+        }
+    }
+
+    [Fact]
+    public async Task Nobody_hears_of_a_notification_that_is_late_or_goes_nowhere()
+    {
+        var clock = new HandClock();
+        using ScriptedHost host = Busy();
+        await using ServerFixture fixture = await StartAsync(clock, host, ["relay.from=127.0.0.0/8", .. Slow]);
+        Assert.StartsWith("250", RelayTests.Send(fixture, "mx", "", "b@relay.test"), StringComparison.Ordinal);
+        for (int i = 0; i < 10 && fixture.Log.Queue.Recipients > 0; i++)
+        {
+            await AdvanceAsync(fixture, clock, TimeSpan.FromHours(5));
+        }
+
+        Assert.Equal(0, fixture.Log.Queue.Recipients); // it has ended, and nothing came of that
+        Assert.Equal(0, Mails(fixture));
+    }
+
+    [Fact]
+    public async Task The_time_that_is_left_is_passed_on_and_so_is_the_trace()
+    {
+        var clock = new HandClock();
+        bool isOpen = false;
+        using var host = new ScriptedHost(
+            line => line.StartsWith("RCPT", StringComparison.Ordinal) && !Volatile.Read(ref isOpen) ? "450 4.2.0 later" : null,
+            "DELIVERBY", "DSN");
+        await using ServerFixture fixture = await StartAsync(clock, host, "relay.retry_min=10min", "relay.retry_max=10min");
+        Submit(fixture, "BY=7200;RT", ["b@relay.test"]);
+        await SettleAsync(fixture, clock);
+        Assert.Equal(1, Tries(host));
+        Assert.Contains(host.Commands, c => c.Contains(" BY=7200;RT", StringComparison.Ordinal));
+        Volatile.Write(ref isOpen, true);
+        await AdvanceAsync(fixture, clock, TimeSpan.FromMinutes(30));
+        host.Next();
+        Assert.Contains(host.Commands, c => c.Contains(" BY=5400;RT", StringComparison.Ordinal));
+        string traced = RelayTests.Fetch(fixture, "u@local.test"); // although the host reports by itself
+        Assert.Contains("Action: relayed", traced, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_must_not_be_late_comes_back_at_its_deadline()
+    {
+        var clock = new HandClock();
+        using ScriptedHost host = Busy("DELIVERBY");
+        await using ServerFixture fixture = await StartAsync(clock, host, "relay.retry_min=10min", "relay.retry_max=4h");
+        Submit(fixture, "BY=3600;R", ["b@relay.test"]);
+        await SettleAsync(fixture, clock);
+        Assert.Equal(1, Tries(host));
+        await AdvanceAsync(fixture, clock, TimeSpan.FromMinutes(59));
+        Assert.Equal(1, fixture.Log.Queue.Recipients);
+        int tries = Tries(host);
+        await AdvanceAsync(fixture, clock, TimeSpan.FromMinutes(1.1));
+        string notice = RelayTests.Fetch(fixture, "u@local.test");
+        Assert.Contains("Action: failed\r\nStatus: 5.4.7", notice, StringComparison.Ordinal);
+        Assert.Equal(0, fixture.Log.Queue.Recipients);
+        Assert.Equal(tries, Tries(host)); // what is too late is not even offered
+    }
+
+    [Fact]
+    public async Task What_may_be_late_goes_on_and_its_sender_is_told()
+    {
+        var clock = new HandClock();
+        bool isOpen = false;
+        using var host = new ScriptedHost(
+            line => line.StartsWith("RCPT", StringComparison.Ordinal) && !Volatile.Read(ref isOpen) ? "450 4.2.0 later" : null);
+        await using ServerFixture fixture = await StartAsync(clock, host, "relay.retry_min=10min", "relay.delay_notice=0s");
+        Submit(fixture, "BY=3600;N", ["b@relay.test"]);
+        await AdvanceUntilAsync(fixture, clock, "Action: delayed");
+        Assert.Equal(1, fixture.Log.Queue.Recipients);
+        Volatile.Write(ref isOpen, true);
+        await AdvanceAsync(fixture, clock, TimeSpan.FromHours(5));
+        Assert.Equal("b@relay.test", Assert.Single(host.Next().Recipients));
+        Assert.Equal(1, Mails(fixture));
+    }
+
+    [Fact]
+    public async Task A_host_that_does_not_keep_times_gets_nothing_that_must_not_be_late()
+    {
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(new HandClock(), host);
+        Submit(fixture, "BY=3600;R", ["b@relay.test"]);
+        string notice = RelayTests.Fetch(fixture, "u@local.test");
+        Assert.Contains("Action: failed\r\nStatus: 5.3.3", notice, StringComparison.Ordinal);
+        Submit(fixture, "BY=3600;N", ["c@relay.test"]);
+        Assert.Equal("c@relay.test", Assert.Single(host.Next().Recipients));
+        Assert.DoesNotContain(host.Commands, c => c.Contains(" BY=", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_notification_to_a_sender_elsewhere_passes_a_host_without_8BITMIME()
+    {
+        using var host = new ScriptedHost(
+            line => line.StartsWith("RCPT TO:<nobody@", StringComparison.Ordinal) ? "550 5.1.1 no such user" : null);
+        using var wide = new ScriptedHost(
+            line => line.StartsWith("RCPT TO:<nobody@", StringComparison.Ordinal) ? "550 5.1.1 no such user" : null, "8BITMIME");
+        await using ServerFixture fixture = await StartAsync(
+            new HandClock(), wide, "relay.from=127.0.0.0/8", $"route.table=relay.test=127.0.0.1:{wide.Port},elsewhere.test=127.0.0.1:{host.Port}");
+        Assert.StartsWith(
+            "250", RelayTests.Send(fixture, "mx", "a@elsewhere.test", ["nobody@relay.test"], content: "Subject: x\r\n\r\n\u00fc\r\n"),
+            StringComparison.Ordinal);
+        TakenMail notice = host.Next();
+        Assert.Equal("a@elsewhere.test", Assert.Single(notice.Recipients));
+        Assert.Contains("Content-Type: text/rfc822-headers", notice.Content, StringComparison.Ordinal);
+        Assert.DoesNotContain(notice.Content, c => c > 127);
+    }
+
+    private static ScriptedHost Busy(params string[] extensions) => new(
+        line => line.StartsWith("RCPT", StringComparison.Ordinal) ? "450 4.2.0 later" : null, extensions);
+}
