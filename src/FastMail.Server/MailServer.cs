@@ -60,6 +60,7 @@ internal sealed class MailServer : IAsyncDisposable
     private StubResolver? _resolver;
     private Router? _router;
     private DeliveryEngine? _engine;
+    private Settings? _settings;
     private TimeSpan _relayDrainTime;
     private SessionPolicy? _policy;
 
@@ -172,8 +173,24 @@ internal sealed class MailServer : IAsyncDisposable
         ? Task.CompletedTask
         : Task.WhenAll(_engine?.DrainAsync(_relayDrainTime) ?? Task.CompletedTask, _loop.StopAsync(DrainTime));
 
-    /// <summary>Reads the certificate files again; sessions keep what they began with. Any thread.</summary>
-    public void ReloadCertificates() => _tls?.Reload();
+    /// <summary>
+    /// Reads certificates, and passwords for next hops, again; sessions keep what they began with, and what cannot be read
+    /// stays as it was. Any thread.
+    /// </summary>
+    public void Reload()
+    {
+        _tls?.Reload();
+        try
+        {
+            RoutingRules rules = RouteKeys.Reread(_router!.Rules, _settings!);
+            _loop!.Post(new Renewal(_router, rules));
+            _log.LogInformation("what next hops are shown, passwords and a certificate, has been read again");
+        }
+        catch (SettingException e)
+        {
+            _log.LogError("what next hops are shown stays as it was: {Reason}", e.Message);
+        }
+    }
 
     public async ValueTask DisposeAsync()
     {
@@ -275,6 +292,7 @@ internal sealed class MailServer : IAsyncDisposable
         };
         SessionLimits limits = LimitKeys.Session(settings);
         Blocklists? blocklists = MakeBlocklists(settings);
+        _settings = settings;
         _router = MakeRouter(settings, accounts, clock);
         _relayDrainTime = settings.Get(RelayKeys.DrainTime);
         DkimWorkers signing = Own(new DkimWorkers(
@@ -485,6 +503,11 @@ internal sealed class MailServer : IAsyncDisposable
 
     private void OnFailure(Connection? connection, Exception exception) =>
         _log.LogError(exception, "a session failed and was closed; the others go on");
+
+    private sealed class Renewal(Router router, RoutingRules rules) : ILoopWork
+    {
+        public void Run() => router.Renew(rules);
+    }
 
     /// <summary>For one thread; not to be guessed.</summary>
     private static Random NewRandom() => new(RandomNumberGenerator.GetInt32(int.MaxValue));

@@ -53,7 +53,8 @@ internal sealed class ServeVerb
 
             When it listens, one line on standard output says so: ready mx=ADDR:PORT submission=ADDR:PORT pop3=ADDR:PORT
             submissions=ADDR:PORT pop3s=ADDR:PORT; more roles may follow. Everything else it has to say goes to standard
-            error. In the clear, passwords are taken on loopback addresses only. SIGHUP reads the certificates again.
+            error. In the clear, passwords are taken on loopback addresses only. SIGHUP reads the certificates
+            again, and the passwords for next hops.
             """);
         Equip(command);
         return command;
@@ -113,7 +114,7 @@ internal sealed class ServeVerb
         using var hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal =>
         {
             signal.Cancel = true;
-            server.ReloadCertificates();
+            server.Reload();
         });
 
         if (server.FirstAccount is { } first)

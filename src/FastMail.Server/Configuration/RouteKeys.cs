@@ -109,6 +109,23 @@ internal static class RouteKeys
         };
     }
 
+    /// <summary>
+    /// The rules with what stands in files read once more: passwords, certificates. Everything else is as it was.
+    /// </summary>
+    /// <exception cref="SettingException">A file cannot be used.</exception>
+    public static RoutingRules Reread(RoutingRules rules, Settings settings)
+    {
+        var passwords = rules.Table.Lines.Select(line => line.Target).Append(rules.Smarthost)
+            .Select(target => target?.PasswordFile).OfType<string>().Distinct(StringComparer.Ordinal)
+            .ToDictionary(file => file, PasswordIn, StringComparer.Ordinal);
+        return rules with
+        {
+            TrustAnchors = AnchorsIn(settings.Get(TrustAnchors)),
+            ClientCertificate = CertificateOf(settings.Get(Certificate), settings.Get(PrivateKey)),
+            ReadPassword = file => passwords[file],
+        };
+    }
+
     private static IPAddress Address(string text) =>
         IPAddress.TryParse(text, out IPAddress? address) && address.ToString() == text
             ? address

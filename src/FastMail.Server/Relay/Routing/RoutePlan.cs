@@ -31,7 +31,7 @@ internal sealed class RoutePlan
     /// <summary>The line or setting, for people; empty for plain MX.</summary>
     public string DecidedBy { get; }
 
-    public RouteCredentials? Credentials { get; }
+    public RouteCredentials? Credentials { get; set; }
 
     /// <summary>The route of a domain as long as it holds, else null.</summary>
     public Route? Find(ReadOnlySpan<char> domain, TimeSpan now) =>

@@ -61,7 +61,7 @@ internal sealed class Router
     /// <summary>Policies of domains about TLS; null when they do not bind.</summary>
     public StsPolicies? Policies { get; init; }
 
-    internal RoutingRules Rules { get; }
+    internal RoutingRules Rules { get; private set; }
 
     internal StubResolver Resolver { get; }
 
@@ -168,6 +168,20 @@ internal sealed class Router
         }
     }
 
+    /// <summary>
+    /// Goes by passwords and certificates that were read once more; connections keep what they began with.
+    /// </summary>
+    /// <param name="rules">The rules there are, but for what stands in files.</param>
+    public void Renew(RoutingRules rules)
+    {
+        Rules = rules;
+        foreach (RoutePlan plan in _plans.Values.Append(_otherwise))
+        {
+            plan.Credentials = CredentialsOf(plan.Target);
+            _ = plan.Forget(destination: null); // decided anew; DNS need not be asked again for that
+        }
+    }
+
     /// <summary>Decides what needs no name server; otherwise says which plan holds for which domain.</summary>
     private bool TryDecide(
         ReadOnlySpan<byte> forwardPath, Span<char> buffer, out ReadOnlySpan<char> domain, out RoutePlan? plan, out Route? route)
@@ -193,11 +207,9 @@ internal sealed class Router
         return false;
     }
 
-    private RoutePlan PlanOf(RouteTarget target, string decidedBy)
-    {
-        RouteCredentials? credentials = target is { User: { } user, PasswordFile: { } file }
-            ? new RouteCredentials(user, Rules.ReadPassword(file))
-            : null;
-        return new RoutePlan(target, decidedBy, credentials);
-    }
+    private RoutePlan PlanOf(RouteTarget target, string decidedBy) => new(target, decidedBy, CredentialsOf(target));
+
+    private RouteCredentials? CredentialsOf(RouteTarget target) => target is { User: { } user, PasswordFile: { } file }
+        ? new RouteCredentials(user, Rules.ReadPassword(file))
+        : null;
 }
