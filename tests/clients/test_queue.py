@@ -181,6 +181,24 @@ def test_what_is_held_or_redirected_is_so_after_a_restart_and_without_a_server(f
         await_entries(server, lambda e: not e)
 
 
+def test_a_message_is_explained_after_its_end(folder):
+    with Sink() as sink, Server(folder + "/data", "--route", f"relay.test=127.0.0.1:{sink.server_address[1]}") as server:
+        name = submit(server, ["a@relay.test", USER, "b@relay.test"])
+        sink.wait(1)
+        await_entries(server, lambda found: not found)
+        told = json.loads(queue(server, "explain", name.lower(), "--json"))
+        assert told["id"] == name and told["from"] == USER and told["authenticated"] == USER, told
+        assert {r["to"]: r["state"] for r in told["recipients"]} == dict.fromkeys(["a@relay.test", USER, "b@relay.test"], "delivered"), told
+        steps = [(s["state"], s.get("to")) for s in told["steps"]]
+        assert steps[0] == ("received", None) and ("delivered", "a@relay.test") in steps, steps
+        assert sum("127.0.0.1" in s.get("text", "") for s in told["steps"]) == 2, told
+        assert "a@relay.test> delivered" in queue(server, "show", name)
+        assert "does not hold it" in run("queue", "explain", "0000000000000", "--data", server.data).stderr
+        queue(server, "show", "0000000000000", code=66)
+        server.stop()
+        assert json.loads(queue(server, "explain", name, "--json")) == told
+
+
 def test_senders_hear_of_what_the_operator_cancels_only_when_asked(folder):
     port = free_port()
     with Server(folder + "/data", "--route", f"far.test=127.0.0.1:{port}") as server:

@@ -3,6 +3,7 @@ using System.Text.Json;
 using FastMail.Server.Configuration;
 using FastMail.Server.Control;
 using FastMail.Server.Queue;
+using FastMail.Storage;
 using Microsoft.Data.Sqlite;
 
 namespace FastMail.Server.Cli;
@@ -37,17 +38,18 @@ internal sealed class QueueVerbs
         _selector.AddTo(list);
         list.SetAction(parsed => Run(parsed, List));
         var show = new Command("show", "Shows a message with all of its recipients.") { _message, _json };
-        show.SetAction(parsed => Run(parsed, (p, queue) => Show(p, queue, isWhole: false)));
+        show.SetAction(parsed => Guard(() => Show(parsed, isWhole: false)));
         var explain = new Command("explain", """
             Prints what has happened to a message: received, each attempt with the host and what it said, the next one.
 
-            A message leaves the queue when its last recipient has ended; then fastmail log dump still knows it.
+            A message leaves the queue when its last recipient has ended. Then it is looked for in the log, which has it
+            until its space is reclaimed; that takes as long as reading the log does.
             """)
         {
             _message,
             _json,
         };
-        explain.SetAction(parsed => Run(parsed, (p, queue) => Show(p, queue, isWhole: true)));
+        explain.SetAction(parsed => Guard(() => Show(parsed, isWhole: true)));
         var stats = new Command("stats", "Counts what waits, by domain, and what a running server does with it.") { _json };
         stats.SetAction(parsed => Run(parsed, Stats));
         return new Command("queue", "Looks at mail that waits to be relayed, and treats it.")
@@ -91,12 +93,17 @@ internal sealed class QueueVerbs
         return command;
     }
 
-    private int Run(ParseResult parsed, Func<ParseResult, IQueueAccess, int> verb)
+    private int Run(ParseResult parsed, Func<ParseResult, IQueueAccess, int> verb) => Guard(() =>
+    {
+        using IQueueAccess queue = QueueAccess.Open(parsed.GetRequiredValue(_data));
+        return verb(parsed, queue);
+    });
+
+    private static int Guard(Func<int> verb)
     {
         try
         {
-            using IQueueAccess queue = QueueAccess.Open(parsed.GetRequiredValue(_data));
-            return verb(parsed, queue);
+            return verb();
         }
         catch (NotSupportedException e)
         {
@@ -133,12 +140,16 @@ internal sealed class QueueVerbs
         return ExitCode.Ok;
     }
 
-    private int Show(ParseResult parsed, IQueueAccess queue, bool isWhole)
+    private int Show(ParseResult parsed, bool isWhole)
     {
         string id = parsed.GetRequiredValue(_message);
-        if (queue.Find(id) is not { } message)
+        using var interruption = new Interruption();
+        if (Find(parsed.GetRequiredValue(_data), id, interruption) is not { } message)
         {
-            return AccountEdit.Fail(ExitCode.NoInput, $"there is no message {id} in the queue");
+            return interruption.IsRequested
+                ? AccountEdit.Fail(ExitCode.Interrupted, "interrupted; the log was not read to its end")
+                : AccountEdit.Fail(
+                    ExitCode.NoInput, $"there is no message {id} in the queue, and the log does not hold it (any more)");
         }
 
         if (parsed.GetValue(_json))
@@ -151,6 +162,37 @@ internal sealed class QueueVerbs
         }
 
         return ExitCode.Ok;
+    }
+
+    /// <summary>In the queue, or in the log where that has forgotten it.</summary>
+    private static QueueMessage? Find(string directory, string id, Interruption interruption)
+    {
+        using (IQueueAccess queue = QueueAccess.Open(directory))
+        {
+            if (queue.Find(id) is { } waiting)
+            {
+                return waiting;
+            }
+        }
+
+        using LogAccess access = LogAccess.Open(directory);
+        using var progress = new ProgressLine(access.Log.TotalBytes, TimeProvider.System);
+        var message = new LoggedMessage(id);
+        foreach (LogFinding finding in access.Log.Read(checkBodies: false))
+        {
+            if (finding is LogRecord record)
+            {
+                message.Take(record);
+            }
+
+            progress.Report(access.Log.ReadBytes + finding.Offset);
+            if (interruption.IsRequested)
+            {
+                return null;
+            }
+        }
+
+        return message.Read();
     }
 
     private int Stats(ParseResult parsed, IQueueAccess queue)
