@@ -52,7 +52,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     {
         _parts = parts;
         _schedule = new DeliverySchedule(parts.Schedule, parts.Clock, parts.Random);
-        _outcomes = new OutcomeWriter(parts.Log, parts.Loop, parts.Logger);
+        _outcomes = new OutcomeWriter(parts.Log, parts.Loop, parts.Logger, parts.Options.MostUndurable / 2);
         _outcomes.Progressed += OutcomesProgressed;
         _timer = new LoopTimer(this);
         _take = Take;

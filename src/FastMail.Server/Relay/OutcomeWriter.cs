@@ -6,7 +6,8 @@ namespace FastMail.Server.Relay;
 
 /// <summary>
 /// Carries what became of recipients into the log. All that happens while one record is on its way to the disk goes into
-/// the next one, so a quick disk costs no delay and a slow one no flushes. Owned by the <see cref="DeliveryEngine"/>;
+/// the next one, so a quick disk costs no delay and a slow one no flushes; and it waits a moment for a message to share a
+/// flush with. Owned by the <see cref="DeliveryEngine"/>;
 /// loop thread only.
 /// </summary>
 internal sealed class OutcomeWriter : ILoopWork
@@ -16,6 +17,7 @@ internal sealed class OutcomeWriter : ILoopWork
     private readonly MailLog _log;
     private readonly EventLoop _loop;
     private readonly ILogger _logger;
+    private readonly int _mostPatient;
     private readonly LoopTimer _timer;
     private readonly Flushing _flushing;
     private readonly Queue<(ulong Seq, uint Recipient, QueueState State)> _ends = new(); // not durable yet, in their order
@@ -26,9 +28,14 @@ internal sealed class OutcomeWriter : ILoopWork
     private long _records;
     private bool _isFlushPosted;
 
-    public OutcomeWriter(MailLog log, EventLoop loop, ILogger logger)
+    /// <param name="log">Takes the records.</param>
+    /// <param name="loop">Whose thread this lives on.</param>
+    /// <param name="logger">Told of a full disk.</param>
+    /// <param name="mostPatient">With as many ends not durable, the next record is not for the next group to come.</param>
+    public OutcomeWriter(MailLog log, EventLoop loop, ILogger logger, int mostPatient)
     {
         _log = log;
+        _mostPatient = mostPatient;
         _loop = loop;
         _logger = logger;
         _flushing = new Flushing(this);
@@ -175,6 +182,7 @@ internal sealed class OutcomeWriter : ILoopWork
         if (_inFlight.Changes is { } changes)
         {
             changes.Owner = this;
+            changes.CanWait = _waiting.Count == 0 && _ends.Count < _mostPatient;
             _log.Append(changes);
         }
     }

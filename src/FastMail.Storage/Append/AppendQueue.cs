@@ -3,16 +3,21 @@ namespace FastMail.Storage;
 /// <summary>
 /// What waits for the appender: a chain through <see cref="PendingAppend.Next"/>. Any thread pushes; the appender
 /// alone waits and takes. The bell is rung only when the appender sleeps, so a busy log costs its producers one short
-/// lock.
+/// lock. Records that nobody waits for (<see cref="PendingAppend.IsPatient"/>) do not begin a group while mail comes in:
+/// they go with the next one, or by themselves a moment later.
 /// </summary>
 internal sealed class AppendQueue : IDisposable
 {
+    private const int PatienceMilliseconds = 2;
+
     private readonly Lock _gate = new();
     private readonly AutoResetEvent _bell = new(false);
     private PendingAppend? _first;
     private PendingAppend? _last;
     private int _count;
+    private bool _hasUrgent; // somebody waits for one of them
     private bool _isAsleep;
+    private bool _isDozing; // asleep, with patient records only
     private bool _isClosed;
 
     /// <summary>Records that wait; may be old news already.</summary>
@@ -41,8 +46,9 @@ internal sealed class AppendQueue : IDisposable
 
             _last = append;
             _count++;
-            mustRing = _isAsleep;
-            _isAsleep = false;
+            _hasUrgent |= !append.IsPatient;
+            mustRing = _isAsleep && (_hasUrgent || !_isDozing);
+            _isAsleep &= !mustRing;
         }
 
         if (mustRing)
@@ -67,17 +73,16 @@ internal sealed class AppendQueue : IDisposable
     /// <summary>Sleeps until there is work, the queue is closed or the time is over.</summary>
     public AppendWait Wait(int timeoutMilliseconds)
     {
-        lock (_gate)
+        if (MaySleep(isDozing: false))
         {
-            if (_first is not null || _isClosed)
-            {
-                return State();
-            }
-
-            _isAsleep = true;
+            _ = _bell.WaitOne(timeoutMilliseconds);
         }
 
-        _ = _bell.WaitOne(timeoutMilliseconds);
+        if (MaySleep(isDozing: true))
+        {
+            _ = _bell.WaitOne(PatienceMilliseconds);
+        }
+
         lock (_gate)
         {
             _isAsleep = false;
@@ -108,12 +113,24 @@ internal sealed class AppendQueue : IDisposable
             _first = null;
             _last = null;
             _count = 0;
+            _hasUrgent = false;
         }
     }
 
     public void Dispose()
     {
         _bell.Dispose();
+    }
+
+    /// <summary>To sleep there must be nothing that waits; to doze, something that can.</summary>
+    private bool MaySleep(bool isDozing)
+    {
+        lock (_gate)
+        {
+            _isDozing = isDozing;
+            _isAsleep = !_isClosed && (isDozing ? _first is not null && !_hasUrgent : _first is null);
+            return _isAsleep;
+        }
     }
 
     private AppendWait State()

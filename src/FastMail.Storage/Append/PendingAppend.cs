@@ -70,6 +70,9 @@ public abstract class PendingAppend
     /// <summary>Length of the whole record; a multiple of 32.</summary>
     public abstract long Bytes { get; }
 
+    /// <summary>Nobody waits for it: it need not begin a group of its own while mail comes in.</summary>
+    internal virtual bool IsPatient => false;
+
     /// <summary>Given up before the appender took it: it must not be written.</summary>
     internal bool IsWithdrawn => Volatile.Read(ref _claim) == (int)Claim.Withdrawn;
 

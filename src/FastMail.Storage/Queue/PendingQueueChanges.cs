@@ -28,8 +28,16 @@ public sealed class PendingQueueChanges : PendingAppend
     /// <summary>No other goes in.</summary>
     public bool IsFull => _used + MostFieldBytes > MostBytes;
 
+    /// <summary>
+    /// Set before the record is appended: it goes with the next message into the log, at the latest after 2 ms. A crash
+    /// before that costs what a crash before the flush costs: the attempts are made again.
+    /// </summary>
+    public bool CanWait { get; set; }
+
     /// <inheritdoc/>
     public override long Bytes => RecordHeader.TotalFor(_used - RecordHeader.Bytes);
+
+    internal override bool IsPatient => CanWait;
 
     internal override bool IsReady => Count > 0 && !_isAppended;
 
@@ -70,6 +78,7 @@ public sealed class PendingQueueChanges : PendingAppend
         _used = RecordHeader.Bytes;
         _hasEnd = false;
         _isAppended = false;
+        CanWait = false;
         Count = 0;
         ResetClaim();
         Next = null;
