@@ -36,18 +36,13 @@ internal sealed class MailServer : IAsyncDisposable
 {
     private const long FirstSegmentBytes = 16 << 20; // zeroed before the very first start is ready: 10 to 50 ms
 
-    private static readonly string[] Roles = ["mx", "submission", "pop3", "submissions", "pop3s"]; // new ones at the end
-
     private static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(30);
 
     private readonly ILogger _log;
     private readonly LogEvents _events;
     private readonly TaskCompletionSource _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly List<(string Role, EndPoint EndPoint)> _listening = [];
     private readonly Stack<IDisposable> _parts = new();
     private readonly string _directory;
-    private Exemptions _proxies = new([]);
-    private IReadOnlyList<string> _proxied = [];
     private EventLoop? _loop;
     private OpenStore? _openStore;
     private OpenQueue? _openQueue;
@@ -75,14 +70,8 @@ internal sealed class MailServer : IAsyncDisposable
     /// <summary>Completes when the mail log has failed and the process must be restarted.</summary>
     public Task Failed => _failed.Task;
 
-    /// <summary>One line that tells scripts where to connect, e.g. <c>ready mx=127.0.0.1:2525 submission=none ...</c>.</summary>
-    public string ReadyLine =>
-        "ready " + string.Join(' ', Roles.Select(role => $"{role}={EndPointsOf(role)}"))
-        + (_listening.Exists(l => l.Role == "lmtp") ? $" lmtp={EndPointsOf("lmtp")}" : "");
-
-    /// <summary>The first TCP listener of a role, or null when it has none.</summary>
-    public IPEndPoint? EndPointOf(string role) =>
-        _listening.Where(l => l.Role == role).Select(l => l.EndPoint).OfType<IPEndPoint>().FirstOrDefault();
+    /// <summary>Where it listens.</summary>
+    public Listeners Listeners { get; private set; } = null!;
 
     /// <summary>The account that the very first start made, with its password; null at every other start.</summary>
     public (string Address, string Password)? FirstAccount { get; private set; }
@@ -215,17 +204,67 @@ internal sealed class MailServer : IAsyncDisposable
 
     private void Start(Settings settings, TimeProvider clock, IDisk disk)
     {
+        MailLog mailLog = OpenLog(settings, clock, disk);
+        LiveAccounts accounts = OpenAccounts(settings, clock);
+        _tls = Own(ServerTls.Start(_directory, settings, clock, _log));
+        var exemptions = new Exemptions(settings.Get(LimitKeys.Exempt));
+        EventLoop loop = StartLoop(settings, exemptions, clock);
+        var intake = new Intake(clock, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 8);
+        var locks = new MaildropLocks();
+        Allowance allowance = AllowanceOf(settings);
+        var quotas = new Quotas(mailLog, accounts, allowance);
+        _stress = new Stress(
+            LimitKeys.Stress(settings),
+            intake,
+            () => (double)loop.ConnectionCount / loop.ConnectionCap,
+            () => DiskStrain.Of(mailLog),
+            _log);
+        _policy = new SessionPolicy
+        {
+            Times = LimitKeys.Times(settings),
+            Exemptions = exemptions,
+            Stress = _stress,
+            Failed = exception => OnFailure(connection: null, exception),
+        };
+        Logins logins = MakeLogins(settings, accounts, exemptions, clock);
+        DeliveryEngine engine = StartRelay(settings, accounts, intake, quotas, clock);
+        OpenDoors(settings, accounts, allowance, intake, clock);
+        Expunger = Own(new Expunger(mailLog, accounts, allowance, locks, loop, clock, _log));
+        Listeners = new Listeners(
+            loop, _stress, new Exemptions(settings.Get(ProxyKeys.Peers)), settings.Get(ProxyKeys.Listeners));
+        new SessionRoles
+        {
+            Settings = settings,
+            Clock = clock,
+            Logger = _log,
+            Loop = loop,
+            Log = mailLog,
+            Tls = _tls,
+            Accounts = accounts,
+            Logins = logins,
+            Intake = intake,
+            Quotas = quotas,
+            Locks = locks,
+            Policy = _policy,
+            Commits = WatchCommits(clock, settings.Get(StoreKeys.CommitDeadline)),
+            Retention = new RetentionPolicy(accounts, allowance),
+            Unreadable = Unreadable,
+            Blocklists = MakeBlocklists(settings),
+            Relay = new RelayIntake(
+                engine, new Exemptions(settings.Get(RelayKeys.From)), new QueueRuns(_router!, engine, clock)),
+        }.Open(Listeners);
+    }
+
+    private MailLog OpenLog(Settings settings, TimeProvider clock, IDisk disk)
+    {
         AccountStore.MakeDirectory(_directory);
         // The seed is secret: the salts that the log draws from it keep stale bytes from passing for records.
-        Random random = NewRandom();
-        MailLog mailLog = Own(MailLog.Open(
-            _directory,
-            OptionsOf(settings),
-            disk,
-            clock,
-            random,
-            _events));
-        MailLog = mailLog;
+        MailLog = Own(MailLog.Open(_directory, OptionsOf(settings), disk, clock, NewRandom(), _events));
+        return MailLog;
+    }
+
+    private LiveAccounts OpenAccounts(Settings settings, TimeProvider clock)
+    {
         AccountStore store = AccountStore.Open(_directory);
         if (store.IsPristine)
         {
@@ -234,13 +273,11 @@ internal sealed class MailServer : IAsyncDisposable
             store.TryAdd(FirstAccount.Value.Address, credentials.Password, clock.GetUtcNow(), credentials.Scram);
         }
 
-        LiveAccounts accounts = Own(new LiveAccounts(store, _log, AddressKeys.Rules(settings)));
-        PasswordChecker passwords = Own(new PasswordChecker(
-            accounts, clock, settings.Get(AuthKeys.HashIterations), settings.Get(AuthKeys.CacheTime)));
-        _tls = Own(ServerTls.Start(_directory, settings, clock, _log));
-        TlsClient outgoingTls = Own(new TlsClient(
-            Math.Max(1, Environment.ProcessorCount / 2), settings.Get(TlsKeys.HandshakeTimeout)));
-        var exemptions = new Exemptions(settings.Get(LimitKeys.Exempt));
+        return Own(new LiveAccounts(store, _log, AddressKeys.Rules(settings)));
+    }
+
+    private EventLoop StartLoop(Settings settings, Exemptions exemptions, TimeProvider clock)
+    {
         _loop = Own(EventLoop.Start(
             new EventLoopOptions
             {
@@ -256,53 +293,40 @@ internal sealed class MailServer : IAsyncDisposable
             _log.LogWarning("the runtime does not run socket completions inline: the loop has its own thread and is slower");
         }
 
+        return _loop;
+    }
+
+    private Logins MakeLogins(Settings settings, LiveAccounts accounts, Exemptions exemptions, TimeProvider clock)
+    {
         TokenRules tokenRules = AuthKeys.Tokens(settings);
-        TokenValidator? tokens = tokenRules.IsAny ? Own(new TokenValidator(tokenRules, clock, _log)) : null;
-        var logins = new Logins
+        return new Logins
         {
-            Tokens = tokens,
-            Loop = _loop,
+            Tokens = tokenRules.IsAny ? Own(new TokenValidator(tokenRules, clock, _log)) : null,
+            Loop = _loop!,
             Accounts = accounts,
-            Passwords = passwords,
+            Passwords = Own(new PasswordChecker(
+                accounts, clock, settings.Get(AuthKeys.HashIterations), settings.Get(AuthKeys.CacheTime))),
             Guard = new LoginGuard(AuthKeys.Limits(settings), clock),
             Exemptions = exemptions,
         };
-        // Without a token validator nobody's token could be judged.
-        SaslMechanisms mechanisms = settings.Get(AuthKeys.Mechanisms)
-            & (tokens is null ? ~(SaslMechanisms.OAuthBearer | SaslMechanisms.XOAuth2) : ~SaslMechanisms.None);
-        byte[] hostname = Encoding.ASCII.GetBytes(settings.Get(ServeKeys.Hostname));
-        var intake = new Intake(clock, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 8);
-        CommitWatch commits = WatchCommits(clock, settings.Get(StoreKeys.CommitDeadline));
-        var locks = new MaildropLocks();
-        Allowance allowance = AllowanceOf(settings);
-        var retention = new RetentionPolicy(accounts, allowance);
-        var quotas = new Quotas(mailLog, accounts, allowance);
-        _stress = new Stress(
-            LimitKeys.Stress(settings),
-            intake,
-            () => (double)_loop.ConnectionCount / _loop.ConnectionCap,
-            () => DiskStrain.Of(mailLog),
-            _log);
-        _policy = new SessionPolicy
-        {
-            Times = LimitKeys.Times(settings),
-            Exemptions = exemptions,
-            Stress = _stress,
-            Failed = exception => OnFailure(connection: null, exception),
-        };
-        SessionLimits limits = LimitKeys.Session(settings);
-        Blocklists? blocklists = MakeBlocklists(settings);
+    }
+
+    private DeliveryEngine StartRelay(
+        Settings settings, LiveAccounts accounts, Intake intake, Quotas quotas, TimeProvider clock)
+    {
+        TlsClient tls = Own(new TlsClient(
+            Math.Max(1, Environment.ProcessorCount / 2), settings.Get(TlsKeys.HandshakeTimeout)));
         _settings = settings;
         _router = MakeRouter(settings, accounts, clock);
         _relayDrainTime = settings.Get(RelayKeys.DrainTime);
         DkimWorkers signing = Own(new DkimWorkers(
-            new DkimKeyring(new DkimFiles(_directory), clock, _log), accounts, settings.Get(DkimKeys.Canonicalization), _loop.Post, clock, _log));
+            new DkimKeyring(new DkimFiles(_directory), clock, _log), accounts, settings.Get(DkimKeys.Canonicalization), _loop!.Post, clock, _log));
         _engine = new DeliveryEngine(new DeliveryParts
         {
             Loop = _loop,
-            Log = mailLog,
+            Log = MailLog,
             Router = _router,
-            Tls = outgoingTls,
+            Tls = tls,
             Accounts = accounts,
             Signing = signing,
             Intake = intake,
@@ -310,119 +334,23 @@ internal sealed class MailServer : IAsyncDisposable
             Clock = clock,
             Random = NewRandom(),
             Logger = _log,
-            Hostname = hostname,
+            Hostname = SessionRoles.HostnameOf(settings),
             Schedule = RelayKeys.Schedule(settings),
             Options = RelayKeys.Delivery(settings) with { MostReturnedBytes = settings.Get(NotifyKeys.FullSize) },
         });
         _engine.Start();
-        var relay = new RelayIntake(
-            _engine, new Exemptions(settings.Get(RelayKeys.From)), new QueueRuns(_router, _engine, clock));
-        var delays = new LoginDelays(settings.Get(Pop3Keys.LoginDelay), clock);
-        _openStore = Own(new OpenStore(mailLog, () => accounts.Current, allowance));
+        return _engine;
+    }
+
+    /// <summary>What the operator's verbs reach.</summary>
+    private void OpenDoors(Settings settings, LiveAccounts accounts, Allowance allowance, Intake intake, TimeProvider clock)
+    {
+        _openStore = Own(new OpenStore(MailLog, () => accounts.Current, allowance));
         _door = AdminDoor.Open(_directory, settings.Get(AdminKeys.Listen), settings.Get(AdminKeys.Hosts));
-        _openQueue = new OpenQueue(mailLog, _engine, clock);
+        _openQueue = new OpenQueue(MailLog, _engine!, clock);
         _submission = new LocalSubmission(
-            mailLog, () => accounts.Current, _engine, intake, clock,
+            MailLog, () => accounts.Current, _engine!, intake, clock,
             settings.Get(ServeKeys.Hostname), settings.Get(LimitKeys.MessageBytes));
-        Expunger = Own(new Expunger(mailLog, accounts, allowance, locks, _loop, clock, _log));
-
-        _proxies = new Exemptions(settings.Get(ProxyKeys.Peers));
-        _proxied = settings.Get(ProxyKeys.Listeners);
-        var xclient = new Exemptions(settings.Get(XclientKeys.Peers));
-        var longestHold = TimeSpan.FromSeconds(Math.Floor(settings.Get(RelayKeys.LongestHold).TotalSeconds));
-        SmtpExtensions futureRelease = longestHold > TimeSpan.Zero ? SmtpExtensions.FutureRelease : SmtpExtensions.None;
-
-        foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Mx))
-        {
-            Listen("mx", endPoint, Smtp(SmtpRole.Mx, offersAuth: false), _tls.OnDemand);
-        }
-
-        foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Submission))
-        {
-            Listen("submission", endPoint, Smtp(SmtpRole.Submission, offersAuth: IsPrivate("submission", endPoint)), _tls.OnDemand);
-        }
-
-        foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Submissions))
-        {
-            Listen("submissions", endPoint, Smtp(SmtpRole.Submission, offersAuth: false), _tls.Implicit);
-        }
-
-        foreach (EndPoint endPoint in settings.Get(LmtpKeys.Listen))
-        {
-            Listen("lmtp", endPoint, Smtp(SmtpRole.Lmtp, offersAuth: false), _tls.OnDemand);
-        }
-
-        foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Pop3))
-        {
-            Listen("pop3", endPoint, Pop3(allowsCleartext: IsPrivate("pop3", endPoint)), _tls.OnDemand);
-        }
-
-        foreach (IPEndPoint endPoint in settings.Get(ServeKeys.Pop3s))
-        {
-            Listen("pop3s", endPoint, Pop3(allowsCleartext: false), _tls.Implicit);
-        }
-
-        Pop3Handlers Pop3(bool allowsCleartext) => new()
-        {
-            Loop = _loop,
-            Log = mailLog,
-            Commits = commits,
-            Logins = logins,
-            Locks = locks,
-            Policy = _policy,
-            Retention = retention,
-            Unreadable = Unreadable,
-            Logger = _log,
-            Delays = delays,
-            LockWait = settings.Get(Pop3Keys.LockWait),
-            SessionsPerUser = settings.Get(Pop3Keys.SessionsPerUser),
-            Options = new Pop3SessionOptions
-            {
-                Hostname = hostname,
-                Limits = limits,
-                AllowsCleartext = allowsCleartext,
-                Mechanisms = mechanisms,
-                MaxLoginFailures = settings.Get(AuthKeys.SessionFailures),
-                IsStrictUtf8 = settings.Get(Pop3Keys.StrictUtf8),
-                LoginDelaySeconds = (int)Math.Ceiling(settings.Get(Pop3Keys.LoginDelay).TotalSeconds),
-                Expiry = () => retention.OfAnybody,
-                Tls = _tls,
-            },
-        };
-
-        SmtpHandlers Smtp(SmtpRole role, bool offersAuth) => new()
-        {
-            Loop = _loop,
-            Log = mailLog,
-            Commits = commits,
-            Accounts = accounts,
-            Logins = logins,
-            Intake = intake,
-            Quotas = quotas,
-            Policy = _policy,
-            Xclient = xclient,
-            Clock = clock,
-            Blocklists = role == SmtpRole.Mx ? blocklists : null,
-            Relay = role == SmtpRole.Lmtp ? null : relay, // RFC 2033: LMTP has no queue
-            Options = new SmtpSessionOptions
-            {
-                Hostname = hostname,
-                Role = role,
-                Limits = limits,
-                MaxRecipients = settings.Get(LimitKeys.Recipients),
-                MaxMessageBytes = settings.Get(LimitKeys.MessageBytes),
-                Extensions = SmtpExtensions.Dsn | SmtpExtensions.DeliverBy | SmtpExtensions.RequireTls
-                    | (role == SmtpRole.Submission ? SmtpExtensions.MtPriority | futureRelease : SmtpExtensions.None)
-                    | (role == SmtpRole.Mx && settings.Get(RouteKeys.Table).Count > 0 ? SmtpExtensions.Etrn : SmtpExtensions.None),
-                LongestHold = longestHold,
-                Clock = clock,
-                OffersAuth = offersAuth,
-                Mechanisms = mechanisms,
-                MaxLoginFailures = settings.Get(AuthKeys.SessionFailures),
-                RequiresAuth = role == SmtpRole.Submission,
-                Tls = _tls,
-            },
-        };
     }
 
     private Blocklists? MakeBlocklists(Settings settings)
@@ -448,7 +376,7 @@ internal sealed class MailServer : IAsyncDisposable
         _resolver = new StubResolver(_loop!, DnsKeys.Options(settings));
         var own = new OwnAddresses(
             settings.Get(ServeKeys.Hostname),
-            () => _listening.Where(l => l.Role is not ("pop3" or "pop3s")).Select(l => l.EndPoint).OfType<IPEndPoint>(),
+            () => Listeners.OfMail,
             clock);
         RoutingRules rules = RouteKeys.Rules(settings);
         return new Router(rules, _resolver, () => accounts.Current, own, _loop!, NewRandom())
@@ -466,41 +394,6 @@ internal sealed class MailServer : IAsyncDisposable
         return new CommitWatch(clock, deadline, (work, due) => _loop!.Arm(timer ??= new LoopTimer(work), due));
     }
 
-    private void Listen<T>(string role, EndPoint endPoint, HandlerPool<T> pool, ListenerTls tls)
-        where T : class, IPooledHandler
-    {
-        _stress!.Began += pool.Hurry;
-        IHandlerFactory handlers = IsProxied(role) ? new ProxiedHandlers(pool, _proxies, tls.IsImplicit) : pool;
-        try
-        {
-            if (endPoint is UnixDomainSocketEndPoint path)
-            {
-                _loop!.ListenLocally(path, handlers, tls);
-                _listening.Add((role, path));
-            }
-            else
-            {
-                _listening.Add((role, _loop!.Listen((IPEndPoint)endPoint, handlers, tls).LocalEndPoint));
-            }
-        }
-        catch (Exception e) when (e is SocketException or IOException or UnauthorizedAccessException)
-        {
-            throw new ListenException($"cannot listen on {Cli.Arguments.TextOf(endPoint)} for {role}: {e.Message}", e);
-        }
-    }
-
-    private string EndPointsOf(string role) =>
-        string.Join(',', _listening.Where(l => l.Role == role).Select(l => Cli.Arguments.TextOf(l.EndPoint)).DefaultIfEmpty("none"));
-
-    /// <summary>
-    /// Passwords in the clear never leave this machine: without TLS only a loopback listener takes them, and none that
-    /// a proxy brings clients to from elsewhere.
-    /// </summary>
-    private bool IsPrivate(string role, IPEndPoint endPoint) =>
-        IPAddress.IsLoopback(endPoint.Address) && !IsProxied(role);
-
-    private bool IsProxied(string role) => _proxied.Contains(role, StringComparer.Ordinal);
-
     private void OnFailure(Connection? connection, Exception exception) =>
         _log.LogError(exception, "a session failed and was closed; the others go on");
 
@@ -517,14 +410,5 @@ internal sealed class MailServer : IAsyncDisposable
     {
         _parts.Push(part);
         return part;
-    }
-}
-
-/// <summary>An address cannot be listened on; the message says which and why.</summary>
-internal sealed class ListenException : Exception
-{
-    public ListenException(string message, Exception inner)
-        : base(message, inner)
-    {
     }
 }

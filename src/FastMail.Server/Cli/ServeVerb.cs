@@ -122,7 +122,7 @@ internal sealed class ServeVerb
             await Console.Error.WriteLineAsync(Welcome(server, first.Address, first.Password));
         }
 
-        await Console.Out.WriteLineAsync(server.ReadyLine);
+        await Console.Out.WriteLineAsync(server.Listeners.ReadyLine);
         await server.OpenControlAsync(); // after the ready line: mail does not wait for the operator's door
         await Task.WhenAny(stop.Task, server.Failed);
         await server.StopAsync();
@@ -133,17 +133,17 @@ internal sealed class ServeVerb
     {
         var text = new System.Text.StringBuilder();
         text.Append($"First start: made the account {address} with the password {password} (shown this once).\n");
-        if (server.EndPointOf("mx") is { } mx)
+        if (server.Listeners.EndPointOf(Listeners.Mx) is { } mx)
         {
             text.Append($"  send:   printf 'Subject: hello\\r\\n\\r\\nHello.\\r\\n' | curl -s smtp://{mx} --mail-from me@example.org --mail-rcpt {address} -T -\n");
         }
 
-        if (server.EndPointOf("submission") is { } submission)
+        if (server.Listeners.EndPointOf(Listeners.Submission) is { } submission)
         {
             text.Append($"  submit: swaks --server {submission} --auth PLAIN --auth-user {address} --auth-password {password} --from {address} --to {address}\n");
         }
 
-        if (server.EndPointOf("pop3") is { } pop3)
+        if (server.Listeners.EndPointOf(Listeners.Pop3) is { } pop3)
         {
             text.Append($"  fetch:  curl -s --user {address}:{password} pop3://{pop3}/1\n");
         }

@@ -80,7 +80,7 @@ internal sealed class ServerFixture : IAsyncDisposable
     public Socket Connect(string role)
     {
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = 30_000 };
-        socket.Connect(Server.EndPointOf(role)!);
+        socket.Connect(Server.Listeners.EndPointOf(role)!);
         return socket;
     }
 

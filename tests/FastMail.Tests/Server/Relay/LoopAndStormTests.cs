@@ -108,7 +108,7 @@ public sealed class LoopAndStormTests
                 Trusted, "relay.retry_min=1s", "server.hostname=first.test", $"route.table=relay.test=127.0.0.1:{port}");
             ServerFixture second = await ServerFixture.StartAsync(
                 Trusted, "relay.retry_min=1s", "server.hostname=second.test", $"listen.mx=127.0.0.1:{port}",
-                $"route.table=relay.test=127.0.0.1:{first.Server.EndPointOf("mx")!.Port}");
+                $"route.table=relay.test=127.0.0.1:{first.Server.Listeners.EndPointOf("mx")!.Port}");
             return new Ring(first, second);
         }
 

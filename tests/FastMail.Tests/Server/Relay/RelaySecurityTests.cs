@@ -55,7 +55,7 @@ public sealed class RelaySecurityTests
 
     private static Task<ServerFixture> StartBefore(ServerFixture next, string policy) => ServerFixture.StartAsync(
         "relay.from=127.0.0.0/8",
-        $"route.table=relay.test=127.0.0.1:{next.Server.EndPointOf("mx")!.Port}{policy}",
+        $"route.table=relay.test=127.0.0.1:{next.Server.Listeners.EndPointOf("mx")!.Port}{policy}",
         "relay.retry_min=1s",
         "server.hostname=first.test");
 }
