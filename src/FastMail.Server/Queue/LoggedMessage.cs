@@ -79,7 +79,9 @@ internal sealed class LoggedMessage
     {
         List<QueueEvent> own = _events.FindAll(e => e.Recipient == number || e.Recipient == QueueChange.AllRecipients);
         QueueEvent? last = own.Find(e => e.State.IsEnd()) ?? own.LastOrDefault();
-        string? path = own.FindLast(e => !e.ForwardPath.IsEmpty) is { } redirect ? Encoding.UTF8.GetString(redirect.ForwardPath.Span) : null;
+        string? path = own.FindLast(e => !e.ForwardPath.IsEmpty) is { } redirect
+            ? Encoding.UTF8.GetString(redirect.ForwardPath.Span)
+            : null;
         return new QueueStanding(
             path ?? given.Address, QueueReader.NameOf(last?.State ?? QueueState.Ended), null, last?.Attempts ?? 0, given.Notify, null);
     }

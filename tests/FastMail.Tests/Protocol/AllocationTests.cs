@@ -21,12 +21,13 @@ public sealed class AllocationTests
             Hostname = "mx.test"u8.ToArray(),
             Role = SmtpRole.Submission,
             OffersAuth = true,
+            Extensions = SmtpExtensions.FutureRelease,
         };
         var authenticator = new SilentAuthenticator();
         var session = new SmtpSession(options, sink, authenticator);
         var replies = new byte[4096];
         var dialog = ("EHLO [192.0.2.1]\r\nAUTH PLAIN AGRlbW9AbG9jYWwudGVzdABzZWNyZXQ=\r\n"
-            + "MAIL FROM:<a@b.test> SIZE=9\r\n"
+            + "MAIL FROM:<a@b.test> SIZE=9 HOLDUNTIL=2027-01-31T08:00:00.25+01:00\r\n"
             + "RCPT TO:<u@local.test>\r\nRCPT TO:<\"q\"@[192.0.2.1]>\r\nDATA\r\n"
             + "A: b\r\n\r\n..x\r\n" + new string('x', 500)
             + "\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<u@local.test>\r\nBDAT 5\r\n\r\n.\r\nBDAT 1 LAST\r\nxFOO\r\n"
