@@ -95,7 +95,7 @@ internal sealed class DataDirectory : IDisposable
         StoreFormat format = new(0, 0, 0, new Guid(id));
 
         SegmentFiles files = new(Disk, LogPath, format.StoreId, clock, random);
-        int errno = files.Zero(SegmentFiles.TemporaryName, options.FirstSegmentBytes, () => false, out IDiskFile? file);
+        int errno = files.Zero(SegmentFiles.TemporaryName, options.FirstSegmentBytes, _ => true, out IDiskFile? file);
         Errno.Check(errno, "prepare the first segment in", LogPath);
         PreparedFile prepared = new(file!, options.FirstSegmentBytes, SegmentFiles.TemporaryName);
         errno = files.Name(prepared, 0, 0, out Segment? segment);
@@ -133,8 +133,7 @@ internal sealed class DataDirectory : IDisposable
     /// <summary>Removes half-made files of an earlier run.</summary>
     public void RemoveTemporaries()
     {
-        foreach (string name in (ReadOnlySpan<string>)
-            [SegmentFiles.TemporaryName, SegmentFiles.ReserveTemporaryName, ColdWriter.TemporaryName])
+        foreach (string name in ListLog().Where(n => SegmentFiles.IsTemporaryName(n) || n == ColdWriter.TemporaryName))
         {
             string path = System.IO.Path.Join(LogPath, name);
             Errno.Check(Disk.Remove(path), "remove", path);

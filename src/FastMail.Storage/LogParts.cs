@@ -87,13 +87,14 @@ internal sealed class LogParts : IDisposable
 
         SegmentFiles files = new(place.Disk, place.LogPath, format.StoreId, clock, random);
         SpareMaker spares = new(files, options, observer);
-        GroupWriter writer = new(segments, maildrops, files, spares, options, clock);
+        GroupWriter writer = new(segments, maildrops, files, spares, clock);
         writer.StartAt(end);
 
         // A GROUP record opens every run, durable before anything else is written. It proves the rewritten tail, and
         // it makes sure that a clean end stands last in the log only if nothing was written after it.
         Errno.Check(writer.Prove(isClean: false), "write", end.Segment!.Path);
-        spares.Start(options.SpareBytesAfter(end.Segment.Length));
+        spares.Appended = () => writer.BytesWritten;
+        spares.Start(end.Segment.Length);
         Checkpointer? checkpoints = options.TakesCheckpoints
             ? new(maildrops, checkpointFiles, format.StoreId, foundCheckpoint.Checkpoint, options, clock, observer)
             : null;
@@ -113,7 +114,7 @@ internal sealed class LogParts : IDisposable
         ReclaimScene scene = new(
             place, format.StoreId, segments, maildrops, appender, holds, clock, new Random(random.Next()),
             observer.Noticed);
-        Reclaimer reclaimer = new(scene, options, spares, checkpoints);
+        Reclaimer reclaimer = new(scene, options, files, spares, checkpoints);
         reclaimer.Start();
         int anySegment = options.ScrubBytesPerSecond > 0 ? random.Next() : 0;
         Scrubber scrubber = new(

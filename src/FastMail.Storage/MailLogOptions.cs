@@ -9,6 +9,9 @@ public sealed record MailLogOptions
     /// <summary>Largest segment: one span must be able to name all of it.</summary>
     public const long MaxSegmentBytes = 1L << 30;
 
+    /// <summary>Most files kept ready.</summary>
+    public const int MaxSpares = 16;
+
     /// <summary>Length of a segment file, a multiple of 4096. Smaller at first, see below.</summary>
     public long SegmentBytes { get; init; } = 256L * 1024 * 1024;
 
@@ -16,6 +19,19 @@ public sealed record MailLogOptions
     /// Length of the first segment: a new store waits for this many zeros; each next is four times larger.
     /// </summary>
     public long FirstSegmentBytes { get; init; } = 16L * 1024 * 1024;
+
+    /// <summary>
+    /// Files kept ready to become segments of the full length, 1 to <see cref="MaxSpares"/>: mail that comes in a burst
+    /// of this many segments is written to a disk that has nothing else to do. More than one is kept only once the log
+    /// has grown to that length, and while they take a small part of what is free.
+    /// </summary>
+    public int Spares { get; init; } = 2;
+
+    /// <summary>
+    /// Whether a segment in which nothing is live becomes a spare instead of being removed, as long as one is wanted.
+    /// Of no use on a file system that never writes to the same place twice.
+    /// </summary>
+    public bool ReusesSegments { get; init; } = true;
 
     /// <summary>
     /// Length of the file kept for a full disk, a multiple of 4096: when the current segment is full and the disk has no
@@ -103,6 +119,8 @@ public sealed record MailLogOptions
         Check(ReserveBytes, nameof(ReserveBytes));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(FirstSegmentBytes, SegmentBytes);
         ArgumentOutOfRangeException.ThrowIfNegative(MinFreeBytes);
+        ArgumentOutOfRangeException.ThrowIfLessThan(Spares, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(Spares, MaxSpares);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(GroupBytes);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(LargestRecordBytes);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(MaxBodiesInFlight);

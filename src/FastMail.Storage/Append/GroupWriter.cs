@@ -8,8 +8,7 @@ namespace FastMail.Storage;
 /// opening thread before that starts).
 /// </summary>
 internal sealed class GroupWriter(
-    SegmentList segments, MaildropTable maildrops, SegmentFiles files, SpareMaker spares, MailLogOptions options,
-    TimeProvider clock)
+    SegmentList segments, MaildropTable maildrops, SegmentFiles files, SpareMaker spares, TimeProvider clock)
 {
     /// <summary>
     /// Bytes at the end of the last segment that only what leads to space may use while no spare exists; behind them
@@ -22,6 +21,7 @@ internal sealed class GroupWriter(
     private readonly List<RecordHeader> _headers = [];
     private readonly List<ulong> _unusedBodies = [];
     private readonly byte[] _groupRecord = GC.AllocateArray<byte>(GroupMeta.TotalBytes, pinned: true);
+    private readonly byte[] _padding = GC.AllocateArray<byte>(SegmentHeader.Bytes, pinned: true); // zeros
     private LogEnd _at = new();
     private ulong _groupSeq;
     private long _groupEnd;
@@ -31,6 +31,9 @@ internal sealed class GroupWriter(
     private long _groups;
     private long _recordsWritten;
     private long _bytesWritten;
+
+    /// <summary>Octets written so far. Any thread.</summary>
+    public long BytesWritten => Volatile.Read(ref _bytesWritten);
 
     /// <summary>The group under construction has records.</summary>
     public bool HasRecords => _records.Count > 0;
@@ -200,7 +203,7 @@ internal sealed class GroupWriter(
         segments.Add(next!);
         _at.MoveTo(next!);
         Publish();
-        spares.Want(options.SpareBytesAfter(next!.Length));
+        spares.Want(next!.Length);
         return 0;
     }
 
@@ -231,6 +234,12 @@ internal sealed class GroupWriter(
             ++_at.GroupNo, lsn + GroupMeta.TotalBytes, (uint)_records.Count, (ulong)RecordBytes, DurableLsn: lsn);
         meta.Write(_groupRecord.AsSpan(RecordHeader.Bytes));
         RecordHeader header = Finish(_groupRecord, RecordType.Group, flags, GroupMeta.Bytes, lsn, _groupSeq);
+        int restOfPage = (int)(-_groupEnd & (SegmentHeader.Bytes - 1));
+        if (Segment.IsReused && restOfPage > 0)
+        {
+            // Of a page that is written as a whole the kernel need not fetch the old octets first.
+            _vectors.Add(_padding, 0, restOfPage);
+        }
 
         int errno = Segment.File.WriteAll(_vectors.All, _at.Offset);
         errno = errno != 0 ? errno : Segment.File.Flush();

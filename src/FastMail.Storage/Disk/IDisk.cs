@@ -105,6 +105,9 @@ public interface IDiskFile : IDisposable
     /// </summary>
     int PunchHole(long offset, long length);
 
+    /// <summary>How much of the disk the file takes, and how many names it has.</summary>
+    int Usage(out FileUsage usage);
+
     /// <summary>Makes everything written so far durable. A failure is final: the caller never asks twice.</summary>
     int Flush();
 
@@ -120,6 +123,12 @@ public interface IDiskFile : IDisposable
     /// </summary>
     int Populate(nint address, long offset, long length);
 }
+
+/// <summary>What a file is to its file system. A value.</summary>
+/// <param name="AllocatedBytes">Space it takes: less than its length when it has holes.</param>
+/// <param name="Names">Hard links: more than one when a backup has it too.</param>
+[StructLayout(LayoutKind.Auto)]
+public readonly record struct FileUsage(long AllocatedBytes, long Names);
 
 /// <summary>
 /// One piece of memory of a gathered write; has the layout of <c>struct iovec</c>. The memory is pinned.

@@ -235,8 +235,8 @@ internal sealed unsafe class LinuxFile(int fd, Caching caching = Caching.Normal)
 
     public int PunchHole(long offset, long length)
     {
-        int errno = Links(out uint links);
-        if (errno != 0 || links > 1)
+        int errno = Usage(out FileUsage usage);
+        if (errno != 0 || usage.Names > 1)
         {
             return errno != 0 ? errno : Errno.Busy;
         }
@@ -250,12 +250,14 @@ internal sealed unsafe class LinuxFile(int fd, Caching caching = Caching.Normal)
         return errno == Errno.NoSystemCall ? Errno.NotSupported : errno;
     }
 
-    private int Links(out uint links)
+    public int Usage(out FileUsage usage)
     {
-        // struct statx is the same everywhere, which struct stat is not; stx_nlink is its fifth word.
-        uint* status = stackalloc uint[64];
-        int errno = LinuxDisk.Result(Native.Status(_fd, "", Native.EmptyPath, Native.StatusLinks, status));
-        links = errno == 0 ? status[4] : 0;
+        const int SectorBytes = 512; // whatever the disk has
+        // struct statx is the same everywhere, which struct stat is not; stx_nlink is its fifth word, stx_blocks begins
+        // with the thirteenth.
+        ulong* status = stackalloc ulong[32];
+        int errno = LinuxDisk.Result(Native.Status(_fd, "", Native.EmptyPath, Native.StatusUsage, (uint*)status));
+        usage = errno == 0 ? new FileUsage((long)status[6] * SectorBytes, (uint)status[2]) : default;
         return errno;
     }
 

@@ -24,7 +24,7 @@ internal static unsafe partial class Native
     public const int MapShared = 1;
     public const int PunchHole = 2;
     public const int EmptyPath = 0x1000; // AT_EMPTY_PATH
-    public const uint StatusLinks = 4; // STATX_NLINK
+    public const uint StatusUsage = 0x404; // STATX_NLINK, STATX_BLOCKS
     public const int PopulateRead = 22; // MADV_POPULATE_READ, Linux 5.14
 
     // O_NOFOLLOW and O_DIRECT are among the few flags that differ between the two architectures.

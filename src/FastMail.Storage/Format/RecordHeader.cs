@@ -153,8 +153,8 @@ internal struct RecordHeader
         }
 
         header = Read(source);
-        return header.HeaderCrc == ComputeCrc(source, salt)
-            && header.Lsn == lsn
+        return header.Lsn == lsn // first: in a segment that is used again most others are of its earlier life
+            && header.HeaderCrc == ComputeCrc(source, salt)
             && header.TotalBytes <= room
             && header.TotalBytes == TotalFor(header.ContentBytes);
     }

@@ -15,9 +15,19 @@ internal readonly record struct SegmentHeader(
 
     private const uint Version = 1;
     private const int CrcOffset = 72;
+    private const int FlagsOffset = 76; // a program that does not know a flag steps over it
+    private const uint ReusedFlag = 1;
     private const string Suffix = ".seg";
 
     private static ReadOnlySpan<byte> Magic => "FMSEG\0\0\u0001"u8;
+
+    /// <summary>
+    /// The file was a segment before: what is behind its records is not zeros. A program that does not know this takes
+    /// them for a torn tail and zeros them, which is as safe and only slower.
+    /// </summary>
+    public bool IsReused { get; init; }
+
+    private static ReadOnlySpan<byte> RetiredMagic => "FMSPARE\u0001"u8;
 
     public string FileName => string.Create(CultureInfo.InvariantCulture, $"{Generation}-{BaseLsn:x16}{Suffix}");
 
@@ -51,6 +61,15 @@ internal readonly record struct SegmentHeader(
                 CultureInfo.InvariantCulture, out baseLsn);
     }
 
+    /// <summary>
+    /// Fills a header page that says: the mail of this segment is gone for good, the file may be used again.
+    /// </summary>
+    public static void WriteRetired(Span<byte> page)
+    {
+        page[..Bytes].Clear();
+        RetiredMagic.CopyTo(page);
+    }
+
     /// <summary>Fills the whole header page.</summary>
     public void Write(Span<byte> page)
     {
@@ -65,6 +84,7 @@ internal readonly record struct SegmentHeader(
         BinaryPrimitives.WriteUInt64LittleEndian(page[48..], PreviousBaseLsn);
         BinaryPrimitives.WriteInt64LittleEndian(page[56..], CreatedMicros);
         BinaryPrimitives.WriteInt64LittleEndian(page[64..], SegmentBytes);
+        BinaryPrimitives.WriteUInt32LittleEndian(page[FlagsOffset..], IsReused ? ReusedFlag : 0);
         BinaryPrimitives.WriteUInt32LittleEndian(page[CrcOffset..], Crc32C.Extend(0, page[..Bytes]));
     }
 
@@ -95,7 +115,10 @@ internal readonly record struct SegmentHeader(
             BinaryPrimitives.ReadUInt64LittleEndian(page[40..]),
             BinaryPrimitives.ReadUInt64LittleEndian(page[48..]),
             BinaryPrimitives.ReadInt64LittleEndian(page[56..]),
-            BinaryPrimitives.ReadInt64LittleEndian(page[64..]));
+            BinaryPrimitives.ReadInt64LittleEndian(page[64..]))
+        {
+            IsReused = (BinaryPrimitives.ReadUInt32LittleEndian(page[FlagsOffset..]) & ReusedFlag) != 0,
+        };
         return true;
     }
 }

@@ -254,7 +254,7 @@ internal sealed class InspectedSegment : IDisposable
             return null;
         }
 
-        long bytes = SegmentTail.UsedBytes(_segment!, end);
+        long bytes = Leftovers.End(_segment!, end) - end;
         return Problem(
             end, LogProblemKind.TornTail, bytes,
             $"{bytes} bytes of a torn tail, never acknowledged; the next start of the server cuts them");

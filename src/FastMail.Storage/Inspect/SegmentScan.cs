@@ -38,7 +38,7 @@ internal sealed class SegmentScan(Segment segment, ulong previousSeq, bool isSeq
     /// <summary>Nothing is known of the numbers before the first record.</summary>
     public bool IsSeqKnown { get; private set; } = isSeqKnown;
 
-    /// <summary>After the last record: the octets behind it are not all 0.</summary>
+    /// <summary>After the last record: something of the segment's own is behind it.</summary>
     public bool HasLeftovers { get; private set; }
 
     /// <summary>Meta of the current record.</summary>
@@ -146,7 +146,7 @@ internal sealed class SegmentScan(Segment segment, ulong previousSeq, bool isSeq
                 return at;
             }
 
-            HasLeftovers |= block.ContainsAnyExcept((byte)0);
+            HasLeftovers |= Leftovers.IsAt(segment, at, block);
         }
 
         return segment.Length;

@@ -28,14 +28,6 @@ internal static class SegmentTail
         return scan.Offset;
     }
 
-    /// <summary>Octets from <paramref name="offset"/> to the last one in the segment that is not 0.</summary>
-    public static long UsedBytes(Segment segment, long offset)
-    {
-        int length = (int)(segment.Length - offset);
-        Errno.Check(segment.Populate(offset, length), "read", segment.Path);
-        return segment.Span(offset, length).LastIndexOfAnyExcept((byte)0) + 1;
-    }
-
     private static ulong FindProof(Segment segment, LogChain chain)
     {
         ulong proven = segment.BaseLsn;

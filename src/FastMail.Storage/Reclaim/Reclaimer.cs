@@ -30,15 +30,17 @@ internal sealed class Reclaimer : IDisposable
 
     /// <param name="scene">What it works with.</param>
     /// <param name="options">When and how fast.</param>
-    /// <param name="spares">Told when space has come back.</param>
+    /// <param name="files">Makes spares of segments that were retired.</param>
+    /// <param name="spares">Told when space has come back; gets those spares.</param>
     /// <param name="checkpoints">Where recovery may begin; null when it always reads all of the log.</param>
-    public Reclaimer(ReclaimScene scene, MailLogOptions options, SpareMaker spares, Checkpointer? checkpoints)
+    public Reclaimer(
+        ReclaimScene scene, MailLogOptions options, SegmentFiles files, SpareMaker spares, Checkpointer? checkpoints)
     {
         _scene = scene;
         _options = options;
         _spares = spares;
         _checkpoints = checkpoints;
-        _retirement = new Retirement(scene);
+        _retirement = new Retirement(scene, options.ReusesSegments ? new SegmentReuse(scene, files, spares) : null);
         _holes = new HolePunch(scene);
         _thread = new Thread(Run) { Name = "fastmail reclaimer", IsBackground = true };
     }

@@ -5,7 +5,9 @@ namespace FastMail.Storage;
 /// stays a fold from its first segment on: a removal never goes before the message it removed. Owned by the
 /// <see cref="Reclaimer"/>, used on its thread.
 /// </summary>
-internal sealed class Retirement(ReclaimScene scene)
+/// <param name="scene">What it works with.</param>
+/// <param name="reuse">Makes spares of them; null when all are removed.</param>
+internal sealed class Retirement(ReclaimScene scene, SegmentReuse? reuse)
 {
     /// <summary>
     /// A file could not be removed for certain. No more is removed then: the proof that its segment was retired must
@@ -82,8 +84,7 @@ internal sealed class Retirement(ReclaimScene scene)
 
             foreach (Segment segment in dead)
             {
-                scene.Segments.Retire(segment);
-                int removed = scene.Disk.Remove(segment.Path);
+                int removed = RemoveOrReuse(segment);
                 errno = errno != 0 ? errno : removed;
                 progress = progress with
                 {
@@ -94,11 +95,21 @@ internal sealed class Retirement(ReclaimScene scene)
         }
 
         errno = errno != 0 ? errno : scene.Disk.SyncDirectory(scene.LogPath);
+        reuse?.Finish(isDurable: errno == 0);
         if (errno != 0)
         {
             IsHalted = true;
             scene.Notice($"segments could not be removed: {Errno.Text(errno)}; the next start tries again");
         }
+    }
+
+    /// <summary>Takes it out of the log; answers an errno.</summary>
+    private int RemoveOrReuse(Segment segment)
+    {
+        FileUsage usage = default;
+        bool isKnown = reuse is not null && segment.File.Usage(out usage) == 0;
+        bool isClosed = scene.Segments.Retire(segment);
+        return isKnown && isClosed && reuse!.TryTake(segment, usage) ? 0 : scene.Disk.Remove(segment.Path);
     }
 
     /// <summary>Writes once more what is said in them of messages that outlive these segments in a cold one.</summary>

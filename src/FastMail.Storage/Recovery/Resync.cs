@@ -69,7 +69,8 @@ internal static class Resync
     }
 
     /// <summary>
-    /// Behind the last octet that is not 0, on a record boundary; <paramref name="from"/> when all are.
+    /// Behind the last octet that is not 0, on a record boundary; <paramref name="from"/> when all are. Where damaged
+    /// records end in a segment that was used before, nobody can tell.
     /// </summary>
     public static long EndOfContent(Segment segment, long from)
     {

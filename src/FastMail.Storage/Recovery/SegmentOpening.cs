@@ -25,7 +25,7 @@ internal sealed class SegmentOpening(
         string[] names = [.. fileNames.Where(SegmentHeader.IsSegmentName).Order(StringComparer.Ordinal)];
         string[] hot = [.. names.Where(name => !IsCold(name))];
         OpenHot(hot);
-        foreach (string name in fileNames.Where(n => n is SegmentFiles.SpareName or SegmentFiles.ReserveName))
+        foreach (string name in fileNames.Where(n => SegmentFiles.IsSpareName(n) || n == SegmentFiles.ReserveName))
         {
             RefuseSegment(name, names);
         }
@@ -74,7 +74,8 @@ internal sealed class SegmentOpening(
 
     /// <summary>
     /// A spare gets its header before its name, and records only after that name is durable: one with both is a
-    /// segment, whatever it is called.
+    /// segment, whatever it is called. One that is used again lost its header before it became a spare, and none of
+    /// its old records has an address in the new one.
     /// </summary>
     private void RefuseSegment(string name, string[] names)
     {

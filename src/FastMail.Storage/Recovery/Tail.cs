@@ -22,7 +22,7 @@ internal static class Tail
         hasLeftovers = false;
         for (long offset = invalid; offset < segment.Length;)
         {
-            offset = NextNonZero(segment, offset);
+            offset = Leftovers.Next(segment, offset);
             if (offset >= segment.Length)
             {
                 return -1;
@@ -47,7 +47,7 @@ internal static class Tail
 
     /// <summary>
     /// Writes the unproven records again, the same bytes to the same places: after a failed flush the page cache may
-    /// hold what the disk does not, and only a new write forces it there. Then zeros what is behind them, so that no
+    /// hold what the disk does not, and only a new write forces it there. Then zeros what was begun behind them, so that no
     /// left-over record can line up with a later one and be taken for valid; not in a file that was cut, where nothing
     /// will be written any more. Running it twice does no harm.
     /// </summary>
@@ -64,8 +64,8 @@ internal static class Tail
         }
 
         block.AsSpan(0, BlockBytes).Clear();
-        long rest = segment.IsCut ? segment.Length : NextNonZero(segment, end);
-        for (long offset = rest; offset < segment.Length; offset = NextNonZero(segment, offset))
+        long rest = segment.IsCut ? segment.Length : Leftovers.Next(segment, end);
+        for (long offset = rest; offset < segment.Length; offset = Leftovers.Next(segment, offset))
         {
             int length = (int)Math.Min(BlockBytes, segment.Length - offset);
             Errno.Check(segment.File.WriteAll(block.AsSpan(0, length), offset), "write", segment.Path);
@@ -102,26 +102,5 @@ internal static class Tail
             || (header.Type == RecordType.Group
                 && GroupMeta.TryRead(record.Slice(RecordHeader.Bytes, (int)header.MetaBytes), out GroupMeta group)
                 && group.DurableLsn > segment.BaseLsn + (ulong)invalid);
-    }
-
-    /// <summary>
-    /// The 32-byte boundary at or before the next octet that is not 0; the segment's length when all are.
-    /// </summary>
-    public static long NextNonZero(Segment segment, long offset)
-    {
-        while (offset < segment.Length)
-        {
-            int length = (int)Math.Min(BlockBytes, segment.Length - offset);
-            Errno.Check(segment.Populate(offset, length), "read", segment.Path);
-            int index = segment.Span(offset, length).IndexOfAnyExcept((byte)0);
-            if (index >= 0)
-            {
-                return offset + (index & -RecordHeader.Alignment);
-            }
-
-            offset += length;
-        }
-
-        return segment.Length;
     }
 }

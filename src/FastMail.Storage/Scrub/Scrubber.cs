@@ -144,6 +144,19 @@ internal sealed class Scrubber : IDisposable
 
     private void Scrub(Segment segment)
     {
+        if (!segment.TryRetain())
+        {
+            return; // dropped meanwhile
+        }
+
+        using (segment) // the file of one that nobody holds may be used again
+        {
+            ScrubRetained(segment);
+        }
+    }
+
+    private void ScrubRetained(Segment segment)
+    {
         // Complete first: a segment gets its SEAL before its successor comes into the list.
         bool isComplete = segment.IsCold || segment != _segments.Hot[^1];
         long end = isComplete ? segment.Header.SegmentBytes : segment.ReadableEnd;

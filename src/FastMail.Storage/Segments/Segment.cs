@@ -41,6 +41,11 @@ internal sealed class Segment : IDisposable
     /// <summary>Bytes that can be read: all of the segment, or what is left of a file that was cut.</summary>
     public long Length { get; }
 
+    /// <summary>
+    /// Behind its records there may be octets of an earlier segment. Its records are told from them by their addresses.
+    /// </summary>
+    public bool IsReused => Header.IsReused;
+
     /// <summary>The file is shorter than it was made; recovery never lets anything be written into it again.</summary>
     public bool IsCut => Length < Header.SegmentBytes;
 
@@ -137,11 +142,20 @@ internal sealed class Segment : IDisposable
     /// </summary>
     public void Dispose()
     {
-        if (Interlocked.Decrement(ref _references) == 0)
+        _ = Release();
+    }
+
+    /// <summary>The same; true when it was the last.</summary>
+    public bool Release()
+    {
+        bool isLast = Interlocked.Decrement(ref _references) == 0;
+        if (isLast)
         {
             _ = _file.Unmap(_address, Length);
             _file.Dispose();
         }
+
+        return isLast;
     }
 
     /// <summary>

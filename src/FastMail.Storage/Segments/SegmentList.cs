@@ -47,16 +47,17 @@ internal sealed class SegmentList
     }
 
     /// <summary>
-    /// Takes a segment out; its map lives on while a <see cref="ReadLease"/> holds it.
+    /// Takes a segment out; its map lives on while a <see cref="ReadLease"/> holds it. True when nobody does: then
+    /// nobody will ever read it again.
     /// </summary>
-    public void Retire(Segment segment)
+    public bool Retire(Segment segment)
     {
         lock (_gate)
         {
             Volatile.Write(ref _segments, [.. _segments.Where(s => s != segment)]);
         }
 
-        segment.Dispose();
+        return segment.Release();
     }
 
     /// <summary>The segment whose addresses include <paramref name="lsn"/>; null when there is none.</summary>

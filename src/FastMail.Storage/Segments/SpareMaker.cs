@@ -1,9 +1,10 @@
 namespace FastMail.Storage;
 
 /// <summary>
-/// Keeps one zero-filled file ready as the next segment, and a small one in reserve for when the disk has no room for
-/// that, on its own thread. Looks how much of the disk is free. Owned by the <see cref="MailLog"/>; the appender asks
-/// and waits. <see cref="IMailLogObserver.SpaceChanged"/> is called on the maker's thread.
+/// Keeps files ready as the next segments, and a small one in reserve for when the disk has no room for that: fills
+/// them with zeros on its own thread, and takes retired segments that the reclaimer offers. Looks how much of the disk
+/// is free. Owned by the <see cref="MailLog"/>; the appender asks and waits.
+/// <see cref="IMailLogObserver.SpaceChanged"/> is called on the maker's thread.
 /// </summary>
 internal sealed class SpareMaker : IDisposable
 {
@@ -16,15 +17,22 @@ internal sealed class SpareMaker : IDisposable
     private readonly Lock _gate = new();
     private readonly AutoResetEvent _asked = new(false);
     private readonly AutoResetEvent _answered = new(false);
+    private readonly SpareStock _stock = new();
+    private readonly SparePace _pace = new();
     private readonly Thread _thread;
 
-    private Order _spare;
+    private Order _spare; // the one that must be there; those beyond it are made when there is time
+    private Order _extra; // one of those
     private Order _reserve;
+    private string? _taken; // by the appender, which has not given the file its name yet
+    private long _currentBytes; // length of the segment that is written to
+    private bool _hasAllExtras; // or cannot have them now
     private volatile bool _isStopped;
     private volatile bool _isSpaceLow;
     private volatile bool _hasSpare;
     private volatile bool _isExhausted;
     private bool _isScarce; // of the maker's thread: less is free than should be
+    private long _lookedAt; // likewise
 
     public SpareMaker(SegmentFiles files, MailLogOptions options, IMailLogObserver observer)
     {
@@ -50,6 +58,12 @@ internal sealed class SpareMaker : IDisposable
     /// <summary>Called on the maker's thread when space becomes low: only ring a bell.</summary>
     public Action? BecameLow { get; set; }
 
+    /// <summary>Tells how many octets the appender has written, on the maker's thread; before the start.</summary>
+    public Func<long> Appended
+    {
+        set => _pace.Appended = value;
+    }
+
     /// <summary>Nothing is being made but what failed before.</summary>
     public bool IsAtRest
     {
@@ -57,16 +71,24 @@ internal sealed class SpareMaker : IDisposable
         {
             lock (_gate)
             {
-                return _spare.IsSettled && _reserve.IsSettled;
+                return _taken is null && _spare.IsSettled && _reserve.IsSettled && (_hasAllExtras || _spare.HasFailed);
             }
         }
     }
 
+    // A store that is still small does without more than one: it would take many times its own size.
+    private int Wanted => _currentBytes >= _options.SegmentBytes ? _options.Spares : 1;
+
     /// <summary>Begins with what an earlier run left behind, or by making it.</summary>
-    public void Start(long spareBytes)
+    /// <param name="currentBytes">Length of the segment that is written to.</param>
+    public void Start(long currentBytes)
     {
-        _spare = Found(SegmentFiles.SpareName, spareBytes, _options.FirstSegmentBytes);
-        _reserve = Found(SegmentFiles.ReserveName, _options.ReserveBytes, MailLogOptions.MinSegmentBytes);
+        _currentBytes = currentBytes;
+        FindSpares();
+        PreparedFile? reserve = _files.Find(SegmentFiles.ReserveName, MailLogOptions.MinSegmentBytes);
+        _reserve = reserve is { } found
+            ? new Order { Bytes = found.Bytes, State = OrderState.Ready, File = found }
+            : new Order { Bytes = _options.ReserveBytes, State = OrderState.Working };
         if (_reserve.State == OrderState.Ready && _reserve.File.Bytes < _options.ReserveBytes
             && _files.HasRoomFor(_options.ReserveBytes + _options.MinFreeBytes))
         {
@@ -74,24 +96,33 @@ internal sealed class SpareMaker : IDisposable
             _reserve = new Order { Bytes = _options.ReserveBytes, State = OrderState.Working };
         }
 
-        if (_spare.State != OrderState.Ready && Affordable(spareBytes) == 0)
+        if (_stock.Count == 0)
         {
-            _spare.State = OrderState.Failed; // known before the first record comes
+            _spare = new Order { Bytes = _options.SpareBytesAfter(currentBytes), State = OrderState.Working };
+            _spare.State = Affordable(_spare.Bytes) == 0 ? OrderState.Failed : OrderState.Working; // known beforehand
         }
 
         Judge();
         _thread.Start();
     }
 
-    /// <summary>Asks for the spare after the one that was taken.</summary>
-    public void Want(long spareBytes)
+    /// <summary>
+    /// The spare that was taken has become the segment that is written to, of that length: asks for the one after it.
+    /// </summary>
+    public void Want(long currentBytes)
     {
         lock (_gate)
         {
-            if (_spare.State == OrderState.None)
+            _stock.GiveBack(_taken!);
+            _taken = null;
+            _currentBytes = currentBytes;
+            _hasAllExtras = false;
+            if (_stock.Count == 0 && _spare.State == OrderState.None)
             {
-                _spare = new Order { Bytes = spareBytes, State = OrderState.Working };
+                _spare = new Order { Bytes = _options.SpareBytesAfter(currentBytes), State = OrderState.Working };
             }
+
+            Judge();
         }
 
         _ = _asked.Set();
@@ -106,7 +137,7 @@ internal sealed class SpareMaker : IDisposable
     /// <summary>
     /// Hands over a file with room for a record of that size, waiting while one is being made, and having a larger one
     /// made when the record is a removal longer than usual; false when the disk has no room for it, or when no segment
-    /// is ever that large. Called by the appender only.
+    /// is ever that large. Called by the appender only, which tells by <see cref="Want"/> when the file has its name.
     /// </summary>
     public bool TryTake(long recordBytes, out PreparedFile file)
     {
@@ -114,26 +145,21 @@ internal sealed class SpareMaker : IDisposable
         {
             lock (_gate)
             {
-                file = _spare.File;
-                if (_spare.State == OrderState.Failed)
+                _pace.IsAwaited = false;
+                if (_stock.TryTake(recordBytes, out file))
+                {
+                    _taken = file.FileName;
+                    Judge();
+                    return true;
+                }
+
+                if (_spare.State == OrderState.Failed
+                    || (_spare.State == OrderState.None && !TryEnlarge(recordBytes)))
                 {
                     return false;
                 }
 
-                if (_spare.State == OrderState.Ready)
-                {
-                    if (recordBytes <= GroupWriter.RoomIn(file.Bytes))
-                    {
-                        _spare.State = OrderState.None;
-                        Judge();
-                        return true;
-                    }
-
-                    if (!TryEnlarge(recordBytes))
-                    {
-                        return false;
-                    }
-                }
+                _pace.IsAwaited = true;
             }
 
             _ = _answered.WaitOne();
@@ -155,8 +181,47 @@ internal sealed class SpareMaker : IDisposable
             }
 
             _reserve = new Order { Bytes = _options.ReserveBytes, State = OrderState.Working };
+            _taken = file.FileName;
             Judge();
             return true;
+        }
+    }
+
+    /// <summary>
+    /// A file of that length could be a spare at once. If one is wanted it is promised a name, and is handed over under
+    /// it (<see cref="Keep"/>), or not (<see cref="Withdraw"/>). The reclaimer's thread.
+    /// </summary>
+    public bool TryPromise(long bytes, out string name)
+    {
+        name = "";
+        // As if its space had come back first: a spare that must be there leaves what has to be free, others far more.
+        long before = _hasSpare ? RoomForExtra - bytes : _options.MinFreeBytes;
+        if (_isStopped || bytes != _options.SegmentBytes || !_files.HasRoomFor(before))
+        {
+            return false;
+        }
+
+        lock (_gate)
+        {
+            bool isWanted = _currentBytes == bytes && _stock.Count + _stock.Promised < Wanted;
+            name = isWanted ? _stock.PromiseName() : "";
+            return isWanted;
+        }
+    }
+
+    /// <summary>The file under a promised name is ready; one that is being made in its place is given up.</summary>
+    public void Keep(in PreparedFile file)
+    {
+        Keep(file, file.Bytes);
+        _ = _asked.Set();
+    }
+
+    /// <summary>Nothing came of a promised name.</summary>
+    public void Withdraw(string name)
+    {
+        lock (_gate)
+        {
+            _stock.Withdraw(name);
         }
     }
 
@@ -164,22 +229,35 @@ internal sealed class SpareMaker : IDisposable
     public void Dispose()
     {
         _isStopped = true;
+        _pace.Stop();
         _ = _asked.Set();
         if (_thread.IsAlive)
         {
             _thread.Join();
         }
 
-        Close(_spare);
-        Close(_reserve);
+        _stock.Dispose();
+        if (_reserve.State == OrderState.Ready)
+        {
+            _reserve.File.File.Dispose();
+        }
+
         _asked.Dispose();
         _answered.Dispose();
+        _pace.Dispose();
+    }
 
-        static void Close(in Order order)
+    private void FindSpares()
+    {
+        foreach (string name in _files.FindSpares().ToArray())
         {
-            if (order.State == OrderState.Ready)
+            if (_stock.Count < Wanted && _files.Find(name, _options.FirstSegmentBytes) is { } file)
             {
-                order.File.File.Dispose();
+                _stock.AddFound(file);
+            }
+            else
+            {
+                _files.RemoveSpare(name); // too small, or more than are wanted now
             }
         }
     }
@@ -188,18 +266,25 @@ internal sealed class SpareMaker : IDisposable
     {
         while (!_isStopped)
         {
+            GiveUpExtras();
             // The spare first: with it mail is taken again, and while there is no reserve the next segment is one.
-            bool hasSpare = TryMake(ref _spare, SegmentFiles.TemporaryName, SegmentFiles.SpareName);
-            bool hasReserve = TryMake(ref _reserve, SegmentFiles.ReserveTemporaryName, SegmentFiles.ReserveName);
-            _isScarce = !_files.HasRoomFor(_options.MinFreeBytes + (_isScarce ? _options.MinFreeBytes / 3 : 0));
-            TellSpace(!hasSpare || _isScarce);
-            bool mustLook = _options.MinFreeBytes > 0;
-            _ = _asked.WaitOne(!hasSpare || !hasReserve ? RetryAfter : mustLook ? LookEvery : Timeout.InfiniteTimeSpan);
+            bool hasSpare = TryMakeSpare();
+            bool hasReserve = TryMakeReserve();
+            LookAtSpace(hasSpare);
+            if (!TryMakeExtra(mayHaveMore: hasSpare && hasReserve && !_isScarce))
+            {
+                bool mustLook = _options.MinFreeBytes > 0;
+                _ = _asked.WaitOne(
+                    !hasSpare || !hasReserve ? RetryAfter : mustLook ? LookEvery : Timeout.InfiniteTimeSpan);
+            }
         }
     }
 
-    private void TellSpace(bool isLow)
+    private void LookAtSpace(bool hasSpare)
     {
+        _lookedAt = TimeProvider.System.GetTimestamp();
+        _isScarce = !_files.HasRoomFor(_options.MinFreeBytes + (_isScarce ? _options.MinFreeBytes / 3 : 0));
+        bool isLow = !hasSpare || _isScarce;
         if (_isSpaceLow == isLow || _isStopped)
         {
             return;
@@ -213,44 +298,215 @@ internal sealed class SpareMaker : IDisposable
         }
     }
 
-    /// <summary>True when the order was fulfilled, now or before.</summary>
-    private bool TryMake(ref Order order, string temporaryName, string name)
+    /// <summary>True when the spare that must be there is, or when nobody has asked for it yet.</summary>
+    private bool TryMakeSpare()
     {
+        long ordered;
         lock (_gate)
         {
-            if (order.State is OrderState.None or OrderState.Ready)
+            if (_spare.State == OrderState.None)
             {
                 return true;
             }
+
+            ordered = _spare.Bytes;
         }
 
         // Asking first: filling the disk to the brim every half second would hurt everyone else on it.
-        bool isReserve = name == SegmentFiles.ReserveName;
-        long bytes = isReserve && _files.HasRoomFor(order.Bytes) ? order.Bytes : 0;
-        bytes = isReserve ? bytes : Affordable(order.Bytes);
+        long bytes = Affordable(ordered);
+        return TryMake(ref _spare, bytes, SegmentFiles.TemporaryName);
+    }
+
+    private bool TryMakeReserve()
+    {
+        lock (_gate)
+        {
+            if (_reserve.State == OrderState.Ready || _taken == SegmentFiles.ReserveName)
+            {
+                return _taken is null; // one that was taken has its old name still
+            }
+        }
+
+        long bytes = _files.HasRoomFor(_reserve.Bytes) ? Affordable(_reserve.Bytes) : 0;
+        return TryMake(ref _reserve, bytes, SegmentFiles.ReserveTemporaryName);
+    }
+
+    /// <summary>
+    /// One more than must be there. False when all that are wanted are, or when there is no room to spare; true also
+    /// when another must be there by now.
+    /// </summary>
+    private bool TryMakeExtra(bool mayHaveMore)
+    {
+        bool isWanted;
+        lock (_gate)
+        {
+            isWanted = mayHaveMore && _stock.Count + _stock.Promised < Wanted;
+            _hasAllExtras = !isWanted;
+        }
+
+        _extra.Bytes = _options.SegmentBytes;
+        _extra.State = OrderState.Working;
+        bool isMade = isWanted && _files.HasRoomFor(RoomForExtra)
+            && TryMake(ref _extra, _extra.Bytes, SegmentFiles.TemporaryName);
+        lock (_gate)
+        {
+            bool isNeeded = _spare.State == OrderState.Working; // the last was taken meanwhile
+            _hasAllExtras |= !isMade && !isNeeded;
+            return isMade || isNeeded;
+        }
+    }
+
+    /// <summary>What must be free for one more than must be there: it takes a fourth of what nobody needs.</summary>
+    private long RoomForExtra => (4 * _options.SegmentBytes) + (2 * _options.MinFreeBytes);
+
+    /// <summary>Before space becomes low: a spare that may have to be made must find room.</summary>
+    private void GiveUpExtras()
+    {
+        while (!_isStopped)
+        {
+            PreparedFile extra;
+            lock (_gate)
+            {
+                if (_stock.Count < 2)
+                {
+                    return;
+                }
+            }
+
+            if (_files.HasRoomFor(_options.SegmentBytes + _options.MinFreeBytes + (_options.MinFreeBytes / 3)))
+            {
+                return;
+            }
+
+            lock (_gate)
+            {
+                if (!_stock.TryTakeExtra(out extra))
+                {
+                    return;
+                }
+            }
+
+            extra.File.Dispose();
+            _files.RemoveSpare(extra.FileName);
+            lock (_gate)
+            {
+                _stock.GiveBack(extra.FileName);
+            }
+        }
+    }
+
+    /// <summary>True when the order was fulfilled, also by somebody else.</summary>
+    private bool TryMake(ref Order order, long bytes, string temporaryName)
+    {
         IDiskFile? zeros = null;
+        bool isSpare = temporaryName == SegmentFiles.TemporaryName;
+        string name = SegmentFiles.ReserveName;
+        long ordered = order.Bytes; // meanwhile another may be ordered
         int errno = Errno.NoSpace;
         if (bytes > 0)
         {
-            SetState(ref order, OrderState.Working, default);
-            errno = _files.Zero(temporaryName, bytes, () => _isStopped, out zeros);
-            errno = errno != 0 ? errno : _files.Keep(temporaryName, name);
-        }
-
-        if (errno != 0)
-        {
-            zeros?.Dispose();
-            if (errno != Errno.NoSpace && !_isStopped && !order.HasFailed)
+            if (!TryBegin(ref order))
             {
-                _observer.Noticed($"a new segment could not be prepared: {Errno.Text(errno)}; trying again");
+                return true;
             }
 
-            SetState(ref order, OrderState.Failed, default);
+            errno = _files.Zero(temporaryName, bytes, offset => MayGoOn(offset, isSpare), out zeros);
+            name = isSpare && errno == 0 ? PromiseName() : name;
+            errno = errno != 0 ? errno : _files.Keep(temporaryName, name);
+            if (isSpare && zeros is not null && errno != 0)
+            {
+                Withdraw(name);
+            }
+        }
+
+        if (errno == 0)
+        {
+            PreparedFile made = new(zeros!, bytes, name);
+            if (isSpare)
+            {
+                Keep(made, ordered);
+            }
+            else
+            {
+                SetState(ref order, OrderState.Ready, made);
+            }
+
+            return true;
+        }
+
+        zeros?.Dispose();
+        if (errno is not Errno.NoSpace and not Errno.Interrupted && !_isStopped && !order.HasFailed)
+        {
+            _observer.Noticed($"a new segment could not be prepared: {Errno.Text(errno)}; trying again");
+        }
+
+        return errno == Errno.Interrupted ? IsGivenUp(ref order) : Fail(ref order);
+    }
+
+    /// <summary>False when somebody else has fulfilled the order.</summary>
+    private bool TryBegin(ref Order order)
+    {
+        lock (_gate)
+        {
+            bool isOpen = order.State != OrderState.None;
+            order.State = isOpen ? OrderState.Working : OrderState.None;
+            return isOpen;
+        }
+    }
+
+    private bool Fail(ref Order order)
+    {
+        SetState(ref order, OrderState.Failed, default);
+        return false;
+    }
+
+    /// <summary>True when it was because the reclaimer brought one.</summary>
+    private bool IsGivenUp(ref Order order)
+    {
+        lock (_gate)
+        {
+            bool isFulfilled = order.State == OrderState.None;
+            order = default;
+            Judge();
+            return isFulfilled;
+        }
+    }
+
+    private string PromiseName()
+    {
+        lock (_gate)
+        {
+            return _stock.PromiseName();
+        }
+    }
+
+    /// <summary>Asked before each piece of zeros; takes its time while the appender is busy and nobody waits.</summary>
+    private bool MayGoOn(long offset, bool isSpare)
+    {
+        if (_isStopped)
+        {
             return false;
         }
 
-        SetState(ref order, OrderState.Ready, new PreparedFile(zeros!, bytes, name));
-        return true;
+        if (!isSpare || offset == 0)
+        {
+            return true;
+        }
+
+        if (!_pace.IsUrgent)
+        {
+            _pace.Rest();
+            if (TimeProvider.System.GetElapsedTime(_lookedAt) > LookEvery && _options.MinFreeBytes > 0)
+            {
+                LookAtSpace(hasSpare: true);
+            }
+        }
+
+        lock (_gate)
+        {
+            bool isNeeded = _spare.State == OrderState.Working;
+            return !_isStopped && (isNeeded || (_stock.Count + _stock.Promised < Wanted && !_isScarce));
+        }
     }
 
     /// <summary>The length of the segment that the disk has room for, at most what is wanted; 0 when for none.</summary>
@@ -262,31 +518,43 @@ internal sealed class SpareMaker : IDisposable
             : 0;
     }
 
-    private Order Found(string name, long wantedBytes, long leastBytes)
-    {
-        return _files.Find(name, leastBytes) is { } file
-            ? new Order { Bytes = file.Bytes, State = OrderState.Ready, File = file }
-            : new Order { Bytes = wantedBytes, State = OrderState.Working };
-    }
-
     /// <summary>
     /// Replaces a spare by the order of one that takes such a record; false when that was tried, or is never possible.
-    /// The caller holds the gate.
+    /// The caller holds the gate, and nothing is being made that must be there.
     /// </summary>
     private bool TryEnlarge(long recordBytes)
     {
         long bytes = GroupWriter.SegmentFor(recordBytes);
-        if (bytes <= _spare.Bytes || bytes > MailLogOptions.MaxSegmentBytes)
+        if (bytes > MailLogOptions.MaxSegmentBytes || _stock.WasTried(bytes))
         {
             return false; // a smaller one than was ordered is all that the disk has room for
         }
 
-        _spare.File.File.Dispose();
-        _files.RemoveSpare();
+        if (_stock.TryTake(0, out PreparedFile small))
+        {
+            small.File.Dispose();
+            _files.RemoveSpare(small.FileName);
+            _stock.GiveBack(small.FileName);
+        }
+
         _spare = new Order { Bytes = bytes, State = OrderState.Working };
         Judge();
         _ = _asked.Set();
         return true;
+    }
+
+    /// <summary>Into the stock; an order that it fulfils is none any more.</summary>
+    private void Keep(in PreparedFile file, long orderedBytes)
+    {
+        lock (_gate)
+        {
+            _stock.Add(file, orderedBytes);
+            _extra = default;
+            _spare = orderedBytes >= _spare.Bytes ? default : _spare;
+            Judge();
+        }
+
+        _ = _answered.Set();
     }
 
     private void SetState(ref Order order, OrderState state, in PreparedFile file)
@@ -305,7 +573,8 @@ internal sealed class SpareMaker : IDisposable
     /// <summary>What the appender looks at without the gate; the caller holds it, or is alone.</summary>
     private void Judge()
     {
-        _hasSpare = _spare.State == OrderState.Ready;
+        _hasSpare = _stock.Count > 0;
+        _pace.HasSpare = _hasSpare;
         bool hasReserve = _reserve.State == OrderState.Ready;
         // What is being tried once more is not there yet.
         _isExhausted = !_hasSpare && !hasReserve && (_spare.State == OrderState.Failed || _isExhausted);
@@ -315,7 +584,7 @@ internal sealed class SpareMaker : IDisposable
     {
         None,
         Working,
-        Ready,
+        Ready, // of the reserve; a spare that is ready is in the stock
         Failed,
     }
 
@@ -326,6 +595,6 @@ internal sealed class SpareMaker : IDisposable
         public bool HasFailed; // the last attempt did
         public PreparedFile File;
 
-        public readonly bool IsSettled => State == OrderState.Ready || HasFailed;
+        public readonly bool IsSettled => State is OrderState.None or OrderState.Ready || HasFailed;
     }
 }

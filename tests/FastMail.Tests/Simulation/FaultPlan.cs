@@ -20,6 +20,7 @@ internal enum DiskVerb
     Read,
     Write,
     Punch,
+    Usage,
     Flush,
     Map,
     Populate,

@@ -34,6 +34,9 @@ internal sealed class LyingContent(int blockBytes, bool isDirectory)
 
     public bool HasUnflushed => _unflushedBlocks > 0 || _unflushedLengths.Count > 0;
 
+    /// <summary>Octets of it that were given back to the disk.</summary>
+    public long PunchedBytes { get; set; }
+
     /// <summary>Maps of it that are in use: its memory must stay where it is.</summary>
     public int Maps { get; set; }
 
@@ -100,6 +103,7 @@ internal sealed class LyingContent(int blockBytes, bool isDirectory)
         copy._unflushedBlocks = _unflushedBlocks;
         copy._unflushedLengths.AddRange(_unflushedLengths);
         copy._platterLength = _platterLength;
+        copy.PunchedBytes = PunchedBytes;
         copy.Length = Length;
         return copy;
     }

@@ -123,8 +123,21 @@ internal sealed unsafe class PortFile(DiskPort port, LyingContent content, strin
         {
             // Not durable before the next flush: power loss may bring back any part of what was there.
             content.Write(new byte[length], offset);
+            content.PunchedBytes += length;
             return 0;
         });
+    }
+
+    public int Usage(out FileUsage usage)
+    {
+        long allocated = 0;
+        int errno = port.Call(DiskVerb.Usage, path, (_, _, _) =>
+        {
+            allocated = content.Length - content.PunchedBytes;
+            return 0;
+        });
+        usage = new FileUsage(allocated, 1);
+        return errno;
     }
 
     public int Flush()

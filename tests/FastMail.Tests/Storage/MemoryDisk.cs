@@ -128,6 +128,7 @@ internal sealed unsafe class MemoryDisk : IDisk, IDisposable
     {
         private byte* _start;
         private long _length;
+        private long _punchedBytes;
 
         public Span<byte> Content => new(_start, (int)_length);
 
@@ -195,8 +196,15 @@ internal sealed unsafe class MemoryDisk : IDisk, IDisposable
             return 0;
         }
 
+        public int Usage(out FileUsage usage)
+        {
+            usage = new FileUsage(_length - _punchedBytes, 1);
+            return 0;
+        }
+
         public int PunchHole(long offset, long length)
         {
+            _punchedBytes += length;
             Content.Slice((int)offset, (int)length).Clear();
             return 0;
         }

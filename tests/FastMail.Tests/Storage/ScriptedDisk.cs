@@ -156,6 +156,12 @@ internal sealed class ScriptedDisk : IDisk
             return disk.Script("punch", name) is var errno and not 0 ? errno : file.PunchHole(offset, length);
         }
 
+        public int Usage(out FileUsage usage)
+        {
+            usage = default;
+            return disk.Script("usage", name) is var errno and not 0 ? errno : file.Usage(out usage);
+        }
+
         public int Flush()
         {
             return disk.Script("flush", name) is var errno and not 0 ? errno : file.Flush();

@@ -327,6 +327,8 @@ public sealed class ScrubTests
         public int Write(ReadOnlySpan<IoVector> vectors, long offset, out long written) =>
             throw new NotSupportedException();
 
+        public int Usage(out FileUsage usage) => throw new NotSupportedException();
+
         public int PunchHole(long offset, long length) => throw new NotSupportedException();
 
         public int Flush() => throw new NotSupportedException();
