@@ -143,6 +143,8 @@ internal sealed class MailServer : IAsyncDisposable
         ScrubBytesPerSecond = settings.Get(ScrubKeys.Rate),
         ScrubInterval = settings.Get(ScrubKeys.Interval),
         ReserveBytes = settings.Get(StoreKeys.ReserveBytes),
+        Spares = settings.Get(StoreKeys.Spares),
+        ReusesSegments = settings.Get(StoreKeys.ReusesSegments),
         MinFreeBytes = StoreKeys.LeastFree(settings),
         ReclaimsByItself = settings.Get(StoreKeys.Reclaims),
         CompactDeadRatio = settings.Get(StoreKeys.ReclaimDeadPercent) / 100.0,

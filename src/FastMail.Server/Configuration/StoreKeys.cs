@@ -47,6 +47,17 @@ internal static class StoreKeys
         + "+ store.reserve.",
         static text => text == "auto" ? Auto : Values.Size(0, 1L << 50)(text));
 
+    public static readonly Key<int> Spares = new(
+        "store.spares", "2", "segments",
+        "Kept ready, 1 to 16: so much mail is written at full speed in one burst. More than one only while they are a "
+        + "small part of what is free.",
+        Values.Count(1, MailLogOptions.MaxSpares));
+
+    public static readonly Key<bool> ReusesSegments = new(
+        "store.reuse", "on", "on, off",
+        "Whether segments whose mail was removed are used again; off on a file system that copies on write.",
+        Values.Switch);
+
     public static readonly Key<bool> Reclaims = new(
         "store.reclaim", "on", "on, off", "Whether space of removed mail comes back by itself.", Values.Switch);
 
@@ -67,7 +78,7 @@ internal static class StoreKeys
     public static IEnumerable<Key> All =>
     [
         SegmentBytes, JumboBytes, JumbosInFlight, CheckpointBytes, CheckpointInterval, SlowAfter, CommitDeadline,
-        ReserveBytes, MinFreeBytes, Reclaims, ReclaimDeadPercent, ReclaimAfter, ReclaimRate,
+        ReserveBytes, MinFreeBytes, Spares, ReusesSegments, Reclaims, ReclaimDeadPercent, ReclaimAfter, ReclaimRate,
     ];
 
     /// <summary>Octets that stay free on the disk.</summary>

@@ -79,6 +79,10 @@ internal sealed class SpareMaker : IDisposable
     // A store that is still small does without more than one: it would take many times its own size.
     private int Wanted => _currentBytes >= _options.SegmentBytes ? _options.Spares : 1;
 
+    // One that was a segment before is taken beyond that: else what was filled with zeros while nothing was to be done
+    // would have the next dropped segment removed, and zeros would be due again.
+    private int MostKept => Wanted + 1;
+
     /// <summary>Begins with what an earlier run left behind, or by making it.</summary>
     /// <param name="currentBytes">Length of the segment that is written to.</param>
     public void Start(long currentBytes)
@@ -203,7 +207,7 @@ internal sealed class SpareMaker : IDisposable
 
         lock (_gate)
         {
-            bool isWanted = _currentBytes == bytes && _stock.Count + _stock.Promised < Wanted;
+            bool isWanted = _currentBytes == bytes && _stock.Count + _stock.Promised < MostKept;
             name = isWanted ? _stock.PromiseName() : "";
             return isWanted;
         }
@@ -251,7 +255,7 @@ internal sealed class SpareMaker : IDisposable
     {
         foreach (string name in _files.FindSpares().ToArray())
         {
-            if (_stock.Count < Wanted && _files.Find(name, _options.FirstSegmentBytes) is { } file)
+            if (_stock.Count < MostKept && _files.Find(name, _options.FirstSegmentBytes) is { } file)
             {
                 _stock.AddFound(file);
             }

@@ -34,7 +34,7 @@ internal sealed class StoreImage
     {
         var image = new StoreImage();
         using var scene = new LogScene(
-            options: (hasCheckpoints ? LogScene.Saving : LogScene.Tiny) with { ReclaimsByItself = false });
+            options: (hasCheckpoints ? LogScene.Saving : LogScene.Tiny) with { ReclaimsByItself = false, Spares = 1 });
         scene.Open();
         image.Deliver(scene, 30);
         Assert.Equal(AppendOutcome.Durable, scene.Expunge(1, 2, 3));

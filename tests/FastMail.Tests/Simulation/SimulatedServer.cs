@@ -47,6 +47,7 @@ internal sealed class SimulatedServer : IMailLogObserver, IDisposable
         GroupBytes = 192 * 1024,
         PooledContentBytes = 0,
         PooledMessages = 4,
+        Spares = 1, // so that segments are used again soon
         CheckpointBytes = 1L << 40, // never by themselves: the test says when
         CheckpointInterval = Timeout.InfiniteTimeSpan,
         ReclaimsByItself = false,

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using FastMail.Storage;
+using FastMail.Tests.Storage;
 
 namespace FastMail.Tests.Simulation;
 
@@ -24,6 +25,8 @@ internal sealed class SimulationRun
     private readonly List<string> _story = [];
     private readonly int _longestText;
     private readonly int _oneInBodies;
+    private readonly int _spares;
+    private bool _metReused;
     private DiskPort? _port;
 
     private SimulationRun(int seed, SimulatedAccounts accounts, bool isFlushALie)
@@ -34,6 +37,7 @@ internal sealed class SimulationRun
         _longestText = (int[])[400, 5_000, 40_000, 90_000] is var sizes ? sizes[_random.Next(sizes.Length)] : 0;
         // With small ones among them, much that is live stands right behind records whose body is elsewhere.
         _oneInBodies = _random.Next(4) == 0 ? 3 : 15;
+        _spares = seed % 4 == 0 ? 2 : 1; // with one, segments are used again sooner
         _disk = new LyingDisk(
             _random.Next(2) == 0 ? 512 : 4096,
             _random.Next(6) == 0 ? 1_300_000 : 64L << 20)
@@ -62,9 +66,12 @@ internal sealed class SimulationRun
         AfterReclaimError,
     }
 
-    /// <summary>Runs a seed; answers the number of messages that were kept.</summary>
+    /// <summary>
+    /// Runs a seed; answers the number of messages that were kept, and whether the log was ever met in a segment that
+    /// had been one before.
+    /// </summary>
     /// <exception cref="BrokenPromiseException">With the seed and the story.</exception>
-    public static int Go(int seed, SimulatedAccounts accounts, bool isFlushALie = false)
+    public static (int Kept, bool MetReused) Go(int seed, SimulatedAccounts accounts, bool isFlushALie = false)
     {
         SimulationRun run = new(seed, accounts, isFlushALie);
         try
@@ -77,7 +84,7 @@ internal sealed class SimulationRun
 
             run.Live(End.Orderly);
             run.Live(End.Orderly); // what the last recovery left is sound as well
-            return run._ledger.Kept + run._clerk.Kept;
+            return (run._ledger.Kept + run._clerk.Kept, run._metReused);
         }
         catch (Exception e) when (e is BrokenPromiseException or DamagedLogException or TimeoutException)
         {
@@ -118,6 +125,8 @@ internal sealed class SimulationRun
         }
 
         _port.End();
+        _metReused |= _disk.Names.Any(
+            n => n.Key.EndsWith(".seg", StringComparison.Ordinal) && ReusedLog.IsReused(n.Value.Cache));
         if (end == End.Orderly && _random.Next(3) == 0 && _ledger.TryDamage(_disk, _random) is { } key)
         {
             _story.Add($"a bit of message {key} rots");
@@ -139,7 +148,8 @@ internal sealed class SimulationRun
     {
         try
         {
-            return SimulatedServer.Start(_port!, _accounts, _clock, new Random(_random.Next()));
+            MailLogOptions sizes = SimulatedServer.Sizes with { Spares = _spares };
+            return SimulatedServer.Start(_port!, _accounts, _clock, new Random(_random.Next()), sizes);
         }
         catch (IOException e) when (e is not DamagedLogException && plan.HasFired)
         {

@@ -21,6 +21,7 @@ public sealed class SimulationTests(SimulatedAccounts accounts, ITestOutputHelpe
         int seeds = Setting("FASTMAIL_SIM_SEEDS") ?? (first is null ? DefaultSeeds : 1);
         ConcurrentQueue<string> broken = [];
         int kept = 0;
+        int reused = 0;
         Parallel.For(
             first ?? 0,
             (first ?? 0) + seeds,
@@ -29,16 +30,19 @@ public sealed class SimulationTests(SimulatedAccounts accounts, ITestOutputHelpe
             {
                 try
                 {
-                    _ = Interlocked.Add(ref kept, SimulationRun.Go(seed, accounts));
+                    (int ofSeed, bool metReused) = SimulationRun.Go(seed, accounts);
+                    _ = Interlocked.Add(ref kept, ofSeed);
+                    _ = Interlocked.Add(ref reused, metReused ? 1 : 0);
                 }
                 catch (BrokenPromiseException e)
                 {
                     broken.Enqueue(e.Message);
                 }
             });
-        output.WriteLine($"{seeds} seeds, {kept} messages kept");
+        output.WriteLine($"{seeds} seeds, {kept} messages kept; {reused} met segments that are used again");
         Assert.True(broken.IsEmpty, $"{broken.Count} seeds failed:\n{string.Join("\n\n", broken.Take(3))}");
         Assert.True(kept > seeds, "the simulation hardly delivers anything");
+        Assert.True(reused > 0 || seeds < 100, "no segment is ever used again");
     }
 
     [Fact]

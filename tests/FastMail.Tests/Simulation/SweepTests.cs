@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using FastMail.Storage;
+using FastMail.Tests.Storage;
 using Xunit;
 using Xunit.Abstractions;
 
@@ -68,6 +69,8 @@ public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper out
         long[] segments = [.. disk.Names.Where(n => n.Key.EndsWith(".seg", StringComparison.Ordinal))
             .Select(n => n.Value.Length)];
         Assert.True(segments.Length >= 3, $"{segments.Length} segments");
+        Assert.Contains(
+            disk.Names, n => n.Key.EndsWith(".seg", StringComparison.Ordinal) && ReusedLog.IsReused(n.Value.Cache));
         Assert.True(plan.CallsIn(DiskLane.Bodies) > 5, "no message has a body file");
         Assert.True(ledger.Removed > 0, "nothing was removed");
         Assert.True(clerk.Waiting > 1 && clerk.Kept > clerk.Waiting, $"{clerk.Waiting} of {clerk.Kept} wait");

@@ -255,6 +255,7 @@ public sealed class CheckpointTests
         ScriptedDisk disk = new();
         using LogScene scene = new(disk, LogScene.Saving);
         MailLog log = scene.Open();
+        Assert.True(SpinWait.SpinUntil(() => log.HasSpare, TimeSpan.FromSeconds(60))); // it would fail too, and say so
         foreach (string call in (string[])["mkdir", "open", "write", "flush", "rename", "syncdir", "populate"])
         {
             scene.Deliver(call, 1);

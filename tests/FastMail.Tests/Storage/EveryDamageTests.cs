@@ -11,12 +11,14 @@ public sealed class EveryDamageTests
 {
     private const ulong Mailbox = 1;
 
-    [Fact]
-    public void A_flip_of_any_bit_costs_at_most_the_record_it_hits()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_flip_of_any_bit_costs_at_most_the_record_it_hits(bool isReused)
     {
         using LogScene scene = new(options: LogScene.Tiny);
         MakeSmall(scene);
-        using MemoryDisk disk = RecoveredLog.Load(scene);
+        using MemoryDisk disk = ReusedLog.Load(scene, isReused);
         Expectation expected = new(disk, "removed");
         string path = Assert.Single(disk.Paths, SegmentHeader.IsSegmentName);
         byte[] whole = disk[path].ToArray();
@@ -29,12 +31,14 @@ public sealed class EveryDamageTests
         }
     }
 
-    [Fact]
-    public void Zeros_from_any_octet_on_keep_every_record_before_it()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Zeros_from_any_octet_on_keep_every_record_before_it(bool isReused)
     {
         using LogScene scene = new(options: LogScene.Tiny);
         MakeSmall(scene);
-        using MemoryDisk disk = RecoveredLog.Load(scene);
+        using MemoryDisk disk = ReusedLog.Load(scene, isReused);
         Expectation expected = new(disk, "removed");
         string path = Assert.Single(disk.Paths, SegmentHeader.IsSegmentName);
         byte[] whole = disk[path].ToArray();
@@ -46,12 +50,14 @@ public sealed class EveryDamageTests
         }
     }
 
-    [Fact]
-    public void A_file_cut_at_any_length_keeps_every_record_before_it()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_file_cut_at_any_length_keeps_every_record_before_it(bool isReused)
     {
         using LogScene scene = new(options: LogScene.Tiny);
         MakeSmall(scene);
-        using MemoryDisk disk = RecoveredLog.Load(scene);
+        using MemoryDisk disk = ReusedLog.Load(scene, isReused);
         Expectation expected = new(disk, "removed");
         string path = Assert.Single(disk.Paths, SegmentHeader.IsSegmentName);
         byte[] whole = disk[path].ToArray();
@@ -70,13 +76,15 @@ public sealed class EveryDamageTests
         }
     }
 
-    [Fact]
-    public void A_page_of_zeros_anywhere_does_not_hide_the_records_behind_it()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_page_of_zeros_anywhere_does_not_hide_the_records_behind_it(bool isReused)
     {
         const int Page = 4096;
         using LogScene scene = new(options: LogScene.Tiny);
         MakeLong(scene);
-        using MemoryDisk disk = RecoveredLog.Load(scene);
+        using MemoryDisk disk = ReusedLog.Load(scene, isReused);
         Expectation expected = new(disk, "");
         string[] paths = [.. disk.Paths.Where(SegmentHeader.IsSegmentName).Order(StringComparer.Ordinal)];
         Assert.True(paths.Length >= 3);
@@ -98,11 +106,12 @@ public sealed class EveryDamageTests
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(3)]
+    [InlineData(4)]
     public void Any_mixture_of_damage_keeps_what_was_not_hit(int seed)
     {
         using LogScene scene = new(options: LogScene.Tiny);
         MakeLong(scene);
-        using MemoryDisk disk = RecoveredLog.Load(scene);
+        using MemoryDisk disk = ReusedLog.Load(scene, isReused: seed % 2 == 0);
         Expectation expected = new(disk, "") { MayTear = true };
         string[] paths = [.. disk.Paths.Where(SegmentHeader.IsSegmentName).Order(StringComparer.Ordinal)];
         byte[][] whole = [.. paths.Select(path => disk[path].ToArray())];

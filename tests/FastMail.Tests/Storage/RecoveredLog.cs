@@ -105,11 +105,12 @@ internal readonly record struct KnownRecord(string Path, long Offset, RecordHead
         foreach (string path in disk.Paths.Where(SegmentHeader.IsSegmentName).Order(StringComparer.Ordinal))
         {
             ReadOnlySpan<byte> content = disk[path];
+            _ = SegmentHeader.TryParseName(System.IO.Path.GetFileName(path), out _, out ulong baseLsn);
             RecordHeader header;
             for (long offset = SegmentHeader.Bytes; offset < content.Length; offset += header.TotalBytes)
             {
                 header = RecordHeader.Read(content[(int)offset..]);
-                if (header.Magic != RecordHeader.MagicNumber)
+                if (header.Magic != RecordHeader.MagicNumber || header.Lsn != baseLsn + (ulong)offset)
                 {
                     break;
                 }
