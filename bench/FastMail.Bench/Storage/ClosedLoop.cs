@@ -10,28 +10,54 @@ namespace FastMail.Bench.Storage;
 /// </summary>
 internal sealed class ClosedLoop : IMailLogObserver, IDisposable
 {
+    private const int Maildrops = 100;
+    private const int RemovedAtOnce = 20;
+
     private readonly string _directory;
     private readonly MailLog _log;
+    private readonly Maildrop[] _maildrops;
+    private readonly bool _removes;
     private readonly byte[] _body;
     private readonly int _waiters;
     private readonly Lock _gate = new();
     private readonly AutoResetEvent _bell = new(false);
     private PendingAppend? _completed;
 
-    public ClosedLoop(string directory, int bodyBytes, int waiters, long segmentBytes)
+    /// <param name="directory">Where the log is made.</param>
+    /// <param name="bodyBytes">Of each message.</param>
+    /// <param name="waiters">Messages in flight.</param>
+    /// <param name="segmentBytes">Of every segment; a checkpoint is taken after as much.</param>
+    /// <param name="removes">
+    /// Messages are removed as fast as they come, 20 of a maildrop at once, so that dropped segments are used again.
+    /// </param>
+    public ClosedLoop(string directory, int bodyBytes, int waiters, long segmentBytes, bool removes = false)
     {
-        _directory = Path.Join(directory, "log-" + bodyBytes.ToString(CultureInfo.InvariantCulture));
+        string name = string.Create(CultureInfo.InvariantCulture, $"log-{bodyBytes}{(removes ? "-removed" : "")}");
+        _directory = Path.Join(directory, name);
         _waiters = waiters;
+        _removes = removes;
+        _maildrops = [.. Enumerable.Range(0, Maildrops).Select(i => new Maildrop((ulong)i))];
         _body = new byte[bodyBytes];
         _body.AsSpan().Fill((byte)'x');
         "\r\n.\r\n"u8.CopyTo(_body.AsSpan(bodyBytes - 5));
-        MailLogOptions options = new() { SegmentBytes = segmentBytes, FirstSegmentBytes = segmentBytes };
+        MailLogOptions options = new()
+        {
+            SegmentBytes = segmentBytes,
+            FirstSegmentBytes = segmentBytes,
+            CheckpointBytes = removes ? segmentBytes : new MailLogOptions().CheckpointBytes,
+        };
         _log = MailLog.Open(
             _directory, options, LinuxDisk.Instance, TimeProvider.System,
             new Random(RandomNumberGenerator.GetInt32(int.MaxValue)), this);
-        while (!File.Exists(Path.Join(_directory, "log", "spare")))
+        FillStock();
+    }
+
+    /// <summary>Waits until as many spares are ready as are kept, which is not what is measured.</summary>
+    public void FillStock()
+    {
+        while (!_log.HasSpare)
         {
-            Thread.Sleep(10); // the filling of the spare is not what is measured
+            Thread.Sleep(10);
         }
     }
 
@@ -59,12 +85,22 @@ internal sealed class ClosedLoop : IMailLogObserver, IDisposable
                 _completed = null;
             }
 
-            while (next is PendingMessage message)
+            while (next is { } append)
             {
-                next = message.Next;
-                if (message.Outcome != AppendOutcome.Durable)
+                next = append.Next;
+                if (append.Outcome != AppendOutcome.Durable)
                 {
-                    throw new IOException($"an append ended as {message.Outcome}");
+                    throw new IOException($"an append ended as {append.Outcome}");
+                }
+
+                if (append is not PendingMessage message)
+                {
+                    continue;
+                }
+
+                if (_removes && ((Maildrop)message.Owner!).Count() is { } removal)
+                {
+                    _log.Append(removal);
                 }
 
                 _log.Return(message);
@@ -118,11 +154,33 @@ internal sealed class ClosedLoop : IMailLogObserver, IDisposable
     private void Append(PendingMessage message, int number)
     {
         message.SetReversePath("sender@example.org"u8);
-        _ = message.TryAddLocalRecipient((ulong)number % 100, "recipient@example.net"u8);
+        Maildrop maildrop = _maildrops[number % Maildrops];
+        message.Owner = maildrop;
+        _ = message.TryAddLocalRecipient(maildrop.Number, "recipient@example.net"u8);
         message.AddMeta(MetaType.TransactionId, "0123456789ab"u8);
         message.SetTrace("Return-Path: <sender@example.org>\r\nReceived: by bench.example.net\r\n"u8, 35);
         message.AppendBody(_body);
         message.Seal(new BodyFacts { Octets = _body.Length - 3, HeaderWireBytes = 0, Flags = MessageFlags.None });
         _log.Append(message);
+    }
+
+    /// <summary>What of one maildrop is durable and not yet removed.</summary>
+    private sealed class Maildrop(ulong number)
+    {
+        private ulong _uid;
+
+        public ulong Number => number;
+
+        /// <summary>One more is durable; the removal of some, when it is time.</summary>
+        public PendingExpunge? Count()
+        {
+            _uid++;
+            return _uid % RemovedAtOnce != 0
+                ? null
+                : new PendingExpunge(
+                    number,
+                    [.. Enumerable.Range(0, RemovedAtOnce).Select(i => _uid - RemovedAtOnce + 1 + (ulong)i)],
+                    ExpungeReason.Pop3Quit);
+        }
     }
 }

@@ -51,6 +51,7 @@ internal sealed class Reclaimer : IDisposable
         {
             _scene.Maildrops.Liveness.Died = Ring;
             _spares.BecameLow = Ring;
+            _checkpoints?.Advanced = Ring; // what died before may go now
         }
 
         _thread.Start();
