@@ -56,10 +56,10 @@ internal sealed class Checkpointer : IDisposable
     /// What recovery may need begins here: the place of the older of the two checkpoints that are known to be whole; 0
     /// as long as there are not two. Any thread.
     /// </summary>
+    public ulong OldestNeededLsn => Volatile.Read(ref _oldestNeededLsn);
+
     /// <summary>Called on the checkpointer's thread when that has moved: only ring a bell.</summary>
     public Action? Advanced { get; set; }
-
-    public ulong OldestNeededLsn => Volatile.Read(ref _oldestNeededLsn);
 
     /// <summary>Place of the newest checkpoint that is known to be whole; 0 when there is none. Any thread.</summary>
     public ulong NewestLsn => Volatile.Read(ref _savedLsn);

@@ -47,8 +47,8 @@ internal static class Tail
 
     /// <summary>
     /// Writes the unproven records again, the same bytes to the same places: after a failed flush the page cache may
-    /// hold what the disk does not, and only a new write forces it there. Then zeros what was begun behind them, so that no
-    /// left-over record can line up with a later one and be taken for valid; not in a file that was cut, where nothing
+    /// hold what the disk does not, and only a new write forces it there. Then zeros what was begun behind them, so that
+    /// no left-over record can line up with a later one and be taken for valid; not in a file that was cut, where nothing
     /// will be written any more. Running it twice does no harm.
     /// </summary>
     public static void Rewrite(Segment segment, long proof, long end)

@@ -47,7 +47,7 @@ internal sealed class SegmentFiles(
     /// </summary>
     /// <param name="name">Of the file.</param>
     /// <param name="bytes">Its length.</param>
-    /// <param name="mayGoOn">Asked before each piece at an offset: false gives it up; the answer may take its time.</param>
+    /// <param name="mayGoOn">Asked before the piece at an offset: false gives it up. The answer may take time.</param>
     /// <param name="file">The file, open; null on failure.</param>
     public int Zero(string name, long bytes, Func<long, bool> mayGoOn, out IDiskFile? file)
     {

@@ -163,7 +163,8 @@ public sealed partial class ReuseTests
         const long Segment = MailLogOptions.MinSegmentBytes;
         LyingDisk disk = new(512, 24 * Segment);
         using LogScene scene = new(
-            disk.Boot(new FaultPlan(0)), Options with { Spares = 4, MinFreeBytes = 3 * Segment }, LyingDisk.Root + "/store");
+            disk.Boot(new FaultPlan(0)), Options with { Spares = 4, MinFreeBytes = 3 * Segment },
+            LyingDisk.Root + "/store");
         scene.Open();
         Assert.True(SpinWait.SpinUntil(() => scene.Log!.HasSpare, Patience));
         Assert.Equal(4, SparesOf(disk));

@@ -192,7 +192,8 @@ public sealed class SpaceTests
 
                 // Who makes spares has nothing to do when the first segment that goes becomes one.
                 Assert.True(
-                    call >= 2 || (reusesSegments && lane == DiskLane.Spare), $"{call} calls in lane {lane}, last: {isLast}");
+                    call >= 2 || (reusesSegments && lane == DiskLane.Spare),
+                    $"{call} calls in lane {lane}, last: {isLast}");
             }
         }
     }
