@@ -51,7 +51,8 @@ internal static class ReusedLog
         if (isReused)
         {
             byte[] old = Full(scene.Options);
-            ILookup<string, long> ends = KnownRecord.ReadAll(disk).ToLookup(r => r.Path, r => r.End);
+            ILookup<string, long> ends = KnownRecord.ReadAll(disk).ToLookup(
+                r => r.Path, r => r.End, StringComparer.Ordinal);
             foreach (string path in disk.Paths.Where(SegmentHeader.IsSegmentName).ToArray())
             {
                 Span<byte> segment = disk[path];
