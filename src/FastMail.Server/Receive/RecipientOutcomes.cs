@@ -54,7 +54,7 @@ internal sealed class RecipientOutcomes
             SmtpReply? refusal = null;
             for (int i = start; i < end; i++)
             {
-                refusal ??= MailReceiver.RefusalOf(quota.Judge(_mailboxes[i], octets));
+                refusal ??= TransactionQuota.RefusalOf(quota.Judge(_mailboxes[i], octets));
             }
 
             _refusals.Add(refusal);

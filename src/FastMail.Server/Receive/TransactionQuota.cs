@@ -1,3 +1,5 @@
+using FastMail.Protocol.Smtp;
+
 namespace FastMail.Server.Receive;
 
 /// <summary>
@@ -121,4 +123,12 @@ internal sealed class TransactionQuota
 
         _mailboxes.Clear();
     }
+
+    /// <summary>Null when it fits.</summary>
+    public static SmtpReply? RefusalOf(QuotaVerdict verdict) => verdict switch
+    {
+        QuotaVerdict.Fits => null,
+        QuotaVerdict.NeverFits or QuotaVerdict.NeverFitsAndFull => SmtpReply.ExceedsMailbox,
+        _ => SmtpReply.MailboxFull,
+    };
 }

@@ -1,0 +1,103 @@
+using System.Buffers.Binary;
+using FastMail.Protocol.Smtp;
+using FastMail.Storage;
+
+namespace FastMail.Server.Receive;
+
+/// <summary>
+/// What the sender asked for beyond delivery, kept in the record's meta for reports and relay. Stateless; any thread.
+/// </summary>
+internal static class SenderWishes
+{
+    private static readonly byte[] HeldText = "held back until then, as the sender wants it"u8.ToArray();
+
+    /// <summary>When the sender wants it delivered at the earliest, microseconds since 1970 UTC; 0 for now.</summary>
+    public static long ReleaseOf(in MailArguments mail, DateTimeOffset now)
+    {
+        if (mail.Release is not { } release)
+        {
+            return 0;
+        }
+
+        long micros = Intake.Micros(now);
+        long until = release.IsUntil ? release.Seconds * 1_000_000 : micros + (release.Seconds * 1_000_000);
+        return until > micros ? until : 0;
+    }
+
+    /// <summary>Those of MAIL.</summary>
+    /// <param name="message">Begun.</param>
+    /// <param name="mail">Its arguments.</param>
+    /// <param name="release">As <see cref="ReleaseOf"/> says.</param>
+    /// <param name="now">When MAIL came.</param>
+    public static void Add(PendingMessage message, in MailArguments mail, long release, DateTimeOffset now)
+    {
+        Span<byte> value = stackalloc byte[sizeof(long) + sizeof(uint)];
+        if (!mail.EnvelopeId.IsEmpty)
+        {
+            message.AddMeta(MetaType.EnvelopeId, mail.EnvelopeId);
+        }
+
+        if (mail.Return != DsnReturn.Unsaid)
+        {
+            value[0] = (byte)(mail.Return == DsnReturn.Full ? 1 : 2);
+            message.AddMeta(MetaType.Return, value[..1]);
+        }
+
+        if (mail.RequiresTls)
+        {
+            message.AddMeta(MetaType.RequireTls, default);
+        }
+
+        if (mail.DeliverBy is { } by)
+        {
+            // What is held back begins its way at its release.
+            long deadline = Math.Max(release, Intake.Micros(now)) + (by.Seconds * 1_000_000);
+            BinaryPrimitives.WriteInt64LittleEndian(value, deadline);
+            value[sizeof(long)] = (byte)((by.IsReturn ? 1 : 0) | (by.IsTraced ? 2 : 0));
+            message.AddMeta(MetaType.DeliverBy, value[..(sizeof(long) + 1)]);
+        }
+
+        if (mail.Priority is { } priority)
+        {
+            value[0] = (byte)(sbyte)priority;
+            message.AddMeta(MetaType.Priority, value[..1]);
+        }
+
+        if (release > 0)
+        {
+            BinaryPrimitives.WriteInt64LittleEndian(value, release);
+            uint seconds = mail.Release is { IsUntil: false } hold ? (uint)hold.Seconds : 0;
+            BinaryPrimitives.WriteUInt32LittleEndian(value[sizeof(long)..], seconds);
+            message.AddMeta(MetaType.FutureRelease, value);
+        }
+
+        if (!mail.AuthMailbox.IsEmpty)
+        {
+            message.AddMeta(MetaType.AuthMailbox, mail.AuthMailbox);
+        }
+    }
+
+    /// <summary>Those of RCPT, right behind the recipient.</summary>
+    public static void Add(PendingMessage message, in RcptArguments rcpt)
+    {
+        if (!rcpt.OriginalRecipient.IsEmpty)
+        {
+            message.AddMeta(MetaType.OriginalRecipient, rcpt.OriginalRecipient);
+        }
+
+        if (rcpt.Notify != DsnNotify.Unsaid)
+        {
+            message.AddMeta(MetaType.Notify, [(byte)rcpt.Notify]);
+        }
+    }
+
+    /// <summary>The record itself puts its recipients off: it is never in the log without its hold.</summary>
+    public static void AddHold(PendingMessage message, long release) => message.AddQueueChange(new QueueChange
+    {
+        Seq = 0, // this very message
+        Recipient = QueueChange.AllRecipients,
+        State = QueueState.Deferred,
+        DueMicros = release,
+        Text = HeldText,
+    });
+}
