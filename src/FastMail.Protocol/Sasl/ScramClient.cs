@@ -105,6 +105,8 @@ internal sealed class ScramClient
         {
             proof[i] ^= clientKey[i];
         }
+        CryptographicOperations.ZeroMemory(clientKey); // who has it can log in
+        CryptographicOperations.ZeroMemory(serverKey);
         Span<byte> text = stackalloc byte[Base64.GetMaxEncodedToUtf8Length(ScramVerifier.KeyBytes)];
         _ = Base64.EncodeToUtf8(proof, text, out _, out var length);
         return [.. bare, .. ",p="u8, .. text[..length]];
