@@ -73,6 +73,9 @@ internal sealed class MailServer : IAsyncDisposable
     /// <summary>Where it listens.</summary>
     public Listeners Listeners { get; private set; } = null!;
 
+    /// <summary>Where the control channel answers over TCP; null when it does not.</summary>
+    internal IPEndPoint? AdminEndPoint => _control?.RemoteEndPoint;
+
     /// <summary>The account that the very first start made, with its password; null at every other start.</summary>
     public (string Address, string Password)? FirstAccount { get; private set; }
 

@@ -63,6 +63,13 @@ internal sealed class AdminDoor
     /// <summary>Null when the request may go on, else the status and what to say.</summary>
     public (int Status, string Why)? Refusal(HttpRequest request)
     {
+        // Kestrel goes by the first and keeps the second under another name; a proxy in between may go by the second.
+        if (request.Headers.TransferEncoding.Count > 0
+            && (request.Headers.ContentLength is not null || request.Headers.ContainsKey("X-Content-Length")))
+        {
+            return (StatusCodes.Status400BadRequest, "Transfer-Encoding and Content-Length exclude each other");
+        }
+
         if (!_hosts.Contains(request.Host.Host))
         {
             return (StatusCodes.Status421MisdirectedRequest, "no host of this name is here; admin.hosts names more");

@@ -43,6 +43,9 @@ internal sealed class ControlChannel : IAsyncDisposable
         _doorkeeper.Start();
     }
 
+    /// <summary>Where it answers over TCP, if it does.</summary>
+    public IPEndPoint? RemoteEndPoint => _remote is null ? null : IPEndPoint.Parse(new Uri(_remote.Urls.First()).Authority);
+
     /// <summary>Starts to listen.</summary>
     /// <param name="dataDirectory">Locked by this process.</param>
     /// <param name="parts">What is asked about.</param>
@@ -180,9 +183,16 @@ internal sealed class ControlChannel : IAsyncDisposable
             SocketTransportOptions.CreateDefaultBoundListenSocket);
         try
         {
-            app.Use((http, next) => door.Refusal(http.Request) is var (status, why)
-                ? Answers.Refuse(http, status, why)
-                : next(http)); // in front of all routes, those that do not exist too
+            app.Use((http, next) =>
+            {
+                if (door.Refusal(http.Request) is not var (status, why))
+                {
+                    return next(http);
+                }
+
+                http.Response.Headers.Connection = "close"; // a stranger, or nobody knows where the next request begins
+                return Answers.Refuse(http, status, why);
+            }); // in front of all routes, those that do not exist too
             ControlRoutes.Map(app, parts);
             await app.StartAsync();
         }

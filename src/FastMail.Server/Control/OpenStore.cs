@@ -171,7 +171,8 @@ internal sealed class OpenStore : IDisposable
         try
         {
             using var content = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-            message.SetReversePath(Encoding.UTF8.GetBytes(head.ReversePath));
+            string reversePath = head.ReversePath ?? throw new InvalidDataException("the head of a message lacks its reversePath");
+            message.SetReversePath(Encoding.UTF8.GetBytes(reversePath));
             _ = message.TryAddLocalRecipient(mailboxId, Encoding.UTF8.GetBytes(address));
             (string? id, ImportOutcome outcome) = (head.UniqueId, ImportOutcome.Added);
             bool isKnown = id is not null && _uniqueIds!.Contains(id);

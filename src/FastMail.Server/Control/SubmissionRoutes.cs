@@ -28,8 +28,9 @@ internal sealed class SubmissionRoutes
     private async Task Take(HttpContext http)
     {
         IQueryCollection query = http.Request.Query;
-        if (query["to"].Count == 0 || !Enum.TryParse(query["notify"].FirstOrDefault() ?? "0", out DsnNotify notify)
-            || !Enum.TryParse(query["ret"].FirstOrDefault() ?? "0", out DsnReturn returned))
+        if (query["to"].Count == 0 || !TryRead(query["notify"].FirstOrDefault(), out DsnNotify notify)
+            || !IsNotify(notify) || !TryRead(query["ret"].FirstOrDefault(), out DsnReturn returned)
+            || !Enum.IsDefined(returned))
         {
             await Answers.Refuse(http, StatusCodes.Status400BadRequest, "to is missing, or notify or ret are none");
             return;
@@ -53,6 +54,18 @@ internal sealed class SubmissionRoutes
                 e.Message);
         }
     }
+
+    /// <summary>Absent is 0, which is unsaid.</summary>
+    private static bool TryRead<T>(string? text, out T value)
+        where T : struct, Enum
+    {
+        value = default;
+        return text is null || Enum.TryParse(text, out value);
+    }
+
+    /// <summary>NEVER stands alone (RFC 3461 4.1).</summary>
+    private static bool IsNotify(DsnNotify notify) =>
+        notify == DsnNotify.Never || (notify & ~(DsnNotify.Success | DsnNotify.Failure | DsnNotify.Delay)) == 0;
 }
 
 /// <summary>What a program has to know before it hands mail over. Immutable.</summary>

@@ -25,6 +25,8 @@ internal sealed record LocalEnvelope(
 /// </summary>
 internal sealed class LocalSubmission
 {
+    private const int MostEnvelopeId = 100; // octets (RFC 3461 4.4)
+
     private readonly MailLog _log;
     private readonly Func<AccountDirectory> _accounts;
     private readonly IQueueControl _queue;
@@ -101,6 +103,11 @@ internal sealed class LocalSubmission
         message.SetReversePath(reversePath);
         if (envelope.EnvelopeId.Length > 0)
         {
+            if (envelope.EnvelopeId.Length > MostEnvelopeId || !envelope.EnvelopeId.All(c => c is > ' ' and <= '~'))
+            {
+                throw new SubmissionException("the envelope id is no xtext of at most 100 characters"); // it goes into commands
+            }
+
             message.AddMeta(MetaType.EnvelopeId, Encoding.ASCII.GetBytes(envelope.EnvelopeId));
         }
 
