@@ -5,6 +5,7 @@ import email
 import os
 import smtplib
 import ssl
+import time
 
 from maildrop import open_maildrop, retrieve
 from server import PASSWORD, USER, Server
@@ -43,7 +44,7 @@ def test_a_binary_attachment_by_BINARYMIME_comes_back_octet_for_octet(folder):
         pop.quit()
 
 
-def send_binary(server, role, content, chunk):
+def send_binary(server, role, content, chunk, recipient=USER):
     """One message by BDAT in chunks of that length, all of them pipelined."""
     kind = {"submissions": smtplib.SMTP_SSL, "lmtp": smtplib.LMTP}.get(role, smtplib.SMTP)
     options = {"context": unverified()} if role == "submissions" else {}
@@ -54,7 +55,7 @@ def send_binary(server, role, content, chunk):
             smtp.login(USER, PASSWORD)
         sender = USER if role.startswith("submission") else "a@example.com"
         assert smtp.mail(sender, ["body=binarymime"])[0] == 250
-        assert smtp.rcpt(USER)[0] == 250
+        assert smtp.rcpt(recipient)[0] == 250
         assert smtp.docmd("DATA")[0] == 503
         starts = range(0, len(content), chunk)
         for start in starts:
@@ -71,3 +72,24 @@ def unverified():
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def test_what_came_by_BINARYMIME_is_relayed_as_ordinary_mail(folder):
+    bob = "bob@b.test"
+    attachment = os.urandom(100_000)
+    content = (b"Subject: binary\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
+               b"Content-Transfer-Encoding: binary\r\n\r\n" + attachment)
+    with Server(folder + "/b/data", accounts=(bob,)) as store:
+        route = f"b.test=127.0.0.1:{store.ports['mx']} private"
+        with Server(folder + "/a/data", "--route", route) as relay:
+            send_binary(relay, "submission", content, 50_000, recipient=bob)
+            deadline = time.monotonic() + 60
+            pop = open_maildrop(store, bob)
+            while pop.stat()[0] == 0:
+                assert time.monotonic() < deadline, relay.log()
+                pop.quit()
+                time.sleep(0.2)
+                pop = open_maildrop(store, bob)
+            message = email.message_from_bytes(retrieve(pop, 1)[0])
+            assert message["Content-Transfer-Encoding"] == "base64" and message.get_payload(decode=True) == attachment
+            pop.quit()

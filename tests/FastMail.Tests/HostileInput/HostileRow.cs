@@ -12,9 +12,10 @@ namespace FastMail.Tests.HostileInput;
 /// <param name="State">Where the dialog is when the octets come.</param>
 /// <param name="Octets">What is sent, with escapes and tokens.</param>
 /// <param name="Allowed">What may come back.</param>
-/// <param name="Choice">What does; null when the row cannot be played yet.</param>
+/// <param name="Choice">What does; null when it takes more than octets to play the row.</param>
+/// <param name="Elsewhere">The test that plays it then, from elsewhere.tsv: <c>Class.Method</c>.</param>
 internal sealed record HostileRow(
-    string Id, string Protocol, string State, string Octets, string Allowed, HostileChoice? Choice)
+    string Id, string Protocol, string State, string Octets, string Allowed, HostileChoice? Choice, string? Elsewhere)
 {
     private const RegexOptions Plain = RegexOptions.NonBacktracking | RegexOptions.ExplicitCapture;
 
@@ -27,28 +28,6 @@ internal sealed record HostileRow(
 
     /// <summary>The client speaks first: before the greeting, or to a listener behind a proxy.</summary>
     public bool SpeaksFirst => State is "pre-banner" or "connect-proxy-listener";
-
-    /// <summary>Why it is not played, in the words of the report; null when it is.</summary>
-    public string? SkipReason => Id switch
-    {
-        "TLS-inject" or "TLS-inject-partial" => "what comes behind STARTTLS depends on segments; Protocol/StartTlsTests",
-        "AUTH-clear" or "POP-user-clear" => "on loopback credentials are taken in the clear; played by the tests of SASL",
-        _ => SkipReasonOfState,
-    };
-
-    private string? SkipReasonOfState => State switch
-    {
-        "relay-client" when Octets.StartsWith('@') && Id != "OUT-421-mid" => "scripted; played by the tests of DNS and routing",
-        "relay-client" or "relay-out" or "relay-out-from-bdat" => "played by RelayInputTests",
-        "admin" => "comes with the admin interface",
-        "ehlo-nocert" => "a certificate is made when there is none",
-        "pop-trans-log-cut" or "pop-trans-log-flip" => "played by Storage/DamageTests",
-        _ when Octets.StartsWith('@') => "scripted; the parts have tests of their own",
-        _ when Octets.Contains("<NOREAD>", StringComparison.Ordinal) => "played by Server/Defence/PacingTests",
-        _ when Octets.Contains("<WAIT", StringComparison.Ordinal) => "played by Server/Defence/PacingTests",
-        _ when Octets.Contains("<second session", StringComparison.Ordinal) => "scripted; played by the storage tests",
-        _ => null,
-    };
 
     /// <summary>
     /// The alternatives that the row allows for its replies, in order, as far as it says so in codes; empty where words
@@ -78,10 +57,13 @@ internal sealed record HostileRow(
         Dictionary<string, HostileChoice> choices = Lines("choices.tsv")
             .Select(HostileChoice.Parse)
             .ToDictionary(choice => choice.Id, StringComparer.Ordinal);
+        Dictionary<string, string> elsewhere = Lines("elsewhere.tsv")
+            .ToDictionary(cells => cells[0], cells => cells[1], StringComparer.Ordinal);
         return
         [
             .. Lines("badinputs.tsv").Skip(1).Select(cells => new HostileRow(
-                cells[0], cells[1], cells[2], cells[3], cells[4], choices.GetValueOrDefault(cells[0]))),
+                cells[0], cells[1], cells[2], cells[3], cells[4], choices.GetValueOrDefault(cells[0]),
+                elsewhere.GetValueOrDefault(cells[0]))),
         ];
     }
 
