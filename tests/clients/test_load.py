@@ -6,6 +6,7 @@ import subprocess
 
 from server import PASSWORD, USER, Server, program
 from skip import Skip
+from test_tls import make_certificate
 
 SOAK_TIME = os.environ.get("SOAK_TIME", "12s")
 
@@ -33,6 +34,30 @@ def test_what_the_generator_sent_is_what_the_maildrop_holds(folder):
              folder + "/ledger", "--quiet"],
             capture_output=True, text=True, timeout=120, env={**os.environ, "FASTMAIL_LOAD_PASSWORD": PASSWORD})
         assert checked.returncode == 0, checked
+
+
+def test_the_generator_sends_and_collects_over_starttls_and_implicit_tls(folder):
+    load = generator()
+    pem, key = make_certificate(folder, "mx.local.test")
+    with Server(folder + "/data", "--tls-cert", pem, "--tls-key", key) as server:
+        def call(verb, role, *options):
+            ran = subprocess.run(
+                [load, verb, "--target", f"127.0.0.1:{server.ports[role]}", "--tls-name", "mx.local.test", "--json",
+                 "--quiet", *options],
+                capture_output=True, text=True, timeout=120, env={**os.environ, "FASTMAIL_LOAD_PASSWORD": PASSWORD})
+            assert ran.returncode == 0, ran
+            return json.loads(ran.stdout)["tls"]
+
+        trusted = ["--tls-ca", pem]
+        sent = call("smtp", "mx", "--to", USER, "-n", "300", "-c", "10", "--size", "0..100K", "--pipeline", "full",
+                    "--messages-per-connection", "10", "--tls", "starttls", "--ledger", folder + "/ledger", *trusted)
+        assert sent["handshakes"] >= 30 and sent["resumed"] > 0, sent
+        for role, start in (("pop3", "starttls"), ("pop3s", "implicit")):
+            collected = call("pop3", role, "--user", USER, "--verify-ledger", folder + "/ledger", "--tls", start, *trusted)
+            assert collected["handshakes"] == 1, collected
+        again = call("pop3", "pop3s", "--user", USER, "--do", "stat", "-n", "20", "--tls", "implicit", "--tls-no-resume",
+                     *trusted)
+        assert again["handshakes"] == 20 and again["resumed"] == 0, again
 
 
 def test_a_soak_with_kills_ends_with_a_clean_ledger(folder):

@@ -88,6 +88,8 @@ internal sealed class Pop3Verb
         CustomParser = OptionParsers.Time,
     };
 
+    private readonly TlsOptions _tls = new();
+
     private readonly Option<string> _label = new("--label")
     {
         Description = "What 'report' calls this run [default: made from the options].",
@@ -122,6 +124,11 @@ internal sealed class Pop3Verb
             verb._duration, verb._parallel, verb._do, verb._retrieve, verb._depth, verb._delete, verb._timeout,
             verb._label, verb._csv, verb._json, verb._quiet,
         };
+        foreach (Option option in verb._tls.All)
+        {
+            command.Add(option);
+        }
+
         command.SetAction(verb.Execute);
         return command;
     }
@@ -194,6 +201,11 @@ internal sealed class Pop3Verb
             yield return "--sessions and --duration exclude each other";
         }
 
+        foreach (string wrong in _tls.ContradictionsIn(line))
+        {
+            yield return wrong;
+        }
+
         foreach (string command in CommandsOf(line).Except(KnownCommands, StringComparer.Ordinal))
         {
             yield return $"--do: '{command}' is not one of {string.Join(", ", KnownCommands)}";
@@ -212,6 +224,7 @@ internal sealed class Pop3Verb
         return new Pop3Plan
         {
             Target = line.GetValue(_target)!,
+            Tls = _tls.PlanOf(line, line.GetValue(_target)!),
             Users = [.. Enumerable.Range(0, users).Select(n =>
                 pattern.Replace("{n}", n.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal))],
             Password = password,

@@ -8,7 +8,8 @@ internal sealed class ReportVerb
 {
     private readonly Argument<FileInfo[]> _results = new("RESULT")
     {
-        Description = "Files with the output of 'smtp --json' or 'relay --json', one result each.",
+        Description = "Files with the output of 'smtp --json', 'relay --json', 'pop3 --json' or 'bench/curves.py "
+            + "--json', one result each.",
         Arity = ArgumentArity.OneOrMore,
     };
 
@@ -46,8 +47,22 @@ internal sealed class ReportVerb
 
     private int Execute(ParseResult line)
     {
-        RunResult[] results = [.. line.GetValue(_results)!.Select(file => RunResult.Read(file.FullName))];
-        File.WriteAllText(line.GetValue(_output)!.FullName, HtmlReport.Write(line.GetValue(_title)!, results));
+        List<RunResult> results = [];
+        List<Curve> curves = [];
+        foreach (FileInfo file in line.GetValue(_results)!)
+        {
+            if (CurveSheet.Read(file.FullName) is { } sheet)
+            {
+                curves.AddRange(sheet);
+            }
+            else
+            {
+                results.Add(RunResult.Read(file.FullName));
+            }
+        }
+
+        string page = HtmlReport.Write(line.GetValue(_title)!, results, curves);
+        File.WriteAllText(line.GetValue(_output)!.FullName, page);
         return ExitCode.Ok;
     }
 }

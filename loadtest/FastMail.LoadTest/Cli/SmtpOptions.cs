@@ -91,6 +91,8 @@ internal sealed class SmtpOptions
 
     private readonly Option<int> _users = Number("--users", 1, 1, int.MaxValue, "How many mailboxes {n} goes over.");
 
+    private readonly TlsOptions _tls = new();
+
     private readonly Option<string?> _auth = new("--auth")
     {
         Description = "Authenticate every connection as this user with AUTH PLAIN. The password comes from the "
@@ -159,7 +161,7 @@ internal sealed class SmtpOptions
         Option[] all =
         [
             _target, _connections, _messages, _duration, _warmUp, _rate, _size, _pipeline, _messagesPerConnection, _from,
-            _to, _users, _recipientsPerMessage, _auth, _passwordStdin, _eightBit, _seed, _ledger, _reconnect, _giveUp,
+            _to, _users, _recipientsPerMessage, .. _tls.All, _auth, _passwordStdin, _eightBit, _seed, _ledger, _reconnect, _giveUp,
             _label, _csv, _json, _quiet,
         ];
         foreach (Option option in all)
@@ -229,6 +231,11 @@ internal sealed class SmtpOptions
             yield return "--messages: at least 1";
         }
 
+        foreach (string wrong in _tls.ContradictionsIn(line))
+        {
+            yield return wrong;
+        }
+
         if (line.GetValue(_rate) is <= 0 or > 10_000_000)
         {
             yield return "--rate: more than 0 messages a second";
@@ -267,6 +274,7 @@ internal sealed class SmtpOptions
         return new SmtpPlan
         {
             Target = line.GetValue(_target)!,
+            Tls = _tls.PlanOf(line, line.GetValue(_target)!),
             Connections = line.GetValue(_connections),
             Messages = duration is null ? line.GetValue(_messages) ?? 10_000 : null,
             Duration = duration,

@@ -11,6 +11,7 @@ internal static unsafe partial class Linux
     internal const int AgainError = 11;
     internal const int InterruptedError = 4;
     internal const int InProgressError = 115;
+    internal const int ProtocolError = 71;
 
     internal const uint PollIn = 0x1;
     internal const uint PollOut = 0x4;

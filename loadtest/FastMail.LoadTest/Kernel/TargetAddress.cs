@@ -9,13 +9,17 @@ internal sealed class TargetAddress
 {
     private readonly byte[] _socketAddress;
 
-    private TargetAddress(IPEndPoint endPoint)
+    private TargetAddress(string host, IPEndPoint endPoint)
     {
+        Host = host;
         EndPoint = endPoint;
         SocketAddress native = endPoint.Serialize();
         _socketAddress = GC.AllocateArray<byte>(native.Size, pinned: true);
         native.Buffer[..native.Size].Span.CopyTo(_socketAddress);
     }
+
+    /// <summary>As it was said, without brackets.</summary>
+    internal string Host { get; }
 
     internal IPEndPoint EndPoint { get; }
 
@@ -52,7 +56,7 @@ internal sealed class TargetAddress
             IPAddress[] found = Dns.GetHostAddresses(host);
             if (found.Length > 0)
             {
-                address = new TargetAddress(new IPEndPoint(found[0], port));
+                address = new TargetAddress(host, new IPEndPoint(found[0], port));
                 error = "";
                 return true;
             }

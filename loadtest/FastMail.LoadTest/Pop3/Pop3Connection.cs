@@ -34,6 +34,7 @@ internal sealed partial class Pop3Connection : IDisposable
     private long _openedAt;
     private long _askedAt;
     private long _heardAt;
+    private long _handshakeFrom;
 
     internal Pop3Connection(Pop3Loop loop, Epoll epoll, int token)
     {
@@ -50,7 +51,9 @@ internal sealed partial class Pop3Connection : IDisposable
     private enum Phase
     {
         Closed,
+        Handshake,
         Greeting,
+        Stls,
         User,
         Pass,
         Step,
@@ -79,11 +82,15 @@ internal sealed partial class Pop3Connection : IDisposable
         {
             Fail($"connect: {Linux.ErrorText(errno)}");
         }
+        else if (_loop.Plan.Tls is { Start: TlsStart.Implicit } tls)
+        {
+            Secure(tls);
+        }
     }
 
     public void Dispose()
     {
-        _socket.Close();
+        _socket.Dispose();
         _own?.Dispose();
     }
 
@@ -114,26 +121,66 @@ internal sealed partial class Pop3Connection : IDisposable
         }
     }
 
+    private void Secure(TlsPlan tls)
+    {
+        _phase = Phase.Handshake;
+        _handshakeFrom = Stopwatch.GetTimestamp();
+        _socket.Secure(tls);
+    }
+
+    private void OnSecured()
+    {
+        _loop.Tally.Tls.Record(_handshakeFrom, _socket.IsResumed);
+        if (_loop.Plan.Tls!.Start == TlsStart.Implicit)
+        {
+            _phase = Phase.Greeting;
+        }
+        else
+        {
+            LogIn();
+        }
+    }
+
     private void OnReadable()
+    {
+        while (TryRead() && _socket.IsSecured)
+        {
+            // A record may be left: only the kernel's octets are told by readiness.
+        }
+    }
+
+    private bool TryRead()
     {
         Span<byte> buffer = _loop.Received;
         _carry.AsSpan(0, _carried).CopyTo(buffer);
         int read = _socket.Read(buffer[_carried..]);
+        if (_phase == Phase.Handshake && _socket.IsSecured)
+        {
+            OnSecured();
+            SendQueued();
+        }
+
         if (read <= 0)
         {
             if (-read is not (Linux.AgainError or Linux.InterruptedError))
             {
-                Fail(read == 0 ? $"{Asked()}: the server closed the connection" : $"{Asked()}: {Linux.ErrorText(-read)}");
+                string why = read == 0 ? "the server closed the connection" : _socket.ErrorText(read);
+                Fail($"{Asked()}: {why}");
             }
 
-            return;
+            return false;
         }
 
         _heardAt = _loop.Now;
         ReadOnlySpan<byte> rest = buffer[..(_carried + read)];
-        for (int taken = 1; taken > 0 && !rest.IsEmpty && _phase != Phase.Closed; rest = rest[taken..])
+        for (int taken = 1; taken > 0 && !rest.IsEmpty && _phase > Phase.Handshake; rest = rest[taken..])
         {
             taken = Take(rest);
+        }
+
+        if (_phase == Phase.Handshake && !rest.IsEmpty)
+        {
+            Fail("STLS: octets in the clear after the reply");
         }
 
         if (_phase != Phase.Closed)
@@ -142,6 +189,8 @@ internal sealed partial class Pop3Connection : IDisposable
             AskOn();
             SendQueued();
         }
+
+        return _phase != Phase.Closed;
     }
 
     /// <summary>The buffer is everybody's: what is not yet understood is copied until more comes.</summary>
@@ -191,8 +240,14 @@ internal sealed partial class Pop3Connection : IDisposable
     {
         switch (_phase)
         {
+            case Phase.Greeting when _loop.Plan.Tls is { Start: TlsStart.StartTls }:
+                QueueLine("STLS"u8, "", Phase.Stls);
+                break;
             case Phase.Greeting:
-                QueueLine("USER "u8, _user, Phase.User);
+                LogIn();
+                break;
+            case Phase.Stls:
+                Secure(_loop.Plan.Tls!);
                 break;
             case Phase.User:
                 QueueLine("PASS "u8, _loop.Plan.Password, Phase.Pass);
@@ -209,6 +264,8 @@ internal sealed partial class Pop3Connection : IDisposable
                 break;
         }
     }
+
+    private void LogIn() => QueueLine("USER "u8, _user, Phase.User);
 
     private void EndSession()
     {

@@ -23,6 +23,9 @@ internal sealed record Pop3Plan
     /// <summary>File that takes the intervals of the run; null for none.</summary>
     internal string? CsvPath { get; init; }
 
+    /// <summary>Null: in the clear.</summary>
+    internal TlsPlan? Tls { get; init; }
+
     /// <summary>User names, one maildrop each; no maildrop is opened twice at once.</summary>
     internal required IReadOnlyList<string> Users { get; init; }
 

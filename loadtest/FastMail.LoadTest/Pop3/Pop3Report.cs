@@ -22,6 +22,7 @@ internal static class Pop3Report
             output.WriteLine($"{command,-8}{LatencyText.Of(latency)}");
         }
 
+        tally.Tls.WriteText(run.Elapsed, output);
         output.WriteLine(Line($"failed sessions {tally.Faults}, wrong listings {tally.ListingFaults}"));
         output.WriteLine(Line($"generator CPU {run.UserTime.TotalSeconds:0.000} s user, ")
             + Line($"{run.SystemTime.TotalSeconds:0.000} s system, {CpuOver(run, tally.Sessions):0.0} us/session, ")
@@ -100,6 +101,7 @@ internal static class Pop3Report
         }
 
         json.WriteEndObject();
+        run.Tally.Tls.Write(json, run.Elapsed);
         json.WriteNumber("cpuUserSeconds", Math.Round(run.UserTime.TotalSeconds, 6));
         json.WriteNumber("cpuSystemSeconds", Math.Round(run.SystemTime.TotalSeconds, 6));
         json.WriteNumber("cpuMicrosecondsPerSession", Math.Round(CpuOver(run, run.Tally.Sessions), 2));

@@ -36,6 +36,8 @@ internal sealed class Pop3Tally
     /// <summary>LIST and RETR told different sizes, or UIDL told one unique-id twice.</summary>
     internal long ListingFaults { get; set; }
 
+    internal TlsTally Tls { get; } = new();
+
     /// <summary>Messages, or sessions of a run that retrieves none, by the second.</summary>
     internal TimeSeries Series { get; } = new();
 

@@ -16,7 +16,7 @@ internal static class HtmlReport
         + "svg{width:100%;height:auto;font-size:12px}.g{stroke:#e4e4e4}.t,.n{text-anchor:middle;fill:#555}"
         + ".r{text-anchor:end;fill:#555}.legend{font-size:13px}.bad{color:#b00020;font-weight:600}";
 
-    internal static string Write(string title, IReadOnlyList<RunResult> results)
+    internal static string Write(string title, IReadOnlyList<RunResult> results, IReadOnlyList<Curve> curves)
     {
         var page = new StringBuilder();
         string heading = WebUtility.HtmlEncode(title);
@@ -24,6 +24,21 @@ internal static class HtmlReport
             .Append("<meta name=\"viewport\" content=\"width=device-width\">")
             .Append("<title>").Append(heading).Append("</title><style>").Append(Style).Append("</style></head><body>")
             .Append("<h1>").Append(heading).Append("</h1>\n");
+        if (results.Count > 0)
+        {
+            WriteRuns(page, results);
+        }
+
+        foreach (Curve curve in curves)
+        {
+            WriteCurve(page, curve);
+        }
+
+        return page.Append("</body></html>\n").ToString();
+    }
+
+    private static void WriteRuns(StringBuilder page, IReadOnlyList<RunResult> results)
+    {
         WriteTable(page, results);
         var throughput = new LineChart(
             "Throughput over time", "seconds", Scale.Linear, "messages or sessions a second", Scale.Linear);
@@ -40,8 +55,24 @@ internal static class HtmlReport
         {
             _ = page.Append(Ramp(results));
         }
+    }
 
-        return page.Append("</body></html>\n").ToString();
+    private static void WriteCurve(StringBuilder page, Curve curve)
+    {
+        var chart = new LineChart(
+            $"{curve.Title}: {curve.Measure}", curve.Size, Scale.Logarithmic, curve.Measure, Scale.Linear);
+        chart.Add(curve.Measure, curve.Points);
+        double first = curve.Points.Count > 0 ? curve.Points[0].Value : 0;
+        _ = page.Append(chart.ToSvg()).Append("<table><tr><th>").Append(WebUtility.HtmlEncode(curve.Size))
+            .Append("</th><th>").Append(WebUtility.HtmlEncode(curve.Measure)).Append("</th><th>of the first</th></tr>\n");
+        foreach ((double at, double value) in curve.Points)
+        {
+            string ratio = first > 0 ? (value / first).ToString("0.00", CultureInfo.InvariantCulture) : "";
+            _ = page.Append(string.Create(
+                CultureInfo.InvariantCulture, $"<tr><td>{at:#,0}</td><td>{value:0.###}</td><td>{ratio}</td></tr>\n"));
+        }
+
+        _ = page.Append("</table>\n");
     }
 
     private static void WriteTable(StringBuilder page, IReadOnlyList<RunResult> results)

@@ -51,8 +51,8 @@ internal sealed class LineChart(string title, string horizontal, Scale horizonta
             }
         }
 
-        Append(svg, $"<text x=\"{(Left + Width - Right) / 2}\" y=\"{Height - 6}\" class=\"n\">{horizontal}</text>");
-        Append(svg, $"<text transform=\"translate(14 {(Top + Height - Bottom) / 2}) rotate(-90)\" class=\"n\">{vertical}</text>");
+        Append(svg, $"<text x=\"{(Left + Width - Right) / 2}\" y=\"{Height - 6}\" class=\"n\">{WebUtility.HtmlEncode(horizontal)}</text>");
+        Append(svg, $"<text transform=\"translate(14 {(Top + Height - Bottom) / 2}) rotate(-90)\" class=\"n\">{WebUtility.HtmlEncode(vertical)}</text>");
         _ = svg.Append("</svg><div class=\"legend\">");
         for (int i = 0; i < _lines.Count; i++)
         {

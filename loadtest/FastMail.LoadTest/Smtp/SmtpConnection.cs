@@ -11,14 +11,16 @@ namespace FastMail.LoadTest.Smtp;
 /// Owned by <see cref="SmtpRun"/>, entered by its loop thread only; opened again for the next session. Sends nothing
 /// before every reply of the turn before is in.
 /// </summary>
-internal sealed unsafe partial class SmtpConnection
+internal sealed unsafe partial class SmtpConnection : IDisposable
 {
     /// <summary>What the replies now awaited are replies to.</summary>
     private enum Phase
     {
         Closed,
+        Handshake,
         Greeting,
         Ehlo,
+        StartTls,
         Auth,
         Idle,
         Envelope,
@@ -31,6 +33,7 @@ internal sealed unsafe partial class SmtpConnection
 
     private static readonly byte[] Dot = Pinned(".\r\n"u8);
     private static readonly byte[] Ehlo = Pinned("EHLO load.invalid\r\n"u8);
+    private static readonly byte[] StartTls = Pinned("STARTTLS\r\n"u8);
     private static readonly byte[] Rset = Pinned("RSET\r\n"u8);
     private static readonly byte[] Quit = Pinned("QUIT\r\n"u8);
 
@@ -43,6 +46,7 @@ internal sealed unsafe partial class SmtpConnection
 
     private Phase _phase;
     private int _messagesTaken;
+    private long _handshakeFrom;
 
     internal SmtpConnection(SmtpRun run, Epoll epoll, int token)
     {
@@ -85,6 +89,8 @@ internal sealed unsafe partial class SmtpConnection
         }
     }
 
+    public void Dispose() => _socket.Dispose();
+
     private void Connect()
     {
         _asked = 0;
@@ -96,6 +102,30 @@ internal sealed unsafe partial class SmtpConnection
         if (errno != 0)
         {
             Lose($"connect: {Linux.ErrorText(errno)}");
+        }
+        else if (_run.Plan.Tls is { Start: TlsStart.Implicit } tls)
+        {
+            Secure(tls);
+        }
+    }
+
+    private void Secure(TlsPlan tls)
+    {
+        _phase = Phase.Handshake;
+        _handshakeFrom = Stopwatch.GetTimestamp();
+        _socket.Secure(tls);
+    }
+
+    private void OnSecured()
+    {
+        _run.Tally.Tls.Record(_handshakeFrom, _socket.IsResumed);
+        if (_run.Plan.Tls!.Start == TlsStart.Implicit)
+        {
+            _phase = Phase.Greeting;
+        }
+        else
+        {
+            SendLine(Ehlo, Phase.Ehlo); // RFC 3207 4.2: what was said before is forgotten
         }
     }
 
@@ -134,15 +164,28 @@ internal sealed unsafe partial class SmtpConnection
 
     private void OnReadable()
     {
+        while (TryRead() && _socket.IsSecured)
+        {
+            // A record may be left: only the kernel's octets are told by readiness.
+        }
+    }
+
+    private bool TryRead()
+    {
         int read = _socket.Read();
+        if (_phase == Phase.Handshake && _socket.IsSecured)
+        {
+            OnSecured();
+        }
+
         if (read <= 0)
         {
             if (-read is not (Linux.AgainError or Linux.InterruptedError))
             {
-                Lose(read == 0 ? "the server closed the connection" : Linux.ErrorText(-read));
+                Lose(read == 0 ? "the server closed the connection" : _socket.ErrorText(read));
             }
 
-            return;
+            return false;
         }
 
         _run.HeardFromServer();
@@ -151,13 +194,13 @@ internal sealed unsafe partial class SmtpConnection
             OperationStatus status = ReplyParser.Parse(_socket.Received, out int consumed, out int code);
             if (status == OperationStatus.NeedMoreData && !_socket.IsReceiveFull)
             {
-                return;
+                return true;
             }
 
             if (status != OperationStatus.Done)
             {
                 Lose($"not an SMTP reply: {ReplyParser.Printable(_socket.Received)}");
-                return;
+                return false;
             }
 
             OnReply(code, _socket.Received[..consumed]);
@@ -165,7 +208,14 @@ internal sealed unsafe partial class SmtpConnection
             {
                 _socket.Consume(consumed);
             }
+
+            if (_phase == Phase.Handshake && !_socket.Received.IsEmpty)
+            {
+                Lose("octets in the clear after the reply to STARTTLS");
+            }
         }
+
+        return _phase != Phase.Closed;
     }
 
     private void OnReply(int code, ReadOnlySpan<byte> reply)
@@ -204,6 +254,12 @@ internal sealed unsafe partial class SmtpConnection
                 SendLine(Ehlo, Phase.Ehlo);
                 break;
             case Phase.Ehlo when code == 250:
+                if (_run.Plan.Tls is { Start: TlsStart.StartTls } && !_socket.IsSecured)
+                {
+                    SendLine(StartTls, Phase.StartTls);
+                    break;
+                }
+
                 FailedOpens = 0;
                 _run.CheckKeywords(reply);
                 if (_run.AuthLine is { } line)
@@ -213,6 +269,9 @@ internal sealed unsafe partial class SmtpConnection
                 }
 
                 BeginTransaction();
+                break;
+            case Phase.StartTls when code == 220:
+                Secure(_run.Plan.Tls!);
                 break;
             case Phase.Auth when code == 235:
             case Phase.Rset when code == 250:
@@ -292,7 +351,7 @@ internal sealed unsafe partial class SmtpConnection
             _run.GiveBack();
         }
 
-        FailedOpens += _phase is Phase.Greeting or Phase.Ehlo ? 1 : 0;
+        FailedOpens += _phase is Phase.Handshake or Phase.Greeting or Phase.Ehlo or Phase.StartTls ? 1 : 0;
         bool isHopeless = _phase == Phase.Auth;
         Finish(isLost: true, isHopeless);
     }

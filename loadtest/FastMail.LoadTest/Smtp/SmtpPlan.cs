@@ -28,6 +28,9 @@ internal sealed record SmtpPlan
     /// <summary>File that takes the intervals of the run; null for none.</summary>
     internal string? CsvPath { get; init; }
 
+    /// <summary>Null: in the clear.</summary>
+    internal TlsPlan? Tls { get; init; }
+
     internal required int Connections { get; init; }
 
     /// <summary>Messages to send, or null when <see cref="Duration"/> ends the run.</summary>

@@ -33,6 +33,7 @@ internal static class SmtpReport
             output.WriteLine(line);
         }
 
+        tally.Tls.WriteText(run.Measured, output);
         foreach ((int code, long count) in tally.UnexpectedReplies)
         {
             output.WriteLine(Line($"reply {code}: {count} times"));
@@ -81,6 +82,7 @@ internal static class SmtpReport
         json.WriteNumber("cpuUserSeconds", Math.Round(run.UserTime.TotalSeconds, 6));
         json.WriteNumber("cpuSystemSeconds", Math.Round(run.SystemTime.TotalSeconds, 6));
         json.WriteNumber("cpuMicrosecondsPerMessage", Math.Round(CpuPerMessage(run), 2));
+        tally.Tls.Write(json, run.Measured);
         json.WriteNumber("seed", run.Plan.Seed);
         json.WriteStartObject("unexpectedReplies");
         foreach ((int code, long count) in tally.UnexpectedReplies)

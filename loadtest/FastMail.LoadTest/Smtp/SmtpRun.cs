@@ -127,6 +127,11 @@ internal sealed class SmtpRun : IDisposable
 
     public void Dispose()
     {
+        foreach (SmtpConnection connection in _connections)
+        {
+            connection.Dispose();
+        }
+
         _epoll.Dispose();
         Generator.Dispose();
     }

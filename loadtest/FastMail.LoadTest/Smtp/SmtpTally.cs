@@ -33,6 +33,8 @@ internal sealed class SmtpTally
 
     internal long MeasuredOctets { get; set; }
 
+    internal TlsTally Tls { get; } = new();
+
     internal LatencyHistogram Latency { get; } = new();
 
     /// <summary>The same, interval by interval.</summary>

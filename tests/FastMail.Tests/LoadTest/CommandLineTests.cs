@@ -25,6 +25,9 @@ public sealed class CommandLineTests
     [InlineData("audit /nowhere/ledger /nowhere/record")]
     [InlineData("pop3 --target 127.0.0.1:110")]
     [InlineData("pop3 --target 127.0.0.1:110 --user a --do stat,expunge")]
+    [InlineData("pop3 --target 127.0.0.1:110 --user a --tls-ca /nowhere")]
+    [InlineData("smtp --target 127.0.0.1:25 --tls starttls --tls-ca /nowhere")]
+    [InlineData("smtp --target 127.0.0.1:25 --tls-insecure")]
     [InlineData("pop3 --target 127.0.0.1:110 --user a{n} --users 2 --parallel 3")]
     public void A_wrong_command_line_ends_with_64(string line)
     {

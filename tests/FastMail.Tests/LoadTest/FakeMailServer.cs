@@ -1,6 +1,9 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 
 namespace FastMail.Tests.LoadTest;
@@ -34,6 +37,9 @@ internal sealed class FakeMailServer : IDisposable
 
     /// <summary>Called before the end of content is answered.</summary>
     internal Action<StoredMail> BeforeReply { get; init; } = _ => { };
+
+    /// <summary>With one, both protocols are spoken over TLS from the first octet.</summary>
+    internal X509Certificate2? Certificate { get; init; }
 
     internal string? Greeting { get; init; } = "220 fake";
 
@@ -76,7 +82,8 @@ internal sealed class FakeMailServer : IDisposable
             {
                 run();
             }
-            catch (Exception failure) when (failure is IOException or SocketException or InvalidOperationException)
+            catch (Exception failure) when (failure is IOException or SocketException or InvalidOperationException
+                or AuthenticationException)
             {
                 // The peer or the test ended the connection or the listener: so does this thread.
             }
@@ -110,12 +117,24 @@ internal sealed class FakeMailServer : IDisposable
             {
                 using (client)
                 {
-                    NetworkStream stream = client.GetStream();
+                    Stream stream = Secured(client.GetStream());
                     using var received = new BufferedStream(stream, 1 << 16);
                     serve(received, stream);
                 }
             });
         }
+    }
+
+    private Stream Secured(Stream stream)
+    {
+        if (Certificate is null)
+        {
+            return stream;
+        }
+
+        var secured = new SslStream(stream);
+        secured.AuthenticateAsServer(Certificate);
+        return secured;
     }
 
     private void ServeSmtp(Stream received, Stream stream)
