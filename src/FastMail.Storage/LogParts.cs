@@ -95,6 +95,15 @@ internal sealed class LogParts : IDisposable
         Errno.Check(writer.Prove(isClean: false), "write", end.Segment!.Path);
         spares.Appended = () => writer.BytesWritten;
         spares.Start(end.Segment.Length);
+        foreach (Segment segment in segments.All)
+        {
+            int errno = segment.Depopulate();
+            if (errno != 0)
+            {
+                observer.Noticed($"{segment.Path} goes on counting as memory: {Errno.Text(errno)}");
+            }
+        }
+
         Checkpointer? checkpoints = options.TakesCheckpoints
             ? new(maildrops, checkpointFiles, format.StoreId, foundCheckpoint.Checkpoint, options, clock, observer)
             : null;

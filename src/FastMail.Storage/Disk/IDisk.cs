@@ -122,6 +122,12 @@ public interface IDiskFile : IDisposable
     /// would be a signal, and the end of the process.
     /// </summary>
     int Populate(nint address, long offset, long length);
+
+    /// <summary>
+    /// Undoes <see cref="Populate"/> of the first <paramref name="length"/> bytes: they stay in the page cache, and no
+    /// longer count as memory of this process.
+    /// </summary>
+    int Depopulate(nint address, long length);
 }
 
 /// <summary>What a file is to its file system. A value.</summary>

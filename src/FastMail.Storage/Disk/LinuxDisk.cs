@@ -358,6 +358,11 @@ internal sealed unsafe class LinuxFile(int fd, Caching caching = Caching.Normal)
         return errno;
     }
 
+    public int Depopulate(nint address, long length)
+    {
+        return LinuxDisk.Result(Native.Advise(address, (nint)length, Native.DontNeed));
+    }
+
     /// <summary>
     /// Before Linux 5.14: reading the range shows its errors as numbers and leaves it in the page cache.
     /// </summary>

@@ -15,7 +15,7 @@ internal static unsafe partial class Native
     public const int Truncate = 0x200;
     public const int KeepSize = 1; // FALLOC_FL_KEEP_SIZE
     public const int CloseOnExec = 0x80000;
-    public const int DontNeed = 4; // POSIX_FADV_DONTNEED
+    public const int DontNeed = 4; // POSIX_FADV_DONTNEED and MADV_DONTNEED
 
     public const int SeekEnd = 2;
     public const int LockExclusive = 2;

@@ -91,6 +91,15 @@ internal sealed class Segment : IDisposable
     }
 
     /// <summary>
+    /// A start reads much of a segment that nobody asks for afterwards. Whoever reads populates first, so this is safe
+    /// at any time.
+    /// </summary>
+    public int Depopulate()
+    {
+        return _file.Depopulate(_address, Length);
+    }
+
+    /// <summary>
     /// Says that this place is looked at next: a start spends most of its time waiting for memory. Never an error.
     /// </summary>
     public unsafe void Prefetch(long offset)

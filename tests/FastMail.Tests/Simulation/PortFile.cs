@@ -200,6 +200,11 @@ internal sealed unsafe class PortFile(DiskPort port, LyingContent content, strin
             DiskVerb.Populate, path, (_, _, _) => offset + length <= content.Length ? 0 : Errno.InputOutput);
     }
 
+    public int Depopulate(nint address, long length)
+    {
+        return 0;
+    }
+
     public void Dispose()
     {
         // A descriptor says nothing to the disk when it is closed; the lock ends with the process here.

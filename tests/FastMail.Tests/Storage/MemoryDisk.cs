@@ -230,6 +230,11 @@ internal sealed unsafe class MemoryDisk : IDisk, IDisposable
             return offset >= 0 && length > 0 && offset + length <= _length ? 0 : 14; // EFAULT, as the kernel would
         }
 
+        public int Depopulate(nint address, long length)
+        {
+            return 0;
+        }
+
         public void Dispose()
         {
         }

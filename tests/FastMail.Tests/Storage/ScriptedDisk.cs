@@ -183,6 +183,11 @@ internal sealed class ScriptedDisk : IDisk
             return errno != 0 ? errno : file.Populate(address, offset, length);
         }
 
+        public int Depopulate(nint address, long length)
+        {
+            return file.Depopulate(address, length);
+        }
+
         public void Dispose()
         {
             file.Dispose();

@@ -339,6 +339,8 @@ public sealed class ScrubTests
 
         public int Populate(nint address, long offset, long length) => throw new NotSupportedException();
 
+        public int Depopulate(nint address, long length) => throw new NotSupportedException();
+
         public void Dispose() => file.Dispose();
     }
 }
