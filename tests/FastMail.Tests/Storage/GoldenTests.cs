@@ -1,7 +1,9 @@
+using System.Globalization;
 using System.IO.Compression;
 using System.Security.Cryptography;
 using System.Text.Json;
 using FastMail.Storage;
+using FastMail.Tests.Storage.Queue;
 using Xunit;
 
 namespace FastMail.Tests.Storage;
@@ -43,6 +45,33 @@ public sealed class GoldenTests
             }
 
             log = scene.Reopen();
+        }
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void The_queue_of_an_earlier_store_waits_as_it_did(bool hasCheckpoint)
+    {
+        using LogScene scene = new(options: LogScene.Saving);
+        ZipFile.ExtractToDirectory(Path.Join(Folder, "v1-2026-11-queue.zip"), scene.Directory);
+        if (!hasCheckpoint)
+        {
+            Directory.Delete(Path.Join(scene.Directory, "ckpt"), recursive: true);
+        }
+
+        scene.Open();
+        string[] known = File.ReadAllLines(Path.Join(Folder, "v1-2026-11-queue.txt"));
+        Assert.Contains(known, line => line.Contains("Deferred", StringComparison.Ordinal));
+        for (int opening = 0; opening < 2; opening++)
+        {
+            string[] waiting = scene.Show();
+            IEnumerable<string> past = waiting
+                .Select(line => ulong.Parse(line[..line.IndexOf('/', StringComparison.Ordinal)], CultureInfo.InvariantCulture))
+                .Distinct()
+                .SelectMany(seq => scene.Timeline(seq).Select(line => $"{seq}: {line}"));
+            Assert.Equal(known, waiting.Concat(past), StringComparer.Ordinal);
+            scene.Reopen();
         }
     }
 
