@@ -147,6 +147,15 @@ internal sealed class LocalSubmission
             {
                 case Residence.Mailbox:
                     mailboxes.ForEach(mailbox => AddLocal(message, mailbox, path, envelope.Notify));
+                    bool isTold = envelope.ReversePath.Length > 0 && (envelope.Notify & DsnNotify.Success) != 0;
+                    if (isTold && relayed.Add(AddressKey.Of(path) ?? text))
+                    {
+                        isRelayed = true;
+                        message.AddRelayRecipient(path);
+                        AddNotify(message, envelope.Notify);
+                        SenderWishes.AddStored(message);
+                    }
+
                     break;
                 case Residence.UnknownHere:
                     throw new SubmissionException($"<{text}>: there is no such address here") { IsUnknownUser = true };

@@ -161,7 +161,7 @@ internal sealed class MailReceiver : IMailSink
         _message.SetReversePath(mail.ReversePath);
         SenderWishes.Add(_message, mail, _release, now);
         _trace.Begin(mail.ReversePath);
-        _recipients.Begin(mail.DeclaredSize, _release);
+        _recipients.Begin(mail.DeclaredSize, _release, hasSender: !mail.ReversePath.IsEmpty);
         _sender = DeliveryEngine.SenderOf(mail.AuthIdentity.IsEmpty ? mail.ReversePath : mail.AuthIdentity);
         _priority = mail.Priority ?? 0;
         return SmtpReply.ReversePathOk;

@@ -91,6 +91,9 @@ internal static class SenderWishes
         }
     }
 
+    /// <summary>Right behind a recipient of the queue: it is in its maildrops as soon as this record is durable.</summary>
+    public static void AddStored(PendingMessage message) => message.AddMeta(MetaType.Stored, default);
+
     /// <summary>The record itself puts its recipients off: it is never in the log without its hold.</summary>
     public static void AddHold(PendingMessage message, long release) => message.AddQueueChange(new QueueChange
     {

@@ -23,6 +23,7 @@ internal sealed class TransactionRecipients
     private OctetCopy _onlyRecipient;
     private int _recipients;
     private long _release; // not to be delivered before, microseconds since 1970 UTC; 0 for now
+    private bool _hasSender;
 
     public TransactionRecipients(LiveAccounts accounts, Quotas quotas)
     {
@@ -51,9 +52,11 @@ internal sealed class TransactionRecipients
     /// <summary>MAIL.</summary>
     /// <param name="declaredOctets">SIZE=; 0 when it was not declared.</param>
     /// <param name="release">As <see cref="SenderWishes.ReleaseOf"/> says.</param>
-    public void Begin(long declaredOctets, long release)
+    /// <param name="hasSender">The reverse-path is not null: there is somebody to tell.</param>
+    public void Begin(long declaredOctets, long release, bool hasSender)
     {
         _recipients = 0;
+        _hasSender = hasSender;
         _release = release;
         _relayed.Clear();
         _quota.Begin(declaredOctets, TraceFields.MaxBytes);
@@ -79,7 +82,7 @@ internal sealed class TransactionRecipients
                 return AddRelayed(message, rcpt);
         }
 
-        if (message.LocalRecipients + _mailboxes.Count > MostMailboxes)
+        if (message.LocalRecipients + _mailboxes.Count + _relayed.Count > MostMailboxes)
         {
             return SmtpReply.TooManyRecipients; // aliases multiply, and all of them are in one record
         }
@@ -106,6 +109,11 @@ internal sealed class TransactionRecipients
         if (_quota.Count > known)
         {
             Count(rcpt);
+        }
+
+        if (_hasSender && Relay is not null && (rcpt.Notify & DsnNotify.Success) != 0)
+        {
+            AddTold(message, rcpt);
         }
 
         Outcomes?.Add(_mailboxes);
@@ -186,6 +194,21 @@ internal sealed class TransactionRecipients
         return SmtpReply.ForwardPathOk;
     }
 
+    /// <summary>
+    /// Somebody here whose maildrops have it with this very record, and of whom the sender wants to hear just that: the
+    /// queue has the address as it was said, for the word alone. An alias is one address, whatever is behind it.
+    /// </summary>
+    private void AddTold(PendingMessage message, in RcptArguments rcpt)
+    {
+        // A literal means this host at this connection only.
+        Span<byte> own = stackalloc byte[AddressKey.MaxLength * 3];
+        ReadOnlySpan<byte> path = HasLiteral(rcpt) ? own[..Encoding.UTF8.GetBytes(_mailboxes[0].Address, own)] : rcpt.ForwardPath;
+        if (TryQueue(message, path, rcpt))
+        {
+            SenderWishes.AddStored(message);
+        }
+    }
+
     /// <summary>False when it is in the queue already: one named twice gets it once.</summary>
     private bool TryQueue(PendingMessage message, ReadOnlySpan<byte> path, in RcptArguments rcpt)
     {
@@ -205,10 +228,12 @@ internal sealed class TransactionRecipients
         _onlyRecipient.Set(rcpt.ForwardPath); // copied: the receive buffer is reused after this call
     }
 
+    private static bool HasLiteral(in RcptArguments rcpt) => rcpt.AtSign >= 0 && rcpt.ForwardPath[rcpt.AtSign + 1] == '[';
+
     /// <summary>The literal that means this host, asked for only when the recipient has one.</summary>
     private string OwnLiteral(in RcptArguments rcpt)
     {
-        if (rcpt.AtSign < 0 || rcpt.ForwardPath[rcpt.AtSign + 1] != '[' || LocalAddress?.Invoke() is not { } local)
+        if (!HasLiteral(rcpt) || LocalAddress?.Invoke() is not { } local)
         {
             return "";
         }

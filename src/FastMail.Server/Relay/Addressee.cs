@@ -18,6 +18,9 @@ internal struct Addressee
 
     public DsnNotify Notify;
 
+    /// <summary>It is in maildrops of this server already; the sender is to be told, and that is all.</summary>
+    public bool IsStored;
+
     public bool IsAnswered;
 
     public DeliveryOutcome Outcome;
@@ -57,6 +60,18 @@ internal struct Addressee
         Phase = ClientPhase.Idle;
         Code = failure.Code;
         Status = StatusOf(failure.Status);
+        IsRemote = false;
+        IsInDoubt = false;
+    }
+
+    /// <summary>It has arrived, in a maildrop of this server.</summary>
+    public void AnswerStored()
+    {
+        IsAnswered = true;
+        Outcome = DeliveryOutcome.Delivered;
+        Phase = ClientPhase.Idle;
+        Code = 250;
+        Status = new EnhancedStatus(2, 1, 5);
         IsRemote = false;
         IsInDoubt = false;
     }

@@ -18,6 +18,9 @@ namespace FastMail.Server.Relay;
 [SuppressMessage("Design", "CA1001", Justification = "Pooled for the life of the engine; Unload ends the lease.")]
 internal sealed class Delivery : IOutgoingMail, ILoopWork
 {
+    /// <summary>What the queue says of a recipient that has it in a maildrop.</summary>
+    public const string StoredText = "250 2.1.5 delivered to a maildrop of this server";
+
     private readonly DeliveryEngine _engine;
     private readonly QueueLease _lease = new();
     private readonly List<QueuedRecipient> _queued = [];
@@ -73,12 +76,30 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
     /// <summary>That wish as it was given; null for none.</summary>
     public FutureRelease? Release { get; private set; }
 
+    /// <summary>When the message was received, microseconds since 1970 UTC.</summary>
+    public long ArrivalMicros { get; private set; }
+
     /// <summary>When its way began: its arrival, or its release.</summary>
     public long BeginMicros => Math.Max(_message.TimestampMicros, ReleaseMicros ?? 0);
 
     public int Priority => _priority ?? 0;
 
     public int Recipients { get; private set; }
+
+    /// <summary>All of the recipients have it in maildrops of this server, and the sender is to be told.</summary>
+    public bool IsStored
+    {
+        get
+        {
+            bool isStored = Recipients > 0;
+            for (int i = 0; i < Recipients; i++)
+            {
+                isStored &= _recipients[i].IsStored;
+            }
+
+            return isStored;
+        }
+    }
 
     /// <summary>The message cannot be had in one piece: its body is a file of its own.</summary>
     public bool IsExternal { get; private set; }
@@ -211,6 +232,16 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         }
     }
 
+    /// <summary>All of the recipients have it, in maildrops of this server.</summary>
+    public void AnswerStored()
+    {
+        for (int i = 0; i < Recipients; i++)
+        {
+            _recipients[i].AnswerStored();
+            Reword(i, StoredText);
+        }
+    }
+
     /// <summary>Other words for what was said of a recipient.</summary>
     public void Reword(int recipient, string words)
     {
@@ -312,6 +343,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         DeliverByMicros = null;
         ReleaseMicros = null;
         Release = null;
+        ArrivalMicros = _message.TimestampMicros;
         _priority = null;
         _return = DsnReturn.Unsaid;
         _requiresTls = false;
@@ -342,6 +374,10 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
                     break;
                 case MetaType.Notify when place >= 0:
                     _recipients[place].Notify = (DsnNotify)value.Span[0];
+                    break;
+                case MetaType.Stored when place >= 0:
+                    _recipients[place].IsStored = true;
+                    ArrivalMicros = value.IsEmpty ? ArrivalMicros : BinaryPrimitives.ReadInt64LittleEndian(value.Span);
                     break;
                 default:
                     ReadWish(reader.Type, value, now);
@@ -410,6 +446,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
                 if (Consignment[i] == queued.Recipient)
                 {
                     _recipients[i].Path = queued.ForwardPath;
+                    _recipients[i].IsStored = false; // there it is not
                 }
             }
         }

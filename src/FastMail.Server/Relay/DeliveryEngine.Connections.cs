@@ -343,8 +343,11 @@ internal sealed partial class DeliveryEngine
 
         switch (status)
         {
-            case ReadStatus.Ok:
-            case ReadStatus.External:
+            case ReadStatus.Ok or ReadStatus.External when delivery.IsStored:
+                delivery.AnswerStored(); // wherever its address would lead to by now
+                Complete(delivery, null);
+                return false;
+            case ReadStatus.Ok or ReadStatus.External:
                 return true;
             case ReadStatus.NotFound: // it has ended meanwhile
                 _schedule.Free(consignment);

@@ -62,7 +62,11 @@ internal sealed partial class DeliveryEngine
     }
 
     /// <summary>The copy in the maildrops is durable, and with it the end in the queue; or neither is.</summary>
-    public void LocalEnded(LocalDelivery copy, bool isDurable)
+    /// <param name="copy">Has ended.</param>
+    /// <param name="isDurable">What became of it.</param>
+    /// <param name="seq">Number of its record.</param>
+    /// <param name="told">Of whom the sender wants to hear: a recipient of the copy; null for nobody.</param>
+    public void LocalEnded(LocalDelivery copy, bool isDurable, ulong seq, ForwardPaths? told)
     {
         _notices--;
         Release(copy.Mailboxes, copy.ReservedOctets);
@@ -70,6 +74,10 @@ internal sealed partial class DeliveryEngine
         {
             _delivered++;
             _schedule.Free(copy.Consignment);
+            if (told is not null)
+            {
+                Enter(seq, told, SenderOf(default), 0);
+            }
         }
         else
         {

@@ -149,7 +149,10 @@ internal sealed partial class DeliveryEngine
                 _outcomes.Add(ChangeOf(delivery, i, state, due, isLate));
             }
 
-            Count(state);
+            if (!delivery[i].IsStored) // which is no delivery, but word of one
+            {
+                Count(state);
+            }
         }
 
         Notice? letter = notice.IsEmpty ? null : new Notice(this, delivery, notice, due, _parts.Schedule.Lifetime);
@@ -247,6 +250,7 @@ internal sealed partial class DeliveryEngine
             QueueState.Failed => DeliveryAction.Failed,
             QueueState.Deferred => isLate ? DeliveryAction.Delayed : null,
             // A host that knows DSN tells the sender itself (RFC 3461 5.2.2).
+            _ when delivery[recipient].IsStored => DeliveryAction.Delivered,
             _ when delivery.Carrier is { } carrier && !carrier.Offers.HasFlag(SmtpOffers.Dsn) => DeliveryAction.Relayed,
             _ => null,
         };

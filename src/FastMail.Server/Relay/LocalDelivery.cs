@@ -1,4 +1,7 @@
+using System.Buffers.Binary;
+using System.Text;
 using FastMail.Net;
+using FastMail.Protocol.Notifications;
 using FastMail.Server.Accounts;
 using FastMail.Server.Relay.Scheduling;
 using FastMail.Storage;
@@ -7,7 +10,8 @@ namespace FastMail.Server.Relay;
 
 /// <summary>
 /// A queued message on its way into maildrops of this server: a second record with the same content and the word that the
-/// recipient of the first has it, both or none. Owned by the engine until the record has ended; loop thread only.
+/// recipient of the first has it, both or none. When the sender wants to hear of it, the second is the entry of the queue for
+/// that word. Owned by the engine until the record has ended; loop thread only.
 /// </summary>
 internal sealed class LocalDelivery : ILoopWork
 {
@@ -18,6 +22,7 @@ internal sealed class LocalDelivery : ILoopWork
     private long _skipped; // of the trace fields, which the first windows begin with
     private bool _isHeld;
     private bool _isAppended;
+    private ForwardPaths? _told; // the recipient, when the sender is to hear that it has it
 
     /// <param name="engine">Owns it.</param>
     /// <param name="delivery">Of one recipient.</param>
@@ -50,14 +55,20 @@ internal sealed class LocalDelivery : ILoopWork
             _ = message.TryAddLocalRecipient(account.MailboxId, _delivery[0].Path.Span);
         }
 
-        CopyMeta(original, message);
+        bool isTold = NotificationPolicy.IsWanted(DeliveryAction.Delivered, _delivery[0].Notify, _delivery.ReversePath.Span);
+        CopyMeta(original, message, isTold);
+        if (isTold)
+        {
+            AddTold(message);
+        }
+
         message.AddQueueChange(new QueueChange
         {
             Seq = Consignment.Seq,
             Recipient = Consignment[0],
             State = QueueState.Delivered,
             Attempts = Consignment.Attempts + 1,
-            Text = "250 2.1.5 delivered to a maildrop of this server"u8.ToArray(),
+            Text = Encoding.ASCII.GetBytes(Delivery.StoredText),
         });
         message.SetTrace(original.Wire.Span[..original.TraceBytes], original.ReturnPathBytes);
         if (!_delivery.IsExternal)
@@ -140,18 +151,37 @@ internal sealed class LocalDelivery : ILoopWork
     {
         _reading?.Close();
         _reading = null;
+        ulong seq = isDurable ? _message.Seq : 0;
         _engine.Log.Return(_message);
         _engine.LocalWritten(_delivery);
-        _engine.LocalEnded(this, isDurable);
+        _engine.LocalEnded(this, isDurable, seq, _told);
     }
 
-    private static void CopyMeta(in StoredMessage original, PendingMessage message)
+    private void AddTold(PendingMessage message)
+    {
+        ref readonly Addressee recipient = ref _delivery[0];
+        _told = new ForwardPaths();
+        _ = _told.TryAdd(recipient.Path.Span);
+        message.AddRelayRecipient(recipient.Path.Span);
+        if (!recipient.OriginalRecipient.IsEmpty)
+        {
+            message.AddMeta(MetaType.OriginalRecipient, recipient.OriginalRecipient.Span);
+        }
+
+        message.AddMeta(MetaType.Notify, [(byte)recipient.Notify]);
+        Span<byte> arrival = stackalloc byte[sizeof(long)];
+        BinaryPrimitives.WriteInt64LittleEndian(arrival, _delivery.ArrivalMicros);
+        message.AddMeta(MetaType.Stored, arrival);
+    }
+
+    private static void CopyMeta(in StoredMessage original, PendingMessage message, bool isTold)
     {
         MetaReader reader = new(original.Meta.Span);
         while (reader.Read())
         {
             if (reader.Type is MetaType.TransactionId or MetaType.ClientAddress or MetaType.Helo or MetaType.AuthIdentity
-                or MetaType.Tls)
+                or MetaType.Tls
+                || (isTold && (reader.Type is MetaType.EnvelopeId or MetaType.Return or MetaType.FutureRelease)))
             {
                 message.AddMeta(reader.Type, reader.Value);
             }

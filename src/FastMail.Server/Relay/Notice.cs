@@ -160,7 +160,7 @@ internal sealed class Notice : ILoopWork
                 OriginalTransactionId = _delivery.TransactionId.Span,
                 EnvelopeId = _delivery.EnvelopeId.Span,
                 Now = now,
-                ArrivedAt = DateTimeOffset.UnixEpoch.AddMicroseconds(original.TimestampMicros),
+                ArrivedAt = DateTimeOffset.UnixEpoch.AddMicroseconds(_delivery.ArrivalMicros),
                 Release = _delivery.Release,
                 Random = BitConverter.ToUInt64(random),
                 Return = _delivery.Return,
