@@ -91,7 +91,7 @@ internal static class SenderWishes
         }
     }
 
-    /// <summary>Right behind a recipient of the queue: it is in its maildrops as soon as this record is durable.</summary>
+    /// <summary>Right behind a recipient of the queue: its maildrops have it as soon as this record is durable.</summary>
     public static void AddStored(PendingMessage message) => message.AddMeta(MetaType.Stored, default);
 
     /// <summary>The record itself puts its recipients off: it is never in the log without its hold.</summary>

@@ -202,7 +202,9 @@ internal sealed class TransactionRecipients
     {
         // A literal means this host at this connection only.
         Span<byte> own = stackalloc byte[AddressKey.MaxLength * 3];
-        ReadOnlySpan<byte> path = HasLiteral(rcpt) ? own[..Encoding.UTF8.GetBytes(_mailboxes[0].Address, own)] : rcpt.ForwardPath;
+        ReadOnlySpan<byte> path = HasLiteral(rcpt)
+            ? own[..Encoding.UTF8.GetBytes(_mailboxes[0].Address, own)]
+            : rcpt.ForwardPath;
         if (TryQueue(message, path, rcpt))
         {
             SenderWishes.AddStored(message);
@@ -228,7 +230,8 @@ internal sealed class TransactionRecipients
         _onlyRecipient.Set(rcpt.ForwardPath); // copied: the receive buffer is reused after this call
     }
 
-    private static bool HasLiteral(in RcptArguments rcpt) => rcpt.AtSign >= 0 && rcpt.ForwardPath[rcpt.AtSign + 1] == '[';
+    private static bool HasLiteral(in RcptArguments rcpt) =>
+        rcpt.AtSign >= 0 && rcpt.ForwardPath[rcpt.AtSign + 1] == '[';
 
     /// <summary>The literal that means this host, asked for only when the recipient has one.</summary>
     private string OwnLiteral(in RcptArguments rcpt)

@@ -10,8 +10,8 @@ namespace FastMail.Server.Relay;
 
 /// <summary>
 /// A queued message on its way into maildrops of this server: a second record with the same content and the word that the
-/// recipient of the first has it, both or none. When the sender wants to hear of it, the second is the entry of the queue for
-/// that word. Owned by the engine until the record has ended; loop thread only.
+/// recipient of the first has it, both or none. When the sender wants to hear of it, the second is the entry of the queue
+/// for that word. Owned by the engine until the record has ended; loop thread only.
 /// </summary>
 internal sealed class LocalDelivery : ILoopWork
 {
@@ -55,7 +55,8 @@ internal sealed class LocalDelivery : ILoopWork
             _ = message.TryAddLocalRecipient(account.MailboxId, _delivery[0].Path.Span);
         }
 
-        bool isTold = NotificationPolicy.IsWanted(DeliveryAction.Delivered, _delivery[0].Notify, _delivery.ReversePath.Span);
+        bool isTold = NotificationPolicy.IsWanted(
+            DeliveryAction.Delivered, _delivery[0].Notify, _delivery.ReversePath.Span);
         CopyMeta(original, message, isTold);
         if (isTold)
         {

@@ -109,9 +109,9 @@ public enum MetaType : ushort
     FutureRelease = 31,
 
     /// <summary>
-    /// The relay recipient before it has the message in a maildrop of this server: all that it waits for is that the sender
-    /// is told so (RFC 3461 4.1). Empty, or when the message arrived if that was in another record, microseconds since 1970
-    /// UTC i64.
+    /// The relay recipient before it has the message in a maildrop of this server: all that it waits for is that the
+    /// sender is told so (RFC 3461 4.1). Empty, or when the message arrived if that was in another record, microseconds
+    /// since 1970 UTC i64.
     /// </summary>
     Stored = 32,
 }
