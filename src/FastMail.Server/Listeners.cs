@@ -9,7 +9,7 @@ namespace FastMail.Server;
 
 /// <summary>
 /// The doors of the server: a listener for each role and address. Owned by the <see cref="MailServer"/>, which opens
-/// them all before anybody asks; then immutable, any thread.
+/// them one after the other on its thread; any thread may ask which are open.
 /// </summary>
 internal sealed class Listeners
 {
@@ -26,7 +26,7 @@ internal sealed class Listeners
     private readonly Stress _stress;
     private readonly Exemptions _proxies;
     private readonly IReadOnlyList<string> _proxied;
-    private readonly List<(string Role, EndPoint EndPoint)> _open = [];
+    private volatile (string Role, EndPoint EndPoint)[] _open = [];
 
     /// <param name="loop">Has the connections.</param>
     /// <param name="stress">Hurries those who are idle when it begins.</param>
@@ -43,7 +43,7 @@ internal sealed class Listeners
     /// <summary>One line that tells scripts where to connect, e.g. <c>ready mx=127.0.0.1:2525 submission=none ...</c>.</summary>
     public string ReadyLine =>
         "ready " + string.Join(' ', AlwaysTold.Select(role => $"{role}={EndPointsOf(role)}"))
-        + (_open.Exists(l => l.Role == Lmtp) ? $" {Lmtp}={EndPointsOf(Lmtp)}" : "");
+        + (Array.Exists(_open, l => l.Role == Lmtp) ? $" {Lmtp}={EndPointsOf(Lmtp)}" : "");
 
     /// <summary>Where mail comes in over TCP.</summary>
     public IEnumerable<IPEndPoint> OfMail =>
@@ -69,7 +69,7 @@ internal sealed class Listeners
             HandlerPool<T> pool = handlers(endPoint is IPEndPoint ip && IPAddress.IsLoopback(ip.Address) && !isProxied);
             _stress.Began += pool.Hurry;
             IHandlerFactory factory = isProxied ? new ProxiedHandlers(pool, _proxies, tls.IsImplicit) : pool;
-            _open.Add((role, Listen(role, endPoint, factory, tls)));
+            _open = [.. _open, (role, Listen(role, endPoint, factory, tls))];
         }
     }
 

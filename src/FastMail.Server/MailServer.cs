@@ -231,12 +231,12 @@ internal sealed class MailServer : IAsyncDisposable
             Stress = _stress,
             Failed = exception => OnFailure(connection: null, exception),
         };
+        Listeners = new Listeners(
+            loop, _stress, new Exemptions(settings.Get(ProxyKeys.Peers)), settings.Get(ProxyKeys.Listeners));
         Logins logins = MakeLogins(settings, accounts, exemptions, clock);
         DeliveryEngine engine = StartRelay(settings, accounts, intake, quotas, clock);
         OpenDoors(settings, accounts, allowance, intake, clock);
         Expunger = Own(new Expunger(mailLog, accounts, allowance, locks, loop, clock, _log));
-        Listeners = new Listeners(
-            loop, _stress, new Exemptions(settings.Get(ProxyKeys.Peers)), settings.Get(ProxyKeys.Listeners));
         new SessionRoles
         {
             Settings = settings,

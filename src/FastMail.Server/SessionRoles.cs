@@ -156,6 +156,8 @@ internal sealed class SessionRoles
             SmtpRole.Mx when Settings.Get(RouteKeys.Table).Count > 0 => SmtpExtensions.Etrn,
             _ => SmtpExtensions.None,
         };
-        return SmtpExtensions.Dsn | SmtpExtensions.DeliverBy | SmtpExtensions.RequireTls | ofRole;
+        // LMTP has no queue to send a word from, so it promises none: whoever hands mail in tells the sender.
+        SmtpExtensions words = role == SmtpRole.Lmtp ? SmtpExtensions.None : SmtpExtensions.Dsn | SmtpExtensions.DeliverBy;
+        return words | SmtpExtensions.RequireTls | ofRole;
     }
 }

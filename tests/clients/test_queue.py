@@ -154,7 +154,8 @@ def test_the_queue_is_seen_and_treated_while_the_server_runs(folder):
         queue(server, "show", "0000000000000", code=66)
 
         with Sink(port) as sink:
-            assert queue(server, "retry", "--all") == "1 recipients to be tried now, 2 are held: release them\n"
+            assert queue(server, "retry", "--all") == (
+                "1 recipients to be tried now, 2 are held, by their senders or an operator: release them\n")
             assert sink.wait()[0][1] == ["c@far.test"], sink.mail
             assert queue(server, "redirect", "--to", "d@far.test", one) == "2 recipients redirected\n"
             assert {e["to"] for e in entries(server)} == {"d@far.test"}

@@ -76,7 +76,10 @@ public sealed class DeliveredWordTests
         using Socket client = fixture.Connect("lmtp");
         Talk.ReadLine(client);
         SayAll(client, "LHLO c.test");
-        HandIn(client, "u@local.test", "RCPT TO:<v@local.test> NOTIFY=SUCCESS");
+        Assert.StartsWith("250", Say(client, "MAIL FROM:<u@local.test>"), StringComparison.Ordinal);
+        Assert.StartsWith("555 5.5.4", Say(client, "RCPT TO:<v@local.test> NOTIFY=SUCCESS"), StringComparison.Ordinal);
+        Assert.StartsWith("250", Say(client, "RSET"), StringComparison.Ordinal);
+        HandIn(client, "u@local.test", "RCPT TO:<v@local.test>");
         Assert.Equal(0, fixture.Log.Queue.Recipients);
         Assert.Equal((0, 1), (Mails(fixture), Mails(fixture, "v@local.test")));
     }

@@ -216,11 +216,13 @@ public sealed class RelayTests
 
     internal static async Task Until(Func<bool> isSo)
     {
-        for (int i = 0; i < 400 && !isSo(); i++)
+        bool was = isSo(); // looked at once a time: what was so may pass
+        for (int i = 0; i < 400 && !was; i++)
         {
             await Task.Delay(50);
+            was = isSo();
         }
 
-        Assert.True(isSo());
+        Assert.True(was);
     }
 }
