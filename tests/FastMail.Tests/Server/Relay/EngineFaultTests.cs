@@ -169,7 +169,7 @@ public sealed class EngineFaultTests
         });
         await using ServerFixture fixture = await ServerFixture.StartAsync(
             TimeProvider.System, disk, Trusted, $"route.table=relay.test=127.0.0.1:{host.Port}", "relay.connections=1",
-            "relay.retry_min=1h", "relay.idle_time=1s");
+            "relay.retry_min=1h", "relay.idle_time=1s", "relay.unflushed=4");
         for (int i = 0; i < 20; i++)
         {
             RelayTests.Send(fixture, "mx", "a@elsewhere.test", $"u{i}@relay.test");
