@@ -80,6 +80,8 @@ def test_when_descriptors_run_out_the_cap_comes_first_and_storage_keeps_its_own(
                 s.close()
         # What 256 leave beside files, the connections that the relay begins, and the runtime's own: two for each assembly.
         assert 16 <= len(inside) <= 120, len(inside)
+        asked = run("queue", "stats", "--data", folder + "/data")  # has the web server loaded, which is for verbs alone
+        assert asked.returncode == 0, asked
         left = 256 - len(os.listdir(f"/proc/{pid}/fd"))
         assert 12 <= left <= 40, left  # neither timid nor reckless: files, the relay's share, and what is not loaded yet
         assert refused == 1500 - len(inside)
