@@ -13,6 +13,9 @@ internal static class InternetDateTime
     private const int DateTimeBytes = 19; // up to the seconds
     private const int OffsetBytes = 6;
     private const int DaySeconds = 86_400;
+    private const int CycleYears = 400; // of the Gregorian calendar
+    private const int CycleDays = 146_097;
+    private const int EpochDay = 719_162; // DateOnly's number of 1970-01-01
 
     /// <summary>
     /// Parses the whole of <paramref name="text"/> to seconds since 1970 UTC, a fraction rounded up. A leap second, which
@@ -50,11 +53,16 @@ internal static class InternetDateTime
         day = 0;
         if (text[4] != '-' || text[7] != '-' || !TryParseNumber(text[..4], out var year)
             || !TryParseNumber(text.Slice(5, 2), out var month) || !TryParseNumber(text[8..], out var dayOfMonth)
-            || month is < 1 or > 12 || dayOfMonth < 1 || dayOfMonth > DaysOf(year, month))
+            || month is < 1 or > 12)
         {
             return false;
         }
-        day = DaysBefore(year, month) + dayOfMonth - 1;
+        var inCycle = 2000 + (year % CycleYears); // the calendar repeats itself, and DateOnly has no year 0
+        if (dayOfMonth < 1 || dayOfMonth > DateTime.DaysInMonth(inCycle, month))
+        {
+            return false;
+        }
+        day = new DateOnly(inCycle, month, dayOfMonth).DayNumber - EpochDay + ((year - inCycle) / CycleYears * CycleDays);
         return true;
     }
 
@@ -118,46 +126,8 @@ internal static class InternetDateTime
 
     private static bool IsFirstOfMonth(long seconds)
     {
-        if (seconds % DaySeconds != 0)
-        {
-            return false;
-        }
-        var day = seconds / DaySeconds;
-        var year = (int)(1970 + (day / 366)); // or the one of the years before
-        while (DaysBefore(year + 1, 1) <= day)
-        {
-            year++;
-        }
-        while (DaysBefore(year, 1) > day)
-        {
-            year--;
-        }
-        for (var month = 1; month <= 12; month++)
-        {
-            if (DaysBefore(year, month) == day)
-            {
-                return true;
-            }
-        }
-        return false;
-    }
-
-    private static int DaysOf(int year, int month) => month switch
-    {
-        2 => IsLeapYear(year) ? 29 : 28,
-        4 or 6 or 9 or 11 => 30,
-        _ => 31,
-    };
-
-    private static bool IsLeapYear(int year) => year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-
-    /// <summary>Days from 1970-01-01 to the first of that month in the Gregorian calendar; year 0 and on.</summary>
-    private static long DaysBefore(int year, int month)
-    {
-        ReadOnlySpan<ushort> before = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
-        const int EpochDays = 719_528; // from 0000-01-01
-        long leapYears = year == 0 ? 0 : ((year - 1) / 4) - ((year - 1) / 100) + ((year - 1) / 400) + 1; // year 0 is one
-        var leapDay = month > 2 && IsLeapYear(year) ? 1 : 0;
-        return (365L * year) + leapYears + before[month - 1] + leapDay - EpochDays;
+        var (day, rest) = Math.DivRem(seconds, DaySeconds);
+        var inCycle = (int)(((day % CycleDays) + CycleDays) % CycleDays);
+        return rest == 0 && DateOnly.FromDayNumber(EpochDay + inCycle).Day == 1;
     }
 }
