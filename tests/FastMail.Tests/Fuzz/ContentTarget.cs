@@ -23,7 +23,7 @@ internal sealed partial class ContentTarget() : FuzzTarget(
     "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Transfer-Encoding: binary\r\n\r\n",
     "Received: x\r\n", "Received:", "QUIT\r\n", "\r\r\n", "\n\r\n", "{{40*.\r\n}}", "{{30*a\r\n}}")
 {
-    public override int QuickRuns => 1200;
+    public override int QuickRuns => 2000;
 
     public override string Run(byte[] input)
     {
