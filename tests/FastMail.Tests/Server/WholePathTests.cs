@@ -1,7 +1,6 @@
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Text;
-using FastMail.Net;
 using Xunit;
 
 namespace FastMail.Tests.Server;
@@ -57,7 +56,7 @@ public sealed class WholePathTests
             Send(smtp, envelope, content);
         }
 
-        long least = Allocations.Least(5, () => LoopBytes(fixture), () =>
+        long least = Allocations.Least(5, () => LoopAllocations.Read(fixture.Server.Loop), () =>
         {
             for (int i = 0; i < 600; i++)
             {
@@ -96,7 +95,7 @@ public sealed class WholePathTests
         }
 
         SendAndCollect(5000); // past tiering; the index array of 8192 entries is there then
-        long least = Allocations.Least(5, () => LoopBytes(fixture), () => SendAndCollect(500));
+        long least = Allocations.Least(5, () => LoopAllocations.Read(fixture.Server.Loop), () => SendAndCollect(500));
 
         Assert.Equal(0, least);
     }
@@ -116,16 +115,9 @@ public sealed class WholePathTests
         }
 
         ConnectAndQuit(1000); // past tiering, and the pools are filled
-        long each = Allocations.Least(5, () => LoopBytes(fixture), () => ConnectAndQuit(Connections)) / Connections;
+        long each = Allocations.Least(5, () => LoopAllocations.Read(fixture.Server.Loop), () => ConnectAndQuit(Connections)) / Connections;
 
         Assert.InRange(each, 1, 1024); // the accepted socket, its handle and its addresses
-    }
-
-    private static long LoopBytes(ServerFixture fixture)
-    {
-        using var probe = new AllocationProbe();
-        fixture.Server.Loop.Post(probe);
-        return probe.Read();
     }
 
     private void Send(Socket smtp, byte[] envelope, byte[] content)
@@ -137,25 +129,4 @@ public sealed class WholePathTests
 
     private string Say(Socket socket, string sent, string end) => Encoding.ASCII.GetString(
         _buffer, 0, Dialog.Say(socket, Encoding.ASCII.GetBytes(sent), Encoding.ASCII.GetBytes(end), _buffer));
-
-    /// <summary>Reads the loop thread's count of allocated bytes.</summary>
-    private sealed class AllocationProbe : ILoopWork, IDisposable
-    {
-        private readonly ManualResetEventSlim _done = new();
-        private long _bytes;
-
-        public void Run()
-        {
-            _bytes = GC.GetAllocatedBytesForCurrentThread();
-            _done.Set();
-        }
-
-        public long Read()
-        {
-            Assert.True(_done.Wait(TimeSpan.FromSeconds(30)));
-            return _bytes;
-        }
-
-        public void Dispose() => _done.Dispose();
-    }
 }

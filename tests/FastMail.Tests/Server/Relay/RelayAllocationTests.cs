@@ -57,39 +57,11 @@ public sealed class RelayAllocationTests
         }
 
         Relay(6000); // past tiering, and the pools are filled
-        long loop = Allocations.Least(5, () => LoopBytes(fixture), () => Relay(Messages));
+        long loop = Allocations.Least(5, () => LoopAllocations.Read(fixture.Server.Loop), () => Relay(Messages));
         long appender = Allocations.Least(5, () => Volatile.Read(ref onAppender), () => Relay(Messages));
 
         Assert.NotEqual(0, onAppender);
         Assert.Equal((0L, 0L), (loop, appender));
-    }
-
-    private static long LoopBytes(ServerFixture fixture)
-    {
-        using var probe = new AllocationProbe();
-        fixture.Server.Loop.Post(probe);
-        return probe.Read();
-    }
-
-    /// <summary>Reads the loop thread's count of allocated bytes.</summary>
-    private sealed class AllocationProbe : ILoopWork, IDisposable
-    {
-        private readonly ManualResetEventSlim _done = new();
-        private long _bytes;
-
-        public void Run()
-        {
-            _bytes = GC.GetAllocatedBytesForCurrentThread();
-            _done.Set();
-        }
-
-        public long Read()
-        {
-            Assert.True(_done.Wait(TimeSpan.FromSeconds(30)));
-            return _bytes;
-        }
-
-        public void Dispose() => _done.Dispose();
     }
 
     /// <summary>
