@@ -85,6 +85,18 @@ def test_a_long_data_directory_has_its_socket_too(folder):
         assert result.returncode == 0, result
 
 
+def test_a_port_that_is_taken_costs_nobody_the_socket(folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with Server(folder + "/data", "--admin", f"127.0.0.1:{port}") as server:
+            result = run("queue", "stats", "--data", server.data)
+            assert result.returncode == 0, result
+            deadline = time.monotonic() + 20
+            while "admin.listen is not open" not in server.log():
+                assert time.monotonic() < deadline, server.log()
+                time.sleep(0.02)
+
+
 def test_over_tcp_only_the_token_for_a_known_host_opens_the_door(folder):
     with Server(folder + "/data", "--admin", "127.0.0.1:0", "--set", "admin.hosts=box.test") as server:
         deadline = time.monotonic() + 20

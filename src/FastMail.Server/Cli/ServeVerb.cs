@@ -122,8 +122,8 @@ internal sealed class ServeVerb
             await Console.Error.WriteLineAsync(Welcome(server, first.Address, first.Password));
         }
 
+        await server.OpenControlAsync(); // a verb may follow the ready line at once; mail comes in already
         await Console.Out.WriteLineAsync(server.Listeners.ReadyLine);
-        await server.OpenControlAsync(); // after the ready line: mail does not wait for the operator's door
         await Task.WhenAny(stop.Task, server.Failed);
         await server.StopAsync();
         return server.Failed.IsCompleted ? ExitCode.IoError : ExitCode.Ok;

@@ -46,29 +46,41 @@ internal sealed class ControlChannel : IAsyncDisposable
     /// <summary>Where it answers over TCP, if it does.</summary>
     public IPEndPoint? RemoteEndPoint => _remote is null ? null : IPEndPoint.Parse(new Uri(_remote.Urls.First()).Authority);
 
-    /// <summary>Starts to listen.</summary>
+    /// <summary>
+    /// Starts to listen. A port of <paramref name="door"/> that cannot be had is told, and costs nobody the socket.
+    /// </summary>
     /// <param name="dataDirectory">Locked by this process.</param>
     /// <param name="parts">What is asked about.</param>
     /// <param name="door">Who may come in over TCP.</param>
     /// <param name="log">Told what goes wrong while answering.</param>
-    /// <exception cref="IOException">The socket cannot be made, or a port is taken.</exception>
+    /// <exception cref="IOException">The socket cannot be made.</exception>
     /// <exception cref="SocketException">The same.</exception>
     public static async Task<ControlChannel> OpenAsync(
         string dataDirectory, ControlParts parts, AdminDoor door, ILogger log)
     {
         ControlSocket socket = ControlSocket.Of(dataDirectory);
-        Socket? listener = null;
+        Socket listener;
         try
         {
             listener = socket.Listen();
-            return new ControlChannel(socket, listener, parts, await OpenRemoteAsync(parts, door, log), log);
         }
         catch
         {
-            listener?.Dispose();
             socket.Dispose();
             throw;
         }
+
+        WebApplication? remote = null;
+        try
+        {
+            remote = await OpenRemoteAsync(parts, door, log);
+        }
+        catch (Exception e) when (e is IOException or SocketException)
+        {
+            log.LogError("admin.listen is not open, the verbs reach this server by its data directory only: {Reason}", e.Message);
+        }
+
+        return new ControlChannel(socket, listener, parts, remote, log);
     }
 
     /// <summary>Ends what is being answered and takes the socket away.</summary>
