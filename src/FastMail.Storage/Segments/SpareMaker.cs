@@ -458,10 +458,19 @@ internal sealed class SpareMaker : IDisposable
         }
     }
 
+    /// <summary>True when the reclaimer has brought one while it was tried.</summary>
     private bool Fail(ref Order order)
     {
-        SetState(ref order, OrderState.Failed, default);
-        return false;
+        lock (_gate)
+        {
+            if (order.State == OrderState.None)
+            {
+                return true; // what is no order any more must not fail: nobody would ever fulfil it
+            }
+
+            SetState(ref order, OrderState.Failed, default);
+            return false;
+        }
     }
 
     /// <summary>True when it was because the reclaimer brought one.</summary>
