@@ -5,9 +5,7 @@ using FastMail.Server.Configuration;
 using FastMail.Server.Tls;
 using FastMail.Storage;
 using Microsoft.Data.Sqlite;
-using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Console;
 
 namespace FastMail.Server.Cli;
 
@@ -69,21 +67,7 @@ internal sealed class ServeVerb
     private async Task<int> RunAsync(ParseResult parsed)
     {
         EventLoop.PrepareRuntime(); // the runtime reads its socket switches when the first socket is made
-        using ILoggerFactory loggers = LoggerFactory.Create(logging =>
-        {
-            logging.AddSimpleConsole(console =>
-            {
-                console.SingleLine = true;
-                console.UseUtcTimestamp = true;
-                console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
-            });
-            logging.Services.Configure<ConsoleLoggerOptions>(console =>
-            {
-                console.LogToStandardErrorThreshold = LogLevel.Trace; // standard output is for the ready line
-                console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite; // a stuck terminal must not stop mail
-            });
-        });
-
+        using ILoggerFactory loggers = ServerLog.Open(TimeProvider.System);
         try
         {
             Settings settings = _settings.Read(parsed);
