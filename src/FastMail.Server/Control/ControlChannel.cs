@@ -1,11 +1,5 @@
 using System.Net;
 using System.Net.Sockets;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace FastMail.Server.Control;
@@ -18,21 +12,18 @@ namespace FastMail.Server.Control;
 /// </summary>
 internal sealed class ControlChannel : IAsyncDisposable
 {
-    private const long BodyBytes = 1 << 20;
-    private const int Connections = 64;
-
     private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(2);
 
     private readonly ControlSocket _socket;
     private readonly ControlParts _parts;
     private readonly ILogger _log;
-    private readonly WebApplication? _remote; // by itself: strangers at its port cannot use up the operator's connections
+    private readonly ControlHost? _remote; // by itself: strangers at its port cannot use up the operator's connections
     private readonly Thread _doorkeeper;
     private Socket _listener; // the doorkeeper's, then the web server's
-    private WebApplication? _app; // written by the doorkeeper, read when that has ended
+    private ControlHost? _app; // written by the doorkeeper, read when that has ended
     private volatile bool _isStopped;
 
-    private ControlChannel(ControlSocket socket, Socket listener, ControlParts parts, WebApplication? remote, ILogger log)
+    private ControlChannel(ControlSocket socket, Socket listener, ControlParts parts, ControlHost? remote, ILogger log)
     {
         _socket = socket;
         _listener = listener;
@@ -44,7 +35,7 @@ internal sealed class ControlChannel : IAsyncDisposable
     }
 
     /// <summary>Where it answers over TCP, if it does.</summary>
-    public IPEndPoint? RemoteEndPoint => _remote is null ? null : IPEndPoint.Parse(new Uri(_remote.Urls.First()).Authority);
+    public IPEndPoint? RemoteEndPoint => _remote?.EndPoint;
 
     /// <summary>
     /// Starts to listen. A port of <paramref name="door"/> that cannot be had is told, and costs nobody the socket.
@@ -70,10 +61,10 @@ internal sealed class ControlChannel : IAsyncDisposable
             throw;
         }
 
-        WebApplication? remote = null;
+        ControlHost? remote = null;
         try
         {
-            remote = await OpenRemoteAsync(parts, door, log);
+            remote = door.EndPoints.Count > 0 ? await ControlHost.StartAsync(door, parts, log) : null;
         }
         catch (Exception e) when (e is IOException or SocketException)
         {
@@ -99,7 +90,7 @@ internal sealed class ControlChannel : IAsyncDisposable
                 _app?.StopAsync(soon.Token) ?? Task.CompletedTask, _remote?.StopAsync(soon.Token) ?? Task.CompletedTask);
         }
 
-        foreach (WebApplication? app in new[] { _app, _remote })
+        foreach (ControlHost? app in new[] { _app, _remote })
         {
             if (app is not null)
             {
@@ -125,7 +116,7 @@ internal sealed class ControlChannel : IAsyncDisposable
 
             try
             {
-                _app = StartAsync().GetAwaiter().GetResult();
+                _app = ControlHost.StartAsync(_socket, _listener, _parts, _log).GetAwaiter().GetResult();
                 return;
             }
             catch (Exception e)
@@ -157,129 +148,6 @@ internal sealed class ControlChannel : IAsyncDisposable
         catch (SocketException e)
         {
             _log.LogDebug("the control channel was closed already: {Reason}", e.Message);
-        }
-    }
-
-    private async Task<WebApplication> StartAsync()
-    {
-        WebApplication app = Build(_log, kestrel => kestrel.ListenUnixSocket(_socket.Address, Http1), _ => _listener);
-        try
-        {
-            ControlRoutes.Map(app, _parts);
-            await app.StartAsync();
-            return app;
-        }
-        catch
-        {
-            await app.DisposeAsync();
-            throw;
-        }
-    }
-
-    private static async Task<WebApplication?> OpenRemoteAsync(ControlParts parts, AdminDoor door, ILogger log)
-    {
-        if (door.EndPoints.Count == 0)
-        {
-            return null;
-        }
-
-        WebApplication app = Build(
-            log,
-            kestrel =>
-            {
-                foreach (IPEndPoint endPoint in door.EndPoints)
-                {
-                    kestrel.Listen(endPoint, Http1);
-                }
-            },
-            SocketTransportOptions.CreateDefaultBoundListenSocket);
-        try
-        {
-            app.Use((http, next) =>
-            {
-                if (door.Refusal(http.Request) is not var (status, why))
-                {
-                    return next(http);
-                }
-
-                http.Response.Headers.Connection = "close"; // a stranger, or nobody knows where the next request begins
-                return Answers.Refuse(http, status, why);
-            }); // in front of all routes, those that do not exist too
-            ControlRoutes.Map(app, parts);
-            await app.StartAsync();
-        }
-        catch
-        {
-            await app.DisposeAsync();
-            throw;
-        }
-
-        log.LogInformation("the control channel answers on {Addresses} too", string.Join(", ", app.Urls));
-        if (door.EndPoints.Any(e => !IPAddress.IsLoopback(e.Address)))
-        {
-            log.LogWarning("admin.listen is in the clear: between another machine and this one its token needs a tunnel");
-        }
-
-        return app;
-    }
-
-    private static WebApplication Build(ILogger log, Action<KestrelServerOptions> listen, Func<EndPoint, Socket> bind)
-    {
-        // The empty builder: no configuration file or variable of the working directory may open another door.
-        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Services.AddRoutingCore();
-        builder.Services.AddSingleton<IHostLifetime, NoSignals>();
-        builder.Services.AddSingleton<ILoggerFactory>(new OneLogger(log));
-        builder.Services.Configure<SocketTransportOptions>(o => o.CreateBoundListenSocket = bind);
-        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
-        {
-            kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxRequestBodySize = BodyBytes;
-            kestrel.Limits.MaxConcurrentConnections = Connections;
-            listen(kestrel);
-        });
-        return builder.Build();
-    }
-
-    private static void Http1(ListenOptions listener) => listener.Protocols = HttpProtocols.Http1;
-
-    /// <summary>The program handles its signals itself. Stateless.</summary>
-    private sealed class NoSignals : IHostLifetime
-    {
-        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-    }
-
-    /// <summary>Warnings and worse of the web server go to the program's own log. Any thread.</summary>
-    private sealed class OneLogger : ILoggerFactory, ILogger
-    {
-        private readonly ILogger _log;
-
-        public OneLogger(ILogger log) => _log = log;
-
-        public ILogger CreateLogger(string categoryName) => this;
-
-        public void AddProvider(ILoggerProvider provider)
-        {
-        }
-
-        public void Dispose()
-        {
-        }
-
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Warning && _log.IsEnabled(logLevel);
-
-        public void Log<TState>(
-            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
-        {
-            if (IsEnabled(logLevel))
-            {
-                _log.Log(logLevel, eventId, state, exception, (s, e) => "control: " + formatter(s, e));
-            }
         }
     }
 }
