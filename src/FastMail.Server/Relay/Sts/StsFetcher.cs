@@ -20,41 +20,18 @@ internal sealed class StsFetcher : IDisposable
     private static readonly TimeSpan WholeTime = TimeSpan.FromSeconds(15); // mail of the domain waits meanwhile
 
     private readonly BlockingCollection<Fetch> _fetches = new(MostWaiting);
-    private readonly HttpClient _http;
+    private readonly X509Certificate2Collection? _anchors;
     private readonly int _port;
     private readonly List<Thread> _threads = [];
+    private readonly Lock _gate = new();
+    private HttpClient? _http; // made for the first fetch: until then nobody needs what is behind it
 
     /// <param name="anchors">Authorities to believe; null for those of this machine.</param>
     /// <param name="port">443, but in tests.</param>
     public StsFetcher(X509Certificate2Collection? anchors, int port)
     {
         _port = port;
-        var tls = new SslClientAuthenticationOptions();
-        if (anchors is not null)
-        {
-            tls.CertificateChainPolicy = new X509ChainPolicy
-            {
-                TrustMode = X509ChainTrustMode.CustomRootTrust,
-                RevocationMode = X509RevocationMode.NoCheck,
-            };
-            tls.CertificateChainPolicy.CustomTrustStore.AddRange(anchors);
-        }
-
-        _http = new HttpClient(new SocketsHttpHandler
-        {
-            AllowAutoRedirect = false, // RFC 8461 3.3: redirects must not be followed
-            UseProxy = false,
-            UseCookies = false,
-            SslOptions = tls,
-            PooledConnectionLifetime = TimeSpan.Zero, // one policy a host
-            MaxResponseHeadersLength = 16,
-            ConnectCallback = (context, _) => ValueTask.FromResult<Stream>(
-                Connect(context.InitialRequestMessage.Options.TryGetValue(Fetch.Key, out Fetch? fetch) ? fetch.Addresses : [])),
-        })
-        {
-            Timeout = WholeTime,
-            MaxResponseContentBufferSize = StsPolicy.MostBytes,
-        };
+        _anchors = anchors;
         for (int i = 0; i < Threads; i++)
         {
             var thread = new Thread(Run) { IsBackground = true, Name = "mta-sts" };
@@ -78,14 +55,56 @@ internal sealed class StsFetcher : IDisposable
         {
         }
 
-        _http.CancelPendingRequests();
+        lock (_gate)
+        {
+            _http?.CancelPendingRequests();
+        }
+
         _threads.ForEach(thread => thread.Join());
-        _http.Dispose();
+        _http?.Dispose();
         _fetches.Dispose();
     }
 
     /// <summary>The name under which a domain publishes its policy.</summary>
     public static string HostOf(string domain) => "mta-sts." + domain;
+
+    private HttpClient Client()
+    {
+        lock (_gate)
+        {
+            return _http ??= MakeClient();
+        }
+    }
+
+    private HttpClient MakeClient()
+    {
+        var tls = new SslClientAuthenticationOptions();
+        if (_anchors is not null)
+        {
+            tls.CertificateChainPolicy = new X509ChainPolicy
+            {
+                TrustMode = X509ChainTrustMode.CustomRootTrust,
+                RevocationMode = X509RevocationMode.NoCheck,
+            };
+            tls.CertificateChainPolicy.CustomTrustStore.AddRange(_anchors);
+        }
+
+        return new HttpClient(new SocketsHttpHandler
+        {
+            AllowAutoRedirect = false, // RFC 8461 3.3: redirects must not be followed
+            UseProxy = false,
+            UseCookies = false,
+            SslOptions = tls,
+            PooledConnectionLifetime = TimeSpan.Zero, // one policy a host
+            MaxResponseHeadersLength = 16,
+            ConnectCallback = (context, _) => ValueTask.FromResult<Stream>(
+                Connect(context.InitialRequestMessage.Options.TryGetValue(Fetch.Key, out Fetch? fetch) ? fetch.Addresses : [])),
+        })
+        {
+            Timeout = WholeTime,
+            MaxResponseContentBufferSize = StsPolicy.MostBytes,
+        };
+    }
 
     private void Run()
     {
@@ -106,7 +125,7 @@ internal sealed class StsFetcher : IDisposable
         request.Options.Set(Fetch.Key, fetch);
         try
         {
-            using HttpResponseMessage response = _http.Send(request);
+            using HttpResponseMessage response = Client().Send(request);
             if (response.StatusCode != HttpStatusCode.OK)
             {
                 return (null, $"{HostOf(fetch.Domain)} answers {(int)response.StatusCode}");
