@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Security.Cryptography;
 using FastMail.Net;
 using Microsoft.Extensions.Logging;
 
@@ -33,6 +34,8 @@ internal sealed class Certificates : ITlsCertificates, IDisposable
         _stamp = Stamp();
         _current = new CertificateSet([.. files.Select(LoadedCertificate.Load)]);
         LookAtExpiry();
+        // A start does not wait for it; the first handshake does, if it comes so soon.
+        _ = ThreadPool.UnsafeQueueUserWorkItem(Complete, _current, preferLocal: false);
         _timer = clock.CreateTimer(_ => Look(), null, LookInterval, LookInterval);
     }
 
@@ -46,7 +49,9 @@ internal sealed class Certificates : ITlsCertificates, IDisposable
             string stamp = Stamp(); // before the read: what changes meanwhile is read once more
             try
             {
-                _current = new CertificateSet([.. _files.Select(LoadedCertificate.Load)]);
+                CertificateSet loaded = new([.. _files.Select(LoadedCertificate.Load)]);
+                loaded.Complete();
+                _current = loaded;
                 _log.LogInformation("tls: certificates loaded: {Names}", string.Join(", ", _current.Certificates.SelectMany(c => c.Names)));
                 _nextExpiryLook = default;
                 LookAtExpiry();
@@ -65,6 +70,18 @@ internal sealed class Certificates : ITlsCertificates, IDisposable
     }
 
     public void Dispose() => _timer.Dispose();
+
+    private void Complete(CertificateSet set)
+    {
+        try
+        {
+            set.Complete();
+        }
+        catch (CryptographicException e)
+        {
+            _log.LogError("tls: a certificate cannot be used, handshakes for it will fail: {Reason}", e.Message);
+        }
+    }
 
     private void Look()
     {

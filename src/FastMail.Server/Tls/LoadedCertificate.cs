@@ -5,17 +5,23 @@ using FastMail.Net;
 
 namespace FastMail.Server.Tls;
 
-/// <summary>A certificate from its files, ready for handshakes. Immutable; any thread.</summary>
+/// <summary>
+/// A certificate from its files, ready for handshakes. Its chain is completed from the authorities of this machine when
+/// that is first needed, or asked for: some hundred files are read for it. Immutable; any thread.
+/// </summary>
 internal sealed class LoadedCertificate
 {
+    private readonly Lazy<SslStreamCertificateContext> _context;
+    private readonly Lazy<TlsCertificate> _service;
+
     private LoadedCertificate(CertificateFiles files, X509Certificate2 leaf, X509Certificate2Collection chain)
     {
         Files = files;
         Names = NamesOf(leaf);
         NotBefore = leaf.NotBefore.ToUniversalTime();
         NotAfter = leaf.NotAfter.ToUniversalTime();
-        Context = SslStreamCertificateContext.Create(leaf, chain, offline: true); // a start asks nobody on the net
-        Service = new TlsCertificate(Context, EndPointHashOf(leaf));
+        _context = new(() => SslStreamCertificateContext.Create(leaf, chain, offline: true)); // asks nobody on the net
+        _service = new(() => new TlsCertificate(Context, EndPointHashOf(leaf)));
     }
 
     public CertificateFiles Files { get; }
@@ -28,10 +34,10 @@ internal sealed class LoadedCertificate
     public DateTime NotAfter { get; }
 
     /// <summary>For us as a client.</summary>
-    public SslStreamCertificateContext Context { get; }
+    public SslStreamCertificateContext Context => _context.Value;
 
     /// <summary>For us as a server.</summary>
-    public TlsCertificate Service { get; }
+    public TlsCertificate Service => _service.Value;
 
     /// <exception cref="CertificateException">A file cannot be read or used, or the two do not belong together.</exception>
     public static LoadedCertificate Load(CertificateFiles files)
