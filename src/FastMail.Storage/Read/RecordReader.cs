@@ -3,7 +3,7 @@ namespace FastMail.Storage;
 /// <summary>Reads one message through the map and verifies it. Stateless; any thread.</summary>
 internal static class RecordReader
 {
-    private const int FirstLook = 16 * 1024; // one madvise (about 1 microsecond when resident) serves most mail
+    private const int FirstLook = 8 * 1024; // one madvise (about 1 microsecond when resident) serves most mail
 
     /// <param name="segment">Whose addresses include it, held by the caller; null when there is none.</param>
     /// <param name="lsn">Where the record begins.</param>
