@@ -165,7 +165,10 @@ def relay(server, case, messages, *more, to="u{n}@relay.test", users=100, settle
 def drive(server, case, messages, *more):
     result, cpu = relay(server, case, messages, *more)
     if not result["allRelayed"]:
-        raise SystemExit(f"{server.name}, {case[0]}: {result}")
+        damaged = result["ledger"]["damaged"]
+        if server.name == FastMail.name or result["arrived"] != messages or not damaged:
+            raise SystemExit(f"{server.name}, {case[0]}: {result}")
+        print(f"{server.name}, {case[0]}: all arrived, but {damaged} of {messages} were changed on their way", file=sys.stderr)
     return {"rate": result["messagesPerSecond"], "cpu": cpu, "p99": result["endToEndMicroseconds"]["p99"]}
 
 
