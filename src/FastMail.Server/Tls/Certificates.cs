@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Security.Cryptography;
 using FastMail.Net;
 using Microsoft.Extensions.Logging;
 
@@ -34,8 +33,6 @@ internal sealed class Certificates : ITlsCertificates, IDisposable
         _stamp = Stamp();
         _current = new CertificateSet([.. files.Select(LoadedCertificate.Load)]);
         LookAtExpiry();
-        // A start does not wait for it; the first handshake does, if it comes so soon.
-        _ = ThreadPool.UnsafeQueueUserWorkItem(Complete, _current, preferLocal: false);
         _timer = clock.CreateTimer(_ => Look(), null, LookInterval, LookInterval);
     }
 
@@ -70,18 +67,6 @@ internal sealed class Certificates : ITlsCertificates, IDisposable
     }
 
     public void Dispose() => _timer.Dispose();
-
-    private void Complete(CertificateSet set)
-    {
-        try
-        {
-            set.Complete();
-        }
-        catch (CryptographicException e)
-        {
-            _log.LogError("tls: a certificate cannot be used, handshakes for it will fail: {Reason}", e.Message);
-        }
-    }
 
     private void Look()
     {
