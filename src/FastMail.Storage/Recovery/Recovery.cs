@@ -18,6 +18,7 @@ internal sealed class Recovery(
     private Replay? _replay;
     private ColdRecovery? _cold;
     private SegmentOpening? _opening;
+    private bool _hasLostBeginning; // segments may be missing there, and no checkpoint has what they said
 
     // Most records that may be missing since the last valid one; its successor will tell. 0: none are.
     private ulong _carried;
@@ -26,8 +27,7 @@ internal sealed class Recovery(
     /// Records are missing, and nobody knows what they named. What was retired is not missed: nothing live was named
     /// there alone.
     /// </summary>
-    public bool HasLostRecords => _damage.Exists(d => d.Missing != 0)
-        || (segments.Hot[0].BaseLsn > maildrops.Liveness.RetiredBelow && found.Checkpoint is null);
+    public bool HasLostRecords => _hasLostBeginning || _damage.Exists(d => d.Missing != 0);
 
     /// <summary>Runs the recovery; the segments are open afterwards, also when it throws.</summary>
     /// <exception cref="DamagedLogException">
@@ -146,6 +146,9 @@ internal sealed class Recovery(
                 + "put the missing file back");
         }
 
+        _hasLostBeginning = found.Checkpoint is null && first.BaseLsn > maildrops.Liveness.RetiredBelow;
+        // The next start may not find the record that admits it: it may be damaged, or in front of a checkpoint.
+        maildrops.Liveness.RetiredBelow = Math.Max(maildrops.Liveness.RetiredBelow, first.BaseLsn);
         if (first.BaseLsn > 0 && found.Checkpoint is null)
         {
             notice($"{first.Path}: the log begins at position 0x{first.BaseLsn:x} and has no usable checkpoint: the "

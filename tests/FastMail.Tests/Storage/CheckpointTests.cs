@@ -24,6 +24,50 @@ public sealed class CheckpointTests
         EveryShardFlipped,
     }
 
+    /// <summary>
+    /// The record that retired the beginning is lost with the end of its segment, and so are the checkpoints: what lets
+    /// the log begin where it does is only in a checkpoint's record. The next start does not read that one any more.
+    /// </summary>
+    [Fact]
+    public async Task A_log_that_was_admitted_without_its_beginning_is_admitted_again()
+    {
+        using LogScene scene = new(options: LogScene.Saving with { ReclaimsByItself = false });
+        scene.Open();
+        while (scene.Log!.Statistics.Segments < 3)
+        {
+            scene.Deliver(new string('d', 9_000), 1);
+        }
+
+        Assert.Equal(AppendOutcome.Durable, scene.Expunge(1, scene.Uids(1)));
+        await scene.Log.CompactAsync(new CompactOptions { IncludesCurrent = true });
+        string first = Directory.EnumerateFiles(scene.LogDirectory, "0-*.seg").Min(StringComparer.Ordinal)!;
+        Assert.True(first != scene.FirstSegment, "the beginning was not retired");
+        int segments = scene.Log.Statistics.Segments;
+        while (scene.Log.Statistics.Segments == segments)
+        {
+            scene.Deliver($"{scene.Uids(2).Length} " + new string('k', 9_000), 2);
+        }
+
+        scene.Log.TakeCheckpoint();
+        string[] kept = scene.Bodies(2);
+        scene.Close();
+        Directory.Delete(Path.Join(scene.Directory, "ckpt"), recursive: true);
+        using (FileStream file = File.OpenWrite(first))
+        {
+            file.SetLength(SegmentHeader.Bytes + RecordHeader.Alignment);
+        }
+
+        scene.Open();
+        string[] left = scene.Bodies(2);
+        Assert.NotEmpty(left);
+        Assert.Equal(kept[^left.Length..], left);
+        for (int start = 0; start < 3; start++)
+        {
+            scene.Reopen(); // with the checkpoint that the end before it took
+            Assert.Equal(left, scene.Bodies(2));
+        }
+    }
+
     [Fact]
     public void A_maildrop_is_the_same_whatever_befalls_the_checkpoints()
     {
