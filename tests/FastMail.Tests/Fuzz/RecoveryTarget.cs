@@ -23,6 +23,8 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
         StoreImage.Make(isClosed: false, hasCheckpoints: true),
         StoreImage.Make(isClosed: true, hasCheckpoints: false),
         StoreImage.Make(isClosed: false, hasCheckpoints: false),
+        StoreImage.MakeReused(isClosed: true),
+        StoreImage.MakeReused(isClosed: false),
     ]);
 
     public override int QuickRuns => 40;
@@ -31,7 +33,7 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
     {
         var lines = population.Count > 0 && random.Next(2) == 0
             ? [.. Encoding.ASCII.GetString(population[random.Next(population.Count)]).Split('\n')]
-            : new List<string> { $"image {random.Next(4)}" };
+            : new List<string> { $"image {random.Next(Images.Value.Length)}" };
         var image = ImageOf(lines);
         if (lines.Count > 1 && random.Next(3) == 0)
         {
@@ -81,7 +83,7 @@ internal sealed class RecoveryTarget() : FuzzTarget("recovery")
 
     private static StoreImage ImageOf(IReadOnlyList<string> lines) =>
         Images.Value[lines[0].StartsWith("image ", StringComparison.Ordinal) && lines[0].Length == 7
-            ? lines[0][6] & 3
+            ? (lines[0][6] & 7) % Images.Value.Length
             : 0];
 
     private static LyingDisk MakeDisk(StoreImage image, byte[]?[] files)

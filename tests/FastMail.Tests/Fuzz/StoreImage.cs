@@ -54,6 +54,36 @@ internal sealed class StoreImage
         return image;
     }
 
+    /// <summary>
+    /// As that, with the last segments in files that were segments before: old records are everywhere in them, whole
+    /// ones among those, and what outlived them lies in a cold segment.
+    /// </summary>
+    public static StoreImage MakeReused(bool isClosed)
+    {
+        var image = new StoreImage();
+        using var scene = new LogScene(options: LogScene.Saving with { ReclaimsByItself = false, Spares = 1 });
+        scene.Open();
+        image.Deliver(scene, 120);
+        foreach (var mailbox in AllMailboxes())
+        {
+            Assert.Equal(AppendOutcome.Durable, scene.Expunge(mailbox, scene.Uids(mailbox)[..^2]));
+        }
+        scene.Log!.CompactAsync(new CompactOptions { IncludesCurrent = true }).GetAwaiter().GetResult();
+        for (var round = 0; round < 20 && !ReusedLog.IsReused(image.Newest(scene)); round++)
+        {
+            image.Deliver(scene, 20);
+        }
+        Assert.True(ReusedLog.IsReused(image.Newest(scene)));
+        Assert.Equal(AppendOutcome.Durable, scene.Expunge(2, scene.Uids(2)[1..4]));
+        image.Deliver(scene, 10);
+        if (isClosed)
+        {
+            scene.Close();
+        }
+        image.Take(scene.Files());
+        return image;
+    }
+
     /// <summary>The body that a unique-id has always stood for; null when it was never given.</summary>
     public string? BodyOf(ulong mailbox, ulong uid) => _bodies.GetValueOrDefault((mailbox, uid));
 
@@ -88,6 +118,10 @@ internal sealed class StoreImage
             _bodies.Add((mailbox, scene.Uids(mailbox).Except(known).Single()), body);
         }
     }
+
+    /// <summary>The file of the segment that is written to.</summary>
+    private byte[] Newest(LogScene scene) =>
+        scene.Files().Last(f => SegmentHeader.IsSegmentName(f.Key) && Path.GetFileName(f.Key).StartsWith('0')).Value;
 
     private void Take(SortedDictionary<string, byte[]> files)
     {
