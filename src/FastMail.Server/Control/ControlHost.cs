@@ -11,8 +11,8 @@ using Microsoft.Extensions.Logging;
 namespace FastMail.Server.Control;
 
 /// <summary>
-/// A web server that answers what administrative verbs ask. Nobody but this class may name the web server's types: that
-/// is what keeps its thirty assemblies out of a process that nobody asks anything. Any thread.
+/// A web server that answers what administrative verbs ask. What runs at a start must not name the web server's types,
+/// only this one: that keeps its thirty assemblies out of a process that nobody asks anything. Any thread.
 /// </summary>
 internal sealed class ControlHost : IAsyncDisposable
 {
