@@ -41,10 +41,10 @@ public sealed class EventLoopOptions
     internal const int KeepAliveIntervalSeconds = 10;
 
     /// <summary>
-    /// Descriptors that are left for files, listeners and the runtime's own (about 140 are open in an idle server, 60 of
-    /// them after the loop has started), whatever the limit is: without one, loading an assembly ends the process.
+    /// Descriptors that are left for files, listeners and the runtime's own (about 120 are open in an idle server, and 210
+    /// when verbs have been answered), whatever the limit is: without one, loading an assembly ends the process.
     /// </summary>
-    internal const int ReservedDescriptors = 96;
+    internal const int ReservedDescriptors = 112;
 
     /// <summary>A peer that has sent nothing for so long, in milliseconds, is not about to read a reply late.</summary>
     internal const int IdleMilliseconds = 1000;
