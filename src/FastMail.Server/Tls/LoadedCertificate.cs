@@ -20,7 +20,7 @@ internal sealed class LoadedCertificate
         Names = NamesOf(leaf);
         NotBefore = leaf.NotBefore.ToUniversalTime();
         NotAfter = leaf.NotAfter.ToUniversalTime();
-        _context = new(() => SslStreamCertificateContext.Create(leaf, chain, offline: true)); // asks nobody on the net
+        _context = new(() => Complete(files, leaf, chain));
         _service = new(() => new TlsCertificate(Context, EndPointHashOf(leaf)));
     }
 
@@ -81,6 +81,20 @@ internal sealed class LoadedCertificate
 
         chain.RemoveAt(0);
         return new LoadedCertificate(files, leaf, chain);
+    }
+
+    /// <exception cref="CertificateException">It cannot be used after all.</exception>
+    private static SslStreamCertificateContext Complete(
+        CertificateFiles files, X509Certificate2 leaf, X509Certificate2Collection chain)
+    {
+        try
+        {
+            return SslStreamCertificateContext.Create(leaf, chain, offline: true); // asks nobody on the net
+        }
+        catch (CryptographicException e)
+        {
+            throw new CertificateException($"{files.Certificate}: its chain cannot be completed: {e.Message}", e);
+        }
     }
 
     private static string Read(string file, string what)
