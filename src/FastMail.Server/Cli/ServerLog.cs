@@ -7,7 +7,7 @@ namespace FastMail.Server.Cli;
 
 /// <summary>
 /// What a running server has to say, a line each on standard error. Put together by hand: the logging builder's service
-/// container is a sixth of a start.
+/// container has some 100 methods compiled at each start.
 /// </summary>
 internal static class ServerLog
 {
