@@ -86,9 +86,10 @@ internal sealed class QueueCarry(SegmentList segments, MaildropTable maildrops)
             isQueued = maildrops.Queue.TryFind(change.Seq, out _, out ReadOnlySpan<RecipientRecord> recipients);
             for (int i = 0; i < recipients.Length; i++)
             {
-                // Else a later record says so again, or says something newer.
-                if (recipients[i].Place == header.Lsn
-                    && (change.Recipient == (uint)i || change.Recipient == QueueChange.AllRecipients))
+                // Else a later record says so again, or says something newer; but that need not say to whom the
+                // recipient was redirected before.
+                bool isMeant = change.Recipient == (uint)i || change.Recipient == QueueChange.AllRecipients;
+                if (isMeant && (recipients[i].Place == header.Lsn || !change.ForwardPath.IsEmpty))
                 {
                     byte[] path = maildrops.Queue.PathOf(change.Seq, (uint)i);
                     _repeated.Add(new Repeated((uint)i, recipients[i], path));

@@ -208,20 +208,18 @@ internal sealed class QueueTable(SegmentList segments, Liveness liveness, BodyTa
         bool hasEnded = recipient.State.IsEnd();
         if (hasEnded && origin == recipient.Origin)
         {
-            recipient.Place = lsn; // it is repeated there
+            recipient.Place = lsn; // it is repeated there, or changed once more in the very record of its end
+            if (change.Origin != 0)
+            {
+                SetPath(change, index, ref recipient);
+            }
+
             return false;
         }
 
         if (hasEnded ? !isEnd || origin > recipient.Origin : !isEnd && origin < recipient.Origin)
         {
             return false; // the first end stands; and what is repeated behind something newer is old
-        }
-
-        bool isRedirected = (recipient.Flags & RecipientRecord.Redirected) != 0;
-        if (!change.ForwardPath.IsEmpty)
-        {
-            _paths[(change.Seq, index)] = change.ForwardPath.ToArray();
-            isRedirected = true;
         }
 
         recipient = new RecipientRecord
@@ -232,9 +230,27 @@ internal sealed class QueueTable(SegmentList segments, Liveness liveness, BodyTa
             Attempts = change.Attempts,
             State = change.State,
             Flags = (byte)((change.IsDelayTold ? RecipientRecord.DelayTold : 0)
-                | (isRedirected ? RecipientRecord.Redirected : 0)),
+                | (recipient.Flags & RecipientRecord.Redirected)),
         };
+        SetPath(change, index, ref recipient);
         return isEnd && !hasEnded;
+    }
+
+    /// <summary>
+    /// A change that names no forward-path leaves the one that was named before; what is repeated says all that is known,
+    /// and may stand behind something that was said to others only after this recipient had ended.
+    /// </summary>
+    private void SetPath(in StoredChange change, uint index, ref RecipientRecord recipient)
+    {
+        if (!change.ForwardPath.IsEmpty)
+        {
+            _paths[(change.Seq, index)] = change.ForwardPath.ToArray();
+            recipient.Flags |= RecipientRecord.Redirected;
+        }
+        else if (change.Origin != 0 && _paths.Remove((change.Seq, index)))
+        {
+            recipient.Flags &= unchecked((byte)~RecipientRecord.Redirected);
+        }
     }
 
     private void Leave(in QueuedRecord message, Span<RecipientRecord> recipients)

@@ -113,6 +113,32 @@ public abstract class QueueReclaimTests(bool takesCheckpoints)
     }
 
     [Fact]
+    public async Task Where_a_recipient_was_redirected_to_is_kept_though_later_changes_do_not_name_it()
+    {
+        using LogScene scene = new(options: Manual);
+        scene.Open();
+        ulong seq = scene.Relay("m", relayed: 3);
+        await DropHotAsync(scene);
+        scene.Change(
+            Of(seq, 0, QueueState.Deferred, 1, path: "else@where"),
+            Of(seq, 1, QueueState.Deferred, 1, path: "else@where"));
+        ReclaimTests.Fill(scene, 3, segments: 2);
+        scene.Expunge(3, scene.Uids(3));
+        scene.Change(Of(seq, 0, QueueState.Delivered, 2), Of(seq, 1, QueueState.Deferred, 2));
+        ReclaimTests.Fill(scene, 8, segments: 1); // alive, so that what was said last stays where it is
+        await scene.Log!.CompactAsync(new CompactOptions { DeadRatio = 0.9 });
+        string[] expected =
+        [
+            $"{seq}/0 Delivered 2 2000000 to else@where",
+            $"{seq}/1 Deferred 2 2000000 to else@where",
+            $"{seq}/2 Ready 0 0",
+        ];
+        Holds(scene, expected);
+        await DropHotAsync(scene, compactsCold: false);
+        Holds(scene, expected);
+    }
+
+    [Fact]
     public async Task A_reader_of_a_queued_message_is_not_disturbed()
     {
         using LogScene scene = new(options: Manual);
