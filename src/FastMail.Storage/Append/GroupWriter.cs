@@ -235,9 +235,10 @@ internal sealed class GroupWriter(
         meta.Write(_groupRecord.AsSpan(RecordHeader.Bytes));
         RecordHeader header = Finish(_groupRecord, RecordType.Group, flags, GroupMeta.Bytes, lsn, _groupSeq);
         int restOfPage = (int)(-_groupEnd & (SegmentHeader.Bytes - 1));
-        if (Segment.IsReused && restOfPage > 0)
+        if (restOfPage > 0)
         {
-            // Of a page that is written as a whole the kernel need not fetch the old octets first.
+            // Of a page that is written as a whole the kernel need not fetch the old octets first: those of a segment
+            // that is used again, or zeros that were written long ago and have left the cache.
             _vectors.Add(_padding, 0, restOfPage);
         }
 

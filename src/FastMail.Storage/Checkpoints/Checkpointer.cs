@@ -7,6 +7,8 @@ namespace FastMail.Storage;
 /// </summary>
 internal sealed class Checkpointer : IDisposable
 {
+    private const int MaxUnflushed = 32; // shard files that are written before they are flushed, and open meanwhile
+
     private readonly MaildropTable _maildrops;
     private readonly CheckpointFiles _files;
     private readonly Guid _storeId;
@@ -172,6 +174,7 @@ internal sealed class Checkpointer : IDisposable
         bytes = [];
         int errno = _files.Begin(capture.Point.Lsn, out string directory);
         List<ShardReference> references = [];
+        List<ShardReference> unflushed = [];
         List<CapturedMaildrop> changed = [];
         for (int number = 0; errno == 0 && number < MaildropTable.Shards; number++)
         {
@@ -186,17 +189,18 @@ internal sealed class Checkpointer : IDisposable
 
             errno = _writer.Write(
                 _files.Disk, directory, _storeId, number, old, changed, capture, out ShardReference reference);
-            Shard? shard = errno == 0 ? _files.OpenShard(reference, out _) : null;
-            errno = errno == 0 && shard is null ? Errno.InputOutput : errno;
-            if (errno == 0)
+            references.Add(reference);
+            unflushed.Add(reference);
+            if (errno == 0 && unflushed.Count == MaxUnflushed)
             {
-                references.Add(reference);
-                written.Add(shard!);
+                errno = Flush(unflushed, written);
             }
         }
 
+        errno = errno != 0 ? errno : Flush(unflushed, written);
         if (errno != 0)
         {
+            _writer.Abandon();
             return errno;
         }
 
@@ -222,6 +226,24 @@ internal sealed class Checkpointer : IDisposable
         };
         bytes = manifest.ToBytes();
         return _files.Finish(manifest, bytes);
+    }
+
+    /// <summary>What was written is flushed and opened.</summary>
+    private int Flush(List<ShardReference> unflushed, List<Shard> written)
+    {
+        int errno = _writer.Flush(_files.Disk);
+        foreach (ShardReference reference in errno == 0 ? unflushed : [])
+        {
+            if (_files.OpenShard(reference, out _) is not { } shard)
+            {
+                return Errno.InputOutput;
+            }
+
+            written.Add(shard);
+        }
+
+        unflushed.Clear();
+        return errno;
     }
 
     private void Keep(Manifest manifest, uint crc)

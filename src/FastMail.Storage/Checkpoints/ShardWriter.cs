@@ -3,25 +3,25 @@ using System.Runtime.InteropServices;
 namespace FastMail.Storage;
 
 /// <summary>
-/// Writes one shard file: the mailboxes of the old shard with those that have changed in their places. Owned by the
-/// checkpointer, used by its thread for one file after the other.
+/// Writes shard files: in each the mailboxes of the old shard with those that have changed in their places. Several are
+/// flushed together: one by one, every flush would be a commit of the file system's journal, on the disk that the log
+/// is written to. Owned by the checkpointer and used by its thread.
 /// </summary>
 internal sealed class ShardWriter
 {
+    private const string TemporarySuffix = ".tmp";
     private const int FileTooBig = 27; // EFBIG
 
     private readonly byte[] _block = GC.AllocateArray<byte>(Shard.BlockBytes, pinned: true);
     private readonly List<uint> _crcs = [];
     private readonly List<CapturedMaildrop> _maildrops = [];
+    private readonly List<(IDiskFile File, string Path)> _unflushed = [];
     private IDiskFile? _file;
     private int _used;
     private long _written;
     private int _errno;
 
-    /// <summary>
-    /// Writes and flushes the file under its temporary name, then gives it its name. Answers an errno; the name is not
-    /// durable before its directory is flushed.
-    /// </summary>
+    /// <summary>Writes the file under its temporary name; answers an errno. <see cref="Flush"/> is due.</summary>
     /// <param name="disk">Where.</param>
     /// <param name="directory">The directory of the checkpoint.</param>
     /// <param name="storeId">Whose.</param>
@@ -36,7 +36,6 @@ internal sealed class ShardWriter
     {
         Merge(old, changed);
         string path = Path.Join(directory, Shard.FileName(number));
-        string temporary = path + ".tmp";
         reference = default;
         long entries = _maildrops.Sum(m => (long)m.State.Count);
         if (Shard.EntriesOffset(_maildrops.Count) + (entries * Shard.EntryBytes) > int.MaxValue / 2)
@@ -44,21 +43,42 @@ internal sealed class ShardWriter
             return FileTooBig;
         }
 
-        int errno = disk.Open(temporary, FileUse.CreateEmpty, out _file);
+        int errno = disk.Open(path + TemporarySuffix, FileUse.CreateEmpty, out _file);
         if (errno != 0)
         {
             return errno;
         }
 
-        using (_file)
+        _unflushed.Add((_file!, path));
+        WriteContent(number, storeId, capture, entries);
+        reference = Finish(number, capture.Point.Lsn);
+        _file!.BeginFlush();
+        _maildrops.Clear();
+        return _errno;
+    }
+
+    /// <summary>
+    /// Flushes what was written and gives each file its name. Answers an errno; the names are not durable before their
+    /// directory is flushed.
+    /// </summary>
+    public int Flush(IDisk disk)
+    {
+        int errno = 0;
+        foreach ((IDiskFile file, string path) in _unflushed)
         {
-            WriteContent(number, storeId, capture, entries);
-            reference = Finish(number, capture.Point.Lsn);
-            errno = _errno != 0 ? _errno : _file!.Flush();
+            errno = errno != 0 ? errno : file.Flush();
+            errno = errno != 0 ? errno : disk.Rename(path + TemporarySuffix, path);
         }
 
-        _maildrops.Clear();
-        return errno != 0 ? errno : disk.Rename(temporary, path);
+        Abandon();
+        return errno;
+    }
+
+    /// <summary>Closes what was written and will not be flushed.</summary>
+    public void Abandon()
+    {
+        _unflushed.ForEach(f => f.File.Dispose());
+        _unflushed.Clear();
     }
 
     private void Merge(Shard? old, List<CapturedMaildrop> changed)

@@ -108,6 +108,12 @@ public interface IDiskFile : IDisposable
     /// <summary>How much of the disk the file takes, and how many names it has.</summary>
     int Usage(out FileUsage usage);
 
+    /// <summary>
+    /// Has the disk begin with what was written, and does not wait. Only a hint: many files that were begun are flushed
+    /// sooner, but it takes <see cref="Flush"/> to make anything durable, or to learn that it failed.
+    /// </summary>
+    void BeginFlush();
+
     /// <summary>Makes everything written so far durable. A failure is final: the caller never asks twice.</summary>
     int Flush();
 

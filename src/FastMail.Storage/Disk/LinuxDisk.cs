@@ -317,6 +317,11 @@ internal sealed unsafe class LinuxFile(int fd, Caching caching = Caching.Normal)
         return errno;
     }
 
+    public void BeginFlush()
+    {
+        _ = Native.BeginSync(_fd, 0, 0, Native.BeginWriting); // not known to every file system, and never needed
+    }
+
     public int Flush()
     {
         return LinuxDisk.Result(Native.SyncContent(_fd));

@@ -23,6 +23,7 @@ internal static unsafe partial class Native
     public const int ProtectRead = 1;
     public const int MapShared = 1;
     public const int PunchHole = 2;
+    public const uint BeginWriting = 2; // SYNC_FILE_RANGE_WRITE
     public const int EmptyPath = 0x1000; // AT_EMPTY_PATH
     public const uint StatusUsage = 0x404; // STATX_NLINK, STATX_BLOCKS
     public const int PopulateRead = 22; // MADV_POPULATE_READ, Linux 5.14
@@ -45,6 +46,9 @@ internal static unsafe partial class Native
 
     [LibraryImport("libc", EntryPoint = "pwritev", SetLastError = true)]
     public static partial nint WriteVectorsAt(int fd, IoVector* vectors, int count, long offset);
+
+    [LibraryImport("libc", EntryPoint = "sync_file_range", SetLastError = true)]
+    public static partial int BeginSync(int fd, long offset, long length, uint flags);
 
     [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
     public static partial int SyncContent(int fd);

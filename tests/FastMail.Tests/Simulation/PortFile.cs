@@ -140,6 +140,11 @@ internal sealed unsafe class PortFile(DiskPort port, LyingContent content, strin
         return errno;
     }
 
+    /// <summary>What was written may reach the disk before it is flushed in any case.</summary>
+    public void BeginFlush()
+    {
+    }
+
     public int Flush()
     {
         return port.Call(

@@ -209,6 +209,10 @@ internal sealed unsafe class MemoryDisk : IDisk, IDisposable
             return 0;
         }
 
+        public void BeginFlush()
+        {
+        }
+
         public int Flush()
         {
             return 0;

@@ -162,6 +162,11 @@ internal sealed class ScriptedDisk : IDisk
             return disk.Script("usage", name) is var errno and not 0 ? errno : file.Usage(out usage);
         }
 
+        public void BeginFlush()
+        {
+            file.BeginFlush();
+        }
+
         public int Flush()
         {
             return disk.Script("flush", name) is var errno and not 0 ? errno : file.Flush();

@@ -331,6 +331,8 @@ public sealed class ScrubTests
 
         public int PunchHole(long offset, long length) => throw new NotSupportedException();
 
+        public void BeginFlush() => throw new NotSupportedException();
+
         public int Flush() => throw new NotSupportedException();
 
         public int Map(long length, out nint address) => throw new NotSupportedException();
