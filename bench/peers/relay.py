@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Relays beside each other, one run, interleaved: fastmail-load sends to each and receives from each with the sink it
-brings along. All promise durability before their 250: FastMail flushes once a group, Postfix twice a message, Haraka
-once a message (but not the name of its queue file).
+brings along. All are durable before their 250: FastMail flushes once a group, Postfix twice a message, Haraka once a
+message, and durable_rename.c adds what it leaves out, the flush of its queue file's name.
 
   bench/peers/relay.py [--repetitions 5] [--cases 0,1] [--peers postfix,haraka] [--directory DIR] [--json]
+  bench/peers/relay.py --tools postfix [the same options]
   bench/peers/relay.py --measure half [the same options]
   bench/peers/relay.py --measure dead [--repetitions 5] [--cases 0] [--dead mute|refused]
 
 The first prints medians of messages a second from the first arrival to the last, CPU a message of the whole process
-tree, the 99th percentile from submission to arrival, and the ratios of each repetition. `half` sends each time once more,
+tree, the 99th percentile from submission to arrival, and the ratios of each repetition. With Postfix's tools instead,
+smtp-source and smtp-sink, the time is from the first connection to the last arrival, and there are no percentiles. `half` sends each time once more,
 at half the rate that the server has just reached, whatever it answers, and prints the percentile of that. `dead` runs two
 FastMails: a fifth of the mail is for a host that answers in one, and in the other for one that does not; it prints how
 fast the other four fifths arrive.
@@ -19,10 +21,13 @@ Build first: dotnet build -c Release FastMail.sln
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -126,8 +131,12 @@ class Haraka:
 exports.hook_rcpt = (next, connection) => {{ connection.relaying = true; next(OK); }};
 exports.hook_get_mx = (next) => next(OK, {{ exchange: '127.0.0.1', port: {sink}, priority: 0 }});
 """)
-        # Node's threads for files are four: more flushes at a time make groups on the disk.
-        environment = {**os.environ, "UV_THREADPOOL_SIZE": "64"}
+        # Node's threads for files are four: more flushes at a time make groups on the disk. The names of its queue files
+        # are flushed too, so that all who are compared promise the same.
+        durable_rename = os.path.join(folder, "durable_rename.so")
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", durable_rename, os.path.join(HERE, "durable_rename.c")],
+                       check=True)
+        environment = {**os.environ, "UV_THREADPOOL_SIZE": "64", "LD_PRELOAD": durable_rename}
         self.log_path = os.path.join(folder, "haraka.log")
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen([program, "-c", folder], stdout=log, stderr=log, env=environment)
@@ -172,6 +181,51 @@ def drive(server, case, messages, *more):
     return {"rate": result["messagesPerSecond"], "cpu": cpu, "p99": result["endToEndMicroseconds"]["p99"]}
 
 
+class PostfixSink:
+    """smtp-sink on the port to which a server relays; it counts what arrives, on its standard output."""
+
+    def __init__(self, port):
+        self.output = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            ["smtp-sink", "-u", "nobody", "-c", f"127.0.0.1:{port}", "1000"],
+            stdout=self.output, stderr=subprocess.STDOUT)
+        mtas.wait_for_greeting(port, self.process, self.tail)
+
+    def tail(self):
+        size = os.fstat(self.output.fileno()).st_size
+        return os.pread(self.output.fileno(), 200, max(0, size - 200)).decode()
+
+    def arrived(self):
+        counts = re.findall(r"mesg=(\d+)\r", self.tail())
+        return int(counts[-1]) if counts else 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(10)
+        self.output.close()
+
+
+def drive_with_postfix(server, case, messages):
+    label, connections, octets, *_ = case
+    with PostfixSink(server.sink) as sink:
+        before, began = server.cpu(), time.monotonic()
+        run = subprocess.run(
+            ["smtp-source", "-d", "-s", str(connections), "-m", str(messages), "-l", str(octets),
+             "-f", "source@relay.test", "-t", "u@relay.test", f"inet:127.0.0.1:{server.port}"],
+            capture_output=True, text=True)
+        if run.returncode or run.stderr:
+            raise SystemExit(f"{server.name}, {label}: {run.stdout}{run.stderr}")
+        while sink.arrived() < messages:
+            if time.monotonic() - began > 120:
+                raise SystemExit(f"{server.name}, {label}: {sink.arrived()} of {messages} arrived: {sink.tail()}")
+            time.sleep(0.005)
+        seconds = time.monotonic() - began
+        return {"rate": messages / seconds, "cpu": (server.cpu() - before) / messages * 1e6, "p99": float("nan")}
+
+
 def drive_at_half(server, case, messages):
     """As fast as it can be first, then half of that."""
     most = drive(server, case, messages)["rate"]
@@ -203,10 +257,10 @@ def measure_peers(arguments):
             servers.append(peer(rounds.folder(work, peer.name), mtas.free_port()))
         is_half = arguments.measure == "half"
 
-        def turn(server, case, is_warm_up):
-            messages = whole(server, case)
-            messages = max(500, messages // 10) if is_warm_up else messages
-            return (drive_at_half if is_half else drive)(server, case, messages)
+        drive_once = drive_at_half if is_half else drive_with_postfix if arguments.tools == "postfix" else drive
+
+        def turn(server, case, _is_warm_up):  # as long: code is compiled anew after 30 s, and in the background
+            return drive_once(server, case, whole(server, case))
 
         if is_half:
             rounds.run(arguments, servers, turn, {}, "{case:12} {server:9} {most:8.0f}/s at most; at {rate:8.0f}/s  "
@@ -241,6 +295,7 @@ def main():
     is_dead = "dead" in sys.argv  # its cases are others
     parser = rounds.parser(__doc__, DEAD_CASES if is_dead else CASES)
     parser.add_argument("--measure", choices=("rate", "half", "dead"), default="rate")
+    parser.add_argument("--tools", choices=("fastmail", "postfix"), default="fastmail", help="that send and receive")
     parser.add_argument("--peers", default="postfix", help=", ".join(PEERS))
     parser.add_argument("--dead", choices=("mute", "refused"), default="mute", help="what the dead host does")
     parser.add_argument("--share", type=float, default=1, help="of the messages of each case, for a quick look")
