@@ -68,7 +68,7 @@ def fastmail(name, program, work):
     subprocess.run([program, "account", "add", RECIPIENT, "--password-stdin", "--data", data], input=b"not used\n",
                    check=True, stdout=subprocess.DEVNULL)
     return Server(name, [program, "serve", "--data", data, "--mx", "127.0.0.1:0", "--submission", "none", "--pop3",
-                         "none", "--set", "limits.exempt=127.0.0.0/8"],
+                         "none", "--submissions", "none", "--pop3s", "none", "--set", "limits.exempt=127.0.0.0/8"],
                   r"mx=127\.0\.0\.1:(\d+)", os.path.join(work, name + ".log"))
 
 
