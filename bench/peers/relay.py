@@ -259,8 +259,9 @@ def measure_peers(arguments):
 
         drive_once = drive_at_half if is_half else drive_with_postfix if arguments.tools == "postfix" else drive
 
-        def turn(server, case, _is_warm_up):  # as long: code is compiled anew after 30 s, and in the background
-            return drive_once(server, case, whole(server, case))
+        # Long: code is compiled anew in the background, and a young store fills its first spare segments with zeros.
+        def turn(server, case, is_warm_up):
+            return drive_once(server, case, whole(server, case) * (3 if is_warm_up else 1))
 
         if is_half:
             rounds.run(arguments, servers, turn, {}, "{case:12} {server:9} {most:8.0f}/s at most; at {rate:8.0f}/s  "
