@@ -261,7 +261,7 @@ def measure_peers(arguments):
 
         # Long: code is compiled anew in the background, and a young store fills its first spare segments with zeros.
         def turn(server, case, is_warm_up):
-            return drive_once(server, case, whole(server, case) * (3 if is_warm_up else 1))
+            return drive_once(server, case, whole(server, case) * (3 if is_warm_up and not is_half else 1))
 
         if is_half:
             rounds.run(arguments, servers, turn, {}, "{case:12} {server:9} {most:8.0f}/s at most; at {rate:8.0f}/s  "
