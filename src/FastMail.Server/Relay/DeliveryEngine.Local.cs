@@ -89,6 +89,17 @@ internal sealed partial class DeliveryEngine
         EndDrainWhenQuiet();
     }
 
+    /// <summary>A mistake of ours has ended the copy before it was handed to the log: the recipient has lost an attempt.</summary>
+    public void LocalFailed(LocalDelivery copy, Exception exception)
+    {
+        _notices--;
+        Release(copy.Mailboxes, copy.ReservedOctets);
+        copy.Consignment.Stage = Stage.New;
+        Failed(copy.Consignment, exception);
+        Pump();
+        EndDrainWhenQuiet();
+    }
+
     /// <summary>A local delivery does not need its message any more.</summary>
     public void LocalWritten(Delivery delivery) => ReturnDelivery(delivery);
 }

@@ -71,6 +71,24 @@ internal sealed partial class DeliveryEngine
         });
     }
 
+    /// <summary>A notification could not be written; its recipients follow, one by one.</summary>
+    public void NoticeFailed(Exception exception) =>
+        _parts.Logger.LogError(exception, "queue: a notification could not be written by a mistake of the program");
+
+    /// <summary>A recipient failed, and a mistake of ours keeps its sender from hearing of it: an operator has to look.</summary>
+    public void HoldUntold(ulong seq, uint recipient, int attempts, bool isDelayTold)
+    {
+        _outcomes.Add(new QueueChange
+        {
+            Seq = seq,
+            Recipient = recipient,
+            State = QueueState.Held,
+            Attempts = attempts,
+            IsDelayTold = isDelayTold,
+            Text = "5.3.0 held: word of its failure could not be written by a mistake of the program"u8.ToArray(),
+        });
+    }
+
     /// <summary>The record of a notification has ended; it is mail like any other now.</summary>
     public void NoticeEnded(Notice notice, bool isDurable, ulong seq, ForwardPaths? paths)
     {

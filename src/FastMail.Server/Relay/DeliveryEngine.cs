@@ -22,6 +22,12 @@ internal enum DeliveryStep
 
     /// <summary>It is written down how a recipient ended.</summary>
     Settling,
+
+    /// <summary>A copy for a mailbox of this server is made.</summary>
+    Storing,
+
+    /// <summary>A notification is written.</summary>
+    Telling,
 }
 
 /// <summary>

@@ -46,9 +46,22 @@ internal sealed class LocalDelivery : ILoopWork
 
     public void Begin()
     {
+        try
+        {
+            Write();
+        }
+        catch (Exception exception) when (!_isAppended)
+        {
+            Fail(exception);
+        }
+    }
+
+    private void Write()
+    {
         StoredMessage original = _delivery.Message;
         PendingMessage message = _engine.Log.RentMessage();
         _message = message;
+        _engine.Fault?.Invoke(DeliveryStep.Storing, Consignment.Seq);
         message.SetReversePath(_delivery.ReversePath.Span);
         foreach (Account account in Mailboxes)
         {
@@ -97,7 +110,19 @@ internal sealed class LocalDelivery : ILoopWork
             return;
         }
 
-        BodyReading reading = _reading!;
+        try
+        {
+            WriteMore(_reading!);
+        }
+        catch (Exception exception) when (!_isAppended)
+        {
+            Fail(exception);
+        }
+    }
+
+    private void WriteMore(BodyReading reading)
+    {
+        _engine.Fault?.Invoke(DeliveryStep.Storing, Consignment.Seq);
         if (_isHeld)
         {
             _isHeld = false;
@@ -150,12 +175,24 @@ internal sealed class LocalDelivery : ILoopWork
 
     private void End(bool isDurable)
     {
+        ulong seq = isDurable ? _message.Seq : 0;
+        LetGo();
+        _engine.LocalEnded(this, isDurable, seq, _told);
+    }
+
+    /// <summary>By a mistake of ours; nothing of it is in the log.</summary>
+    private void Fail(Exception exception)
+    {
+        LetGo();
+        _engine.LocalFailed(this, exception);
+    }
+
+    private void LetGo()
+    {
         _reading?.Close();
         _reading = null;
-        ulong seq = isDurable ? _message.Seq : 0;
         _engine.Log.Return(_message);
         _engine.LocalWritten(_delivery);
-        _engine.LocalEnded(this, isDurable, seq, _told);
     }
 
     private void AddTold(PendingMessage message)

@@ -65,16 +65,31 @@ internal sealed class Notice : ILoopWork
     /// <summary>Writes it and hands it to the log; the delivery goes back to the engine when it is not needed any more.</summary>
     public void Send()
     {
-        PendingMessage message = _engine.Log.RentMessage();
-        _message = message;
-        message.SetReversePath(default);
-        if (!_engine.AddReader(message, _delivery.ReversePath.Span, _paths))
+        _message = _engine.Log.RentMessage();
+        bool hasReader = true;
+        try
         {
-            // Nobody here has that address (any more): there is nobody to tell.
-            Cancel();
-            return;
+            _engine.Fault?.Invoke(DeliveryStep.Telling, _seq);
+            _message.SetReversePath(default);
+            hasReader = _engine.AddReader(_message, _delivery.ReversePath.Span, _paths);
+            if (hasReader)
+            {
+                Write(_message);
+            }
+        }
+        catch (Exception exception) when (!_isAppended)
+        {
+            Fail(exception);
         }
 
+        if (!hasReader)
+        {
+            Cancel(holdsFailed: false); // nobody here has that address (any more): there is nobody to tell
+        }
+    }
+
+    private void Write(PendingMessage message)
+    {
         Span<byte> id = stackalloc byte[32];
         id = id[..Intake.WriteId(_engine.NextTransactionId(), id)];
         message.AddMeta(MetaType.TransactionId, id);
@@ -105,15 +120,15 @@ internal sealed class Notice : ILoopWork
     {
         if (!_isAppended)
         {
-            BodyReading reading = _reading!;
-            if (reading.Status == ReadStatus.Ok)
+            try
             {
-                _writer.AppendOriginal(reading.Window.Span[_delivery.Message.ReturnPathBytes..]);
+                WriteOriginal(_reading!);
+            }
+            catch (Exception exception) when (!_isAppended)
+            {
+                Fail(exception);
             }
 
-            reading.Close();
-            _reading = null;
-            Append();
             return;
         }
 
@@ -122,6 +137,19 @@ internal sealed class Notice : ILoopWork
         ulong seq = message.Seq;
         _engine.Log.Return(message);
         _engine.NoticeEnded(this, isDurable, seq, _paths);
+    }
+
+    private void WriteOriginal(BodyReading reading)
+    {
+        _engine.Fault?.Invoke(DeliveryStep.Telling, _seq);
+        if (reading.Status == ReadStatus.Ok)
+        {
+            _writer.AppendOriginal(reading.Window.Span[_delivery.Message.ReturnPathBytes..]);
+        }
+
+        reading.Close();
+        _reading = null;
+        Append();
     }
 
     private void AddChanges(PendingMessage message)
@@ -212,12 +240,31 @@ internal sealed class Notice : ILoopWork
         _engine.Log.Append(message);
     }
 
-    private void Cancel()
+    /// <summary>
+    /// By a mistake of ours; nothing of it is in the log. A recipient that failed is held back: it must not end without a
+    /// word, and trying it again and again would be no better.
+    /// </summary>
+    private void Fail(Exception exception)
+    {
+        _engine.NoticeFailed(exception);
+        _reading?.Close();
+        _reading = null;
+        Cancel(holdsFailed: true);
+    }
+
+    private void Cancel(bool holdsFailed)
     {
         _engine.Log.Return(_message!);
         foreach ((int place, uint recipient, DeliveryAction action) in _told)
         {
-            _engine.EndUntold(_delivery, _seq, place, recipient, action, _attempts, _due);
+            if (holdsFailed && action == DeliveryAction.Failed)
+            {
+                _engine.HoldUntold(_seq, recipient, _attempts, _wasDelayTold);
+            }
+            else
+            {
+                _engine.EndUntold(_delivery, _seq, place, recipient, action, _attempts, _due);
+            }
         }
 
         _engine.NoticeWritten(_delivery);

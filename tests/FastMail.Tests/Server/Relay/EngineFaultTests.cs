@@ -99,6 +99,69 @@ public sealed class EngineFaultTests
     }
 
     [Fact]
+    public async Task A_copy_for_here_that_fails_three_times_by_a_mistake_of_ours_is_held_and_the_others_arrive()
+    {
+        using var host = new ScriptedHost(line => line.StartsWith("RCPT", StringComparison.Ordinal) ? "451 4.3.0 not now" : null);
+        await using ServerFixture fixture = await RelayTests.StartAsync(host, Trusted, "relay.retry_max=1s");
+        RelayTests.Send(fixture, "mx", "a@elsewhere.test", "poison@relay.test");
+        RelayTests.Send(fixture, "mx", "a@elsewhere.test", "other@relay.test");
+        await RelayTests.Until(() => Waiting(fixture) is { Count: 2 } all && all.TrueForAll(entry => entry.State == "deferred"));
+        ulong poison = Waiting(fixture).Single(entry => entry.To == "poison@relay.test").Seq;
+        int faults = 0;
+        fixture.Server.Engine.Fault = (step, seq) =>
+        {
+            if (step == DeliveryStep.Storing && seq == poison)
+            {
+                faults++;
+                throw new InvalidOperationException("a mistake of the test");
+            }
+        };
+        (ulong Seq, uint Recipient)[] all = [.. Waiting(fixture).Select(entry => (entry.Seq, entry.Recipient))];
+        await fixture.Server.Engine.ApplyAsync(QueueAction.Redirect, all, new QueueActionOptions("u@local.test"), default);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 1 && Waiting(fixture).TrueForAll(entry => entry.State == "held"));
+        QueueEntry held = Assert.Single(Waiting(fixture));
+        Assert.Equal(poison, held.Seq);
+        Assert.Contains("mistake of the program", held.Reply, StringComparison.Ordinal);
+        Assert.Equal(3, faults);
+        RelayTests.Fetch(fixture, "u@local.test");
+
+        fixture.Server.Engine.Fault = null;
+        await fixture.Server.Engine.ApplyAsync(QueueAction.Release, [(held.Seq, held.Recipient)], new QueueActionOptions(), default);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.Contains("+OK 2 ", Talk(fixture, "STAT", "QUIT"), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(400_000)] // its body is read from a file of its own, in a second step
+    public async Task Who_failed_is_held_when_word_of_it_cannot_be_written_by_a_mistake_of_ours(int octets)
+    {
+        using var host = new ScriptedHost(line => line.StartsWith("RCPT", StringComparison.Ordinal) ? "550 5.1.1 nobody" : null);
+        await using ServerFixture fixture = await RelayTests.StartAsync(
+            host, Trusted, "store.jumbo_size=256KiB");
+        int steps = octets == 1 ? 1 : 2;
+        int seen = 0;
+        fixture.Server.Engine.Fault = (step, _) =>
+        {
+            if (step == DeliveryStep.Telling && ++seen >= steps)
+            {
+                throw new InvalidOperationException("a mistake of the test");
+            }
+        };
+        string content = "Subject: hello\r\n\r\n" + string.Concat(Enumerable.Repeat(new string('x', 70) + "\r\n", (octets / 72) + 1));
+        RelayTests.Send(fixture, "mx", "u@local.test", ["gone@relay.test"], content: content);
+        await RelayTests.Until(() => Waiting(fixture) is [{ State: "held" }]);
+        QueueEntry held = Assert.Single(Waiting(fixture));
+        Assert.Contains("word of its failure", held.Reply, StringComparison.Ordinal);
+        Assert.Equal(steps, seen);
+
+        fixture.Server.Engine.Fault = null;
+        await fixture.Server.Engine.ApplyAsync(QueueAction.Release, [(held.Seq, held.Recipient)], new QueueActionOptions(), default);
+        Assert.Contains("550 5.1.1 nobody", RelayTests.Fetch(fixture, "u@local.test"), StringComparison.Ordinal);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+    }
+
+    [Fact]
     public async Task A_message_that_ends_three_POP3_sessions_by_a_mistake_of_ours_is_answered_with_an_error_and_the_others_are_read()
     {
         await using ServerFixture fixture = await ServerFixture.StartAsync();
