@@ -22,6 +22,7 @@ internal sealed class LocalDelivery : ILoopWork
     private long _skipped; // of the trace fields, which the first windows begin with
     private bool _isHeld;
     private bool _isAppended;
+    private bool _isOver; // message and delivery are given back, which must happen once
     private ForwardPaths? _told; // the recipient, when the sender is to hear that it has it
 
     /// <param name="engine">Owns it.</param>
@@ -50,7 +51,7 @@ internal sealed class LocalDelivery : ILoopWork
         {
             Write();
         }
-        catch (Exception exception) when (!_isAppended)
+        catch (Exception exception) when (!_isAppended && !_isOver)
         {
             Fail(exception);
         }
@@ -114,7 +115,7 @@ internal sealed class LocalDelivery : ILoopWork
         {
             WriteMore(_reading!);
         }
-        catch (Exception exception) when (!_isAppended)
+        catch (Exception exception) when (!_isAppended && !_isOver)
         {
             Fail(exception);
         }
@@ -189,6 +190,7 @@ internal sealed class LocalDelivery : ILoopWork
 
     private void LetGo()
     {
+        _isOver = true;
         _reading?.Close();
         _reading = null;
         _engine.Log.Return(_message);

@@ -234,9 +234,9 @@ internal sealed class Notice : ILoopWork
                 | (facts.HasLongLine ? MessageFlags.LongLine : MessageFlags.None)
                 | (facts.NeedsSmtpUtf8 ? MessageFlags.SmtpUtf8 : MessageFlags.None),
         });
+        _isAppended = true; // before the delivery is given back, which must happen once
         _engine.NoticeWritten(_delivery);
         message.Owner = this;
-        _isAppended = true;
         _engine.Log.Append(message);
     }
 
