@@ -98,7 +98,8 @@ def main():
     with rounds.workplace(arguments.directory) as (work, servers):
         servers.append(landmark("ceiling", work))
         servers.append(landmark("store", work, os.path.join(work, "store.log-file"), "1024"))
-        servers += [fastmail(name, program, work) for name, program in builds]
+        for name, program in builds:
+            servers.append(fastmail(name, program, work))  # one by one: what has started is stopped if the next one fails
 
         def turn(server, case, is_warm_up):
             messages = int(case[4] * arguments.share)
