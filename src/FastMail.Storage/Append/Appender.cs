@@ -26,6 +26,7 @@ internal sealed class Appender : IDisposable
     // The chain of the group: in the order of appending, whatever the outcomes.
     private PendingAppend? _doneFirst;
     private PendingAppend? _doneLast;
+    private int _groupRecords; // in that chain
     private int _lastGroupRecords;
     private readonly TimeProvider _clock;
     private long _pendingBytes;
@@ -123,10 +124,8 @@ internal sealed class Appender : IDisposable
     {
         do
         {
-            LetOthersJoin();
-            _queue.MoveTo(ref _first, ref _last);
             Volatile.Write(ref _busySince, _clock.GetTimestamp());
-            TakeGroup();
+            Gather();
             if (_writer.HasRecords && !_hasFailed)
             {
                 if (Check(_writer.Commit(), "a group of records"))
@@ -142,18 +141,27 @@ internal sealed class Appender : IDisposable
     }
 
     /// <summary>
-    /// Those who were just answered tend to come back together: gives the processor away while the queue grows and is
-    /// shorter than the last group. Not a timer: it ends as soon as nobody new has come.
+    /// Makes the next group. Those who were just answered tend to come back together: while it grows and is shorter than
+    /// the last one, the processor is given away for others to join, and what has come is written meanwhile. Not a timer:
+    /// it ends as soon as nobody new has come.
     /// </summary>
-    private void LetOthersJoin()
+    private void Gather()
     {
-        int waiting = _queue.Count;
-        for (int idle = 0; idle < IdleYields && waiting < _lastGroupRecords && _first is null;)
+        _queue.MoveTo(ref _first, ref _last);
+        TakeGroup();
+        int waiting = _groupRecords;
+        for (int idle = 0; idle < IdleYields && waiting < _lastGroupRecords && _first is null && !_hasFailed;)
         {
+            if (_writer.HasRecords && !Check(_writer.WriteAhead(), "a part of a group"))
+            {
+                return;
+            }
+
             _ = Thread.Yield();
-            int now = _queue.Count;
-            idle = now == waiting ? idle + 1 : 0;
-            waiting = now;
+            _queue.MoveTo(ref _first, ref _last);
+            TakeGroup();
+            idle = _groupRecords == waiting ? idle + 1 : 0;
+            waiting = _groupRecords;
         }
     }
 
@@ -218,6 +226,7 @@ internal sealed class Appender : IDisposable
         }
 
         _doneLast = record;
+        _groupRecords++;
     }
 
     /// <summary>Gives the chain its outcomes and hands it over. From here on its elements are the observer's.</summary>
@@ -232,11 +241,11 @@ internal sealed class Appender : IDisposable
         }
 
         long bytes = 0;
-        _lastGroupRecords = 0;
+        _lastGroupRecords = _groupRecords;
+        _groupRecords = 0;
         for (PendingAppend? done = _doneFirst; done is not null; done = done.Next)
         {
             bytes += done.Bytes;
-            _lastGroupRecords++;
             bool isUnwanted = done.Settle();
             if (done.Outcome == AppendOutcome.Pending)
             {

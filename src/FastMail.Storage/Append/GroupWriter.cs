@@ -16,6 +16,9 @@ internal sealed class GroupWriter(
     /// </summary>
     public const int ReserveBytes = 64 * 1024;
 
+    // What is worth a system call of its own while others are on their way into the group.
+    private const int AheadBytes = 32 * 1024;
+
     private readonly VectorList _vectors = new();
     private readonly List<PendingAppend> _records = [];
     private readonly List<RecordHeader> _headers = [];
@@ -25,6 +28,8 @@ internal sealed class GroupWriter(
     private LogEnd _at = new();
     private ulong _groupSeq;
     private long _groupEnd;
+    private int _vectorsAhead; // of the group, those that are with the kernel
+    private long _offsetAhead; // behind them
     private long _timestamp;
     private LogPoint _point; // behind the last group
     private long _durableLsn;
@@ -117,6 +122,26 @@ internal sealed class GroupWriter(
         _groupEnd += record.Bytes;
         RecordBytes += record.Bytes;
         return 0;
+    }
+
+    /// <summary>
+    /// Writes what the group under construction has so far, if it is much, so that only the rest waits for the last to
+    /// join. Its GROUP record is written at the end: until then these octets are what a torn group leaves behind.
+    /// Answers an errno; it is never retried.
+    /// </summary>
+    public int WriteAhead()
+    {
+        if (_groupEnd - (_vectorsAhead == 0 ? _at.Offset : _offsetAhead) < AheadBytes)
+        {
+            return 0;
+        }
+
+        if (_vectorsAhead == 0)
+        {
+            Array.Clear(_groupRecord);
+        }
+
+        return WriteRest();
     }
 
     /// <summary>
@@ -234,15 +259,9 @@ internal sealed class GroupWriter(
             ++_at.GroupNo, lsn + GroupMeta.TotalBytes, (uint)_records.Count, (ulong)RecordBytes, DurableLsn: lsn);
         meta.Write(_groupRecord.AsSpan(RecordHeader.Bytes));
         RecordHeader header = Finish(_groupRecord, RecordType.Group, flags, GroupMeta.Bytes, lsn, _groupSeq);
-        int restOfPage = (int)(-_groupEnd & (SegmentHeader.Bytes - 1));
-        if (restOfPage > 0)
-        {
-            // Of a page that is written as a whole the kernel need not fetch the old octets first: those of a segment
-            // that is used again, or zeros that were written long ago and have left the cache.
-            _vectors.Add(_padding, 0, restOfPage);
-        }
-
-        int errno = Segment.File.WriteAll(_vectors.All, _at.Offset);
+        bool isAhead = _vectorsAhead > 0;
+        int errno = WriteRest();
+        errno = errno != 0 || !isAhead ? errno : Segment.File.WriteAll(_groupRecord, _at.Offset);
         errno = errno != 0 ? errno : Segment.File.Flush();
         if (errno != 0)
         {
@@ -270,6 +289,31 @@ internal sealed class GroupWriter(
             Seal = _at.Seal,
         };
         return 0;
+    }
+
+    /// <summary>Writes those records of the group, and its GROUP record, that are not with the kernel yet.</summary>
+    private int WriteRest()
+    {
+        long offset = _vectorsAhead == 0 ? _at.Offset : _offsetAhead;
+        int vectors = _vectors.Count;
+        if (vectors == _vectorsAhead)
+        {
+            return 0;
+        }
+
+        int restOfPage = (int)(-_groupEnd & (SegmentHeader.Bytes - 1));
+        if (restOfPage > 0)
+        {
+            // Of a page that is written as a whole the kernel need not fetch the old octets first: those of a segment
+            // that is used again, or zeros that were written long ago and have left the cache.
+            _vectors.Add(_padding, 0, restOfPage);
+        }
+
+        int errno = Segment.File.WriteAll(_vectors.All[_vectorsAhead..], offset);
+        _vectors.CutTo(vectors);
+        _vectorsAhead = vectors;
+        _offsetAhead = _groupEnd;
+        return errno;
     }
 
     private int Seal()
@@ -312,6 +356,7 @@ internal sealed class GroupWriter(
         _vectors.Clear();
         _records.Clear();
         _headers.Clear();
+        _vectorsAhead = 0;
         RecordBytes = 0;
     }
 }

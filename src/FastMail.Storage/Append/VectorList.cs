@@ -16,6 +16,12 @@ internal sealed class VectorList
         Count = 0;
     }
 
+    /// <summary>Forgets those behind the first <paramref name="count"/>.</summary>
+    public void CutTo(int count)
+    {
+        Count = count;
+    }
+
     public void Add(byte[] pinned, int offset, int length)
     {
         if (Count == _vectors.Length)
