@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace FastMail.Storage;
 
 /// <summary>
@@ -10,6 +12,10 @@ internal sealed class AppendQueue : IDisposable
 {
     private const int PatienceMilliseconds = 2;
 
+    // A thread that sleeps is back after 20 to 50 us where the processor has gone idle meanwhile.
+    private static readonly long WatchTicks = Stopwatch.Frequency / 20_000; // 50 us
+    private const int UnwatchedWaits = 64;
+
     private readonly Lock _gate = new();
     private readonly AutoResetEvent _bell = new(false);
     private PendingAppend? _first;
@@ -19,6 +25,7 @@ internal sealed class AppendQueue : IDisposable
     private bool _isAsleep;
     private bool _isDozing; // asleep, with patient records only
     private bool _isClosed;
+    private int _unwatched; // of the appender: waits until it watches again
 
     /// <summary>Records that wait; may be old news already.</summary>
     public int Count => Volatile.Read(ref _count);
@@ -73,6 +80,7 @@ internal sealed class AppendQueue : IDisposable
     /// <summary>Sleeps until there is work, the queue is closed or the time is over.</summary>
     public AppendWait Wait(int timeoutMilliseconds)
     {
+        Watch();
         if (MaySleep(isDozing: false))
         {
             _ = _bell.WaitOne(timeoutMilliseconds);
@@ -120,6 +128,31 @@ internal sealed class AppendQueue : IDisposable
     public void Dispose()
     {
         _bell.Dispose();
+    }
+
+    /// <summary>
+    /// Those who were just answered may come back sooner than a sleeper wakes: looks for them for a moment, giving the
+    /// processor to whoever wants it. Where nobody came in that time, the next waits go without.
+    /// </summary>
+    private void Watch()
+    {
+        if (_unwatched > 0)
+        {
+            _unwatched--;
+            return;
+        }
+
+        long end = Stopwatch.GetTimestamp() + WatchTicks;
+        while (Count == 0)
+        {
+            if (Stopwatch.GetTimestamp() >= end)
+            {
+                _unwatched = UnwatchedWaits;
+                return;
+            }
+
+            _ = Thread.Yield();
+        }
     }
 
     /// <summary>To sleep there must be nothing that waits; to doze, something that can.</summary>
