@@ -348,7 +348,6 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         _return = DsnReturn.Unsaid;
         _requiresTls = false;
         int place = -1; // of the recipient that the wishes are about
-        int next = 0;
         int position = 0;
         MetaReader reader = new(_message.Meta.Span);
         while (reader.Read())
@@ -359,7 +358,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
             switch (reader.Type)
             {
                 case MetaType.RelayRecipient:
-                    place = PlaceOf(BinaryPrimitives.ReadUInt32LittleEndian(value.Span), ref next);
+                    place = consignment.PlaceOf(BinaryPrimitives.ReadUInt32LittleEndian(value.Span));
                     if (place >= 0)
                     {
                         _recipients[place].Path = value[sizeof(uint)..];
@@ -382,6 +381,15 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
                 default:
                     ReadWish(reader.Type, value, now);
                     break;
+            }
+        }
+
+        for (int i = 0; i < Recipients; i++)
+        {
+            if (_recipients[i].Path.IsEmpty)
+            {
+                // A mistake of ours, and never a reason to send the message back.
+                throw new InvalidDataException($"recipient {consignment[i]} of message {consignment.Seq} is not in its record");
             }
         }
     }
@@ -412,27 +420,6 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
                 break;
             default: break;
         }
-    }
-
-    /// <summary>Both are ascending, nearly always.</summary>
-    private int PlaceOf(uint recipient, ref int next)
-    {
-        for (int i = 0; i < Recipients; i++)
-        {
-            int place = (next + i) % Recipients;
-            if (Consignment[place] == recipient)
-            {
-                next = place + 1;
-                return place;
-            }
-
-            if (i == 0 && Consignment[place] > recipient && (place == 0 || Consignment[place - 1] < recipient))
-            {
-                return -1;
-            }
-        }
-
-        return -1;
     }
 
     /// <summary>An operator may have sent recipients elsewhere.</summary>

@@ -99,7 +99,7 @@ internal sealed class Consignment
         Faults = 0;
     }
 
-    /// <summary>Takes the recipients of another consignment of the same message in.</summary>
+    /// <summary>Takes the recipients of another consignment of the same message in; they stay in ascending order.</summary>
     public void Add(Consignment other)
     {
         if (_all is null || Count + other.Count > _all.Length)
@@ -113,9 +113,15 @@ internal sealed class Consignment
             _all = all;
         }
 
+        bool isInOrder = this[Count - 1] < other[0];
         for (int i = 0; i < other.Count; i++)
         {
             _all[Count++] = other[i];
+        }
+
+        if (!isInOrder)
+        {
+            Array.Sort(_all, 0, Count); // they were due in another order
         }
     }
 
@@ -141,18 +147,13 @@ internal sealed class Consignment
         Count = kept;
     }
 
-    public bool Contains(uint recipient)
-    {
-        for (int i = 0; i < Count; i++)
-        {
-            if (this[i] == recipient)
-            {
-                return true;
-            }
-        }
+    public bool Contains(uint recipient) => PlaceOf(recipient) >= 0;
 
-        return false;
-    }
+    /// <summary>Where a recipient is among these; negative when it is none of them.</summary>
+    public int PlaceOf(uint recipient) =>
+        _all is not null ? Array.BinarySearch(_all, 0, Count, recipient)
+        : Count > 0 && _first == recipient ? 0
+        : -1;
 
     public bool MayTravelWith(Consignment other, int mostRecipients) =>
         other.Seq == Seq && other.Attempts == Attempts && other.Faults == Faults && other.Priority == Priority

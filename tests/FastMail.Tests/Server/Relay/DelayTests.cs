@@ -1,3 +1,4 @@
+using FastMail.Server.Queue;
 using FastMail.Tests.Server.Defence;
 using Xunit;
 using static FastMail.Tests.Server.Relay.ClockedRelay;
@@ -22,6 +23,7 @@ public sealed class DelayTests
         using ScriptedHost host = Busy();
         await using ServerFixture fixture = await StartAsync(clock, host, Slow);
         Submit(fixture, "RET=HDRS", ["b@relay.test", "c@relay.test"], notify);
+        await SettleAsync(fixture, clock);
         for (int i = 0; i < 20; i++) // ten hours
         {
             await AdvanceAsync(fixture, clock, TimeSpan.FromMinutes(30));
@@ -32,13 +34,48 @@ public sealed class DelayTests
         }
 
         Assert.Equal(2, fixture.Log.Queue.Recipients);
-        Assert.Equal(isTold ? 1 : 0, Mails(fixture)); // one for both
+        string[] told = [.. Enumerable.Range(1, Mails(fixture)).Select(number => Retrieve(fixture, number))];
+        Assert.True(told.Length == (isTold ? 1 : 0), string.Join("\n----\n", told)); // one for both
         if (isTold)
         {
-            string notice = Retrieve(fixture, 1);
+            string notice = told[0];
             Assert.Equal(2, notice.Split("\r\nAction: delayed\r\nStatus: 4.2.0\r\n").Length - 1);
             Assert.Equal(2, notice.Split("\r\nWill-Retry-Until: Sun, 8 Jun 2025 08:09:").Length - 1);
         }
+    }
+
+    [Fact]
+    public async Task Recipients_that_were_parted_meet_again_in_another_order_and_none_is_lost()
+    {
+        var clock = new HandClock();
+        bool isOpen = false;
+        using var host = new ScriptedHost(
+            line => line.StartsWith("RCPT", StringComparison.Ordinal) && !Volatile.Read(ref isOpen) ? "450 4.2.0 later" : null);
+        int[] numbers = [.. Enumerable.Range(0, 8)];
+        string routes = string.Join(',', numbers.Select(n => $"d{n}.test=127.0.0.1:{host.Port}"));
+        await using ServerFixture fixture = await ServerFixture.StartAsync(clock, $"route.table={routes}", "relay.retry_min=10min");
+        Submit(fixture, "", [.. numbers.Select(n => $"r@d{n}.test")]);
+        await SettleAsync(fixture, clock);
+        foreach (int number in numbers.Reverse()) // each for itself, and each has a time of its own from then on
+        {
+            QueueActionResult result = await fixture.Server.Queue.ApplyAsync(
+                QueueAction.Retry, new QueueSelector { ToDomains = [$"d{number}.test"] }, new QueueActionOptions(), CancellationToken.None);
+            Assert.Equal(1, result.Changed);
+            await SettleAsync(fixture, clock);
+        }
+
+        Volatile.Write(ref isOpen, true);
+        await AdvanceAsync(fixture, clock, TimeSpan.FromHours(4)); // all are due
+        Assert.Equal(0, fixture.Log.Queue.Recipients);
+        Assert.Equal(0, Mails(fixture));
+        List<string> arrived = [];
+        while (arrived.Count < numbers.Length)
+        {
+            arrived.AddRange(host.Next().Recipients);
+        }
+
+        arrived.Sort(StringComparer.Ordinal);
+        Assert.Equal(string.Join(' ', numbers.Select(n => $"r@d{n}.test")), string.Join(' ', arrived));
     }
 
     [Fact]

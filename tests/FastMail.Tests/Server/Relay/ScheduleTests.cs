@@ -27,6 +27,37 @@ public sealed class ScheduleTests
         }
     }
 
+    [Fact]
+    public void Recipients_that_meet_again_in_any_order_are_found()
+    {
+        Prop.ForAll<uint[], int>((recipients, seed) =>
+        {
+            uint[] order = [.. recipients.Distinct()];
+            new Random(seed).Shuffle(order);
+            Consignment? all = null;
+            for (int i = 0; i < order.Length;)
+            {
+                var some = new Consignment();
+                some.Begin(7, order[i++]);
+                if (i < order.Length && i % 3 == 0)
+                {
+                    var more = new Consignment();
+                    more.Begin(7, order[i++]);
+                    some.Add(more);
+                }
+
+                all?.Add(some);
+                all ??= some;
+            }
+
+            Array.Sort(order);
+            return all is null
+                || (order.Select((recipient, place) => all[place] == recipient && all.PlaceOf(recipient) == place).All(isFound => isFound)
+                    && all.Count == order.Length
+                    && (order[^1] == uint.MaxValue || !all.Contains(order[^1] + 1)));
+        }).QuickCheckThrowOnFailure();
+    }
+
     private static void ArrivesOnce(int seed)
     {
         var random = new Random(seed);
