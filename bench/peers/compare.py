@@ -52,6 +52,9 @@ class Server:
                 raise SystemExit(f"{name} did not start: {self.line}{f.read()}")
         self.port = int(found.group(1))
 
+    def cpu(self):
+        return cpu_seconds(self.process.pid)
+
     def stop(self):
         self.process.terminate()
         self.process.wait()
@@ -74,7 +77,7 @@ def fastmail(name, program, work):
 
 def drive(server, case, messages):
     _, connections, octets, pipelining, _ = case
-    before = cpu_seconds(server.process.pid)
+    before = server.cpu()
     run = subprocess.run([LOAD, "smtp", "--target", f"127.0.0.1:{server.port}", "-c", str(connections), "-n",
                           str(messages), "-s", str(octets), "-p", pipelining, "--to", RECIPIENT, "--seed", "1",
                           "--json", "--quiet"], capture_output=True, text=True)
@@ -83,7 +86,7 @@ def drive(server, case, messages):
     result = json.loads(run.stdout)
     return {
         "rate": result["messagesPerSecond"],
-        "cpu": (cpu_seconds(server.process.pid) - before) / messages * 1e6,
+        "cpu": (server.cpu() - before) / messages * 1e6,
         "p99": result["latencyMicroseconds"]["p99"],
     }
 

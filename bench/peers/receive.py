@@ -56,6 +56,9 @@ class FastMail:
     def stored(self):
         return None  # what is acknowledged is in the maildrop
 
+    def cpu(self):
+        return cpu_of_tree(self.pid)
+
     def stop(self):
         self.server.stop()
 
@@ -70,6 +73,9 @@ class Maildir:
             return len(os.listdir(self.maildir + "/new"))
         except FileNotFoundError:
             return 0
+
+    def cpu(self):
+        return cpu_of_tree(self.pid)
 
     def stop(self):
         self.mta.stop()
@@ -168,6 +174,9 @@ default_client_limit = 5000
     def stored(self):
         return None
 
+    def cpu(self):
+        return cpu_of_tree(self.pid)
+
     def stop(self):
         self.process.terminate()
         self.process.wait(30)
@@ -178,7 +187,7 @@ PEERS = {peer.name: peer for peer in (Postfix, Exim, Dovecot)}
 
 def drive(server, case, messages):
     _, sessions, octets, _, _ = case
-    stored, cpu = server.stored(), cpu_of_tree(server.pid)
+    stored, cpu = server.stored(), server.cpu()
     began = time.monotonic()
     run = subprocess.run(
         ["smtp-source", "-d", *(["-L"] if server.is_lmtp else []), "-s", str(sessions), "-m", str(messages),
@@ -195,7 +204,7 @@ def drive(server, case, messages):
     return {
         "rate": messages / seconds,
         "stored_rate": messages / (time.monotonic() - began),
-        "cpu": (cpu_of_tree(server.pid) - cpu) / messages * 1e6,
+        "cpu": (server.cpu() - cpu) / messages * 1e6,
         "memory": memory / 1e6,
     }
 
@@ -208,9 +217,8 @@ def main():
         for peer in [FastMail] + [PEERS[name] for name in arguments.peers.split(",") if name]:
             servers.append(peer(rounds.folder(work, peer.name)))
 
-        def turn(server, case, is_warm_up):
-            messages = case[3] if server.name == FastMail.name else case[4]
-            return drive(server, case, max(case[1], messages // 10) if is_warm_up else messages)
+        def turn(server, case, _):
+            return drive(server, case, case[3] if server.name == FastMail.name else case[4])
 
         rounds.run(arguments, servers, turn, {
             "fastmail_times": rounds.rate_times(FastMail.name),
