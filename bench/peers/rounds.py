@@ -81,7 +81,8 @@ def interleave(label, servers, drive, repetitions):
     """drive(server, is_warm_up) gives numbers by name; a list of them, one for each repetition, by server."""
     runs = {server.name: [] for server in servers}
     for repetition in range(repetitions + 1):
-        for server in servers:
+        first = repetition % len(servers)  # whatever a turn leaves behind on the disk meets each in turn
+        for server in servers[first:] + servers[:first]:
             result = drive(server, repetition == 0)
             rest(server)
             if repetition:  # the first is warm-up
