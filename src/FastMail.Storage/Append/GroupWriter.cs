@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace FastMail.Storage;
 
 /// <summary>
-/// Where the log ends and how it grows: assigns addresses and numbers, writes one group with one gathered write and
+/// Where the log ends and how it grows: assigns addresses and numbers, writes one group with gathered writes and
 /// one flush, seals a full segment and goes on in the next. Owned by the appender and used by its thread alone (by the
 /// opening thread before that starts).
 /// </summary>

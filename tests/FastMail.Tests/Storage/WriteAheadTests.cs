@@ -63,6 +63,7 @@ public sealed class WriteAheadTests : IDisposable
         using (image)
         {
             image!.Open();
+            Assert.All(image.Notices, notice => Assert.Contains("cut a torn tail, never acknowledged", notice, StringComparison.Ordinal));
             Assert.Equal([], image.Bodies(1));
             Assert.Equal(["first", "first", "first"], image.Bodies(2));
             image.Deliver("after", 1);
