@@ -163,6 +163,12 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
 
         IsExternal = status == ReadStatus.External;
         ReadEnvelope(now);
+        if (Array.FindIndex(_recipients, 0, Recipients, static recipient => recipient.Path.IsEmpty) >= 0)
+        {
+            Unload(); // nobody is told that an address is malformed which is only not there
+            return ReadStatus.Damaged;
+        }
+
         if (consignment.IsStale)
         {
             Refresh(log);
@@ -381,15 +387,6 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
                 default:
                     ReadWish(reader.Type, value, now);
                     break;
-            }
-        }
-
-        for (int i = 0; i < Recipients; i++)
-        {
-            if (_recipients[i].Path.IsEmpty)
-            {
-                // A mistake of ours, and never a reason to send the message back.
-                throw new InvalidDataException($"recipient {consignment[i]} of message {consignment.Seq} is not in its record");
             }
         }
     }
