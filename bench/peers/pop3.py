@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests/clients"))
 import mtas  # noqa: E402
 import rounds  # noqa: E402
 from compare import FASTMAIL, LOAD, Server, landmark  # noqa: E402
-from processes import cpu_of_tree  # noqa: E402
+from processes import Tree, cpu_of_tree  # noqa: E402
 
 USERS = 20
 PASSWORD = "not-a-secret"
@@ -44,7 +44,7 @@ def users(kind):
     return [f"{kind}{n}@peer.test" for n in range(USERS)]
 
 
-class FastMail:
+class FastMail(Tree):
     name = "fastmail"
 
     def __init__(self, folder):
@@ -66,14 +66,11 @@ class FastMail:
     def port_of(self, kind):
         return self.port
 
-    def cpu(self):
-        return cpu_of_tree(self.pid)
-
     def stop(self):
         self.server.stop()
 
 
-class Dovecot:
+class Dovecot(Tree):
     name = "dovecot"
 
     def __init__(self, folder):
@@ -132,9 +129,6 @@ mail_max_userip_connections = 1000
 
     def port_of(self, kind):
         return self.port
-
-    def cpu(self):
-        return cpu_of_tree(self.pid)
 
     def stop(self):
         self.process.terminate()

@@ -29,6 +29,13 @@ def cpu_of_tree(pid):
     return total / os.sysconf("SC_CLK_TCK")
 
 
+class Tree:
+    """A server whose first process is self.pid."""
+
+    def cpu(self):
+        return cpu_of_tree(self.pid)
+
+
 def memory_of_tree(pid):
     """Octets of memory that belong to the tree, shared pages divided among those who share them (PSS)."""
     total = 0

@@ -26,7 +26,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests/clients"))
 import mtas  # noqa: E402
 import rounds  # noqa: E402
 from compare import FASTMAIL, Server  # noqa: E402
-from processes import cpu_of_tree, memory_of_tree  # noqa: E402
+from processes import Tree, memory_of_tree  # noqa: E402
 
 USER = "load@peer.test"
 
@@ -40,7 +40,7 @@ CASES = [
 ]
 
 
-class FastMail:
+class FastMail(Tree):
     name, is_lmtp = "fastmail", False
 
     def __init__(self, folder):
@@ -56,14 +56,11 @@ class FastMail:
     def stored(self):
         return None  # what is acknowledged is in the maildrop
 
-    def cpu(self):
-        return cpu_of_tree(self.pid)
-
     def stop(self):
         self.server.stop()
 
 
-class Maildir:
+class Maildir(Tree):
     """A server that delivers to a Maildir of ours."""
 
     is_lmtp = False
@@ -73,9 +70,6 @@ class Maildir:
             return len(os.listdir(self.maildir + "/new"))
         except FileNotFoundError:
             return 0
-
-    def cpu(self):
-        return cpu_of_tree(self.pid)
 
     def stop(self):
         self.mta.stop()
@@ -125,7 +119,7 @@ maildir:
         self.port, self.pid = self.mta.port, self.mta.process.pid
 
 
-class Dovecot:
+class Dovecot(Tree):
     name, is_lmtp = "dovecot", True
 
     def __init__(self, folder):
@@ -173,9 +167,6 @@ default_client_limit = 5000
 
     def stored(self):
         return None
-
-    def cpu(self):
-        return cpu_of_tree(self.pid)
 
     def stop(self):
         self.process.terminate()
