@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace FastMail.Storage;
 
 /// <summary>
@@ -9,14 +11,12 @@ internal sealed class Appender : IDisposable
 {
     private const int IdleMilliseconds = 10; // then a bare GROUP proves the last group
 
-    // 1: a group of 20 waiters holds 19.1 records instead of 16.2; 4 and 16 gained little more.
-    private const int IdleYields = 1;
-
     private readonly GroupWriter _writer;
     private readonly Checkpointer? _checkpoints;
     private readonly IMailLogObserver _observer;
     private readonly int _groupBytes;
     private readonly AppendQueue _queue = new();
+    private readonly JoinWatch _joining = new();
     private readonly Thread _thread;
 
     // The appender's own chain: taken from the queue, not yet written.
@@ -27,7 +27,6 @@ internal sealed class Appender : IDisposable
     private PendingAppend? _doneFirst;
     private PendingAppend? _doneLast;
     private int _groupRecords; // in that chain
-    private int _lastGroupRecords;
     private readonly TimeProvider _clock;
     private long _pendingBytes;
     private long _busySince; // timestamp; 0: no group is under way
@@ -141,16 +140,15 @@ internal sealed class Appender : IDisposable
     }
 
     /// <summary>
-    /// Makes the next group. Those who were just answered tend to come back together: while it grows and is shorter than
-    /// the last one, the processor is given away for others to join, and what has come is written meanwhile. Not a timer:
-    /// it ends as soon as nobody new has come.
+    /// Makes the next group. While it may be worth it the processor is given away for others to join, and what has come is
+    /// written meanwhile.
     /// </summary>
     private void Gather()
     {
         _queue.MoveTo(ref _first, ref _last);
         TakeGroup();
-        int waiting = _groupRecords;
-        for (int idle = 0; idle < IdleYields && waiting < _lastGroupRecords && _first is null && !_hasFailed;)
+        bool isWorthIt = _joining.Begin(_groupRecords, Stopwatch.GetTimestamp());
+        while (isWorthIt && _first is null && !_hasFailed)
         {
             if (_writer.HasRecords && !Check(_writer.WriteAhead(), "a part of a group"))
             {
@@ -158,10 +156,13 @@ internal sealed class Appender : IDisposable
             }
 
             _ = Thread.Yield();
-            _queue.MoveTo(ref _first, ref _last);
-            TakeGroup();
-            idle = _groupRecords == waiting ? idle + 1 : 0;
-            waiting = _groupRecords;
+            if (_queue.Count > 0)
+            {
+                _queue.MoveTo(ref _first, ref _last);
+                TakeGroup();
+            }
+
+            isWorthIt = _joining.Looked(_groupRecords, Stopwatch.GetTimestamp());
         }
     }
 
@@ -241,7 +242,7 @@ internal sealed class Appender : IDisposable
         }
 
         long bytes = 0;
-        _lastGroupRecords = _groupRecords;
+        _joining.Answered(_groupRecords, _queue.Count);
         _groupRecords = 0;
         for (PendingAppend? done = _doneFirst; done is not null; done = done.Next)
         {
