@@ -25,4 +25,5 @@ internal static class ClientReplies
     public static readonly SmtpReply NoSmtpUtf8 = new(553, "5.6.7 The message needs SMTPUTF8 and the host lacks it");
     public static readonly SmtpReply NoRequireTls = new(550, "5.7.30 The host does not promise REQUIRETLS");
     public static readonly SmtpReply NoDeliverBy = new(550, "5.3.3 The host does not keep delivery times");
+    public static readonly SmtpReply ByTimeTooShort = new(550, "5.3.3 The host does not keep delivery times so short");
 }

@@ -41,14 +41,20 @@ internal static class CommandWriter
         output.WriteLineEnd();
     }
 
-    public static void Rcpt(in RcptArguments rcpt, bool isUtf8, SmtpOffers offers, ref ReplyWriter output)
+    /// <param name="rcpt">What is asked for.</param>
+    /// <param name="isUtf8">The transaction has SMTPUTF8.</param>
+    /// <param name="mustReportDelay">The host is to report a delay unless nothing at all is to be reported.</param>
+    /// <param name="offers">Of the host.</param>
+    /// <param name="output">Takes the line.</param>
+    public static void Rcpt(
+        in RcptArguments rcpt, bool isUtf8, bool mustReportDelay, SmtpOffers offers, ref ReplyWriter output)
     {
         output.Write("RCPT TO:<"u8);
         output.Write(rcpt.ForwardPath);
         output.Write(">"u8);
         if ((offers & SmtpOffers.Dsn) != 0)
         {
-            WriteNotify(rcpt.Notify, ref output);
+            WriteNotify(mustReportDelay ? WithDelay(rcpt.Notify) : rcpt.Notify, ref output);
             if (IsValue(rcpt.OriginalRecipient, isUtf8, Limits.OriginalRecipientBytes))
             {
                 output.Write(" ORCPT="u8);
@@ -86,6 +92,13 @@ internal static class CommandWriter
             output.Write(by.IsTraced ? "T"u8 : default);
         }
     }
+
+    private static DsnNotify WithDelay(DsnNotify notify) => notify switch
+    {
+        DsnNotify.Never => DsnNotify.Never,
+        DsnNotify.Unsaid => DsnNotify.Failure | DsnNotify.Delay, // what it means when nothing is said
+        _ => notify | DsnNotify.Delay,
+    };
 
     private static void WriteNotify(DsnNotify notify, ref ReplyWriter output)
     {

@@ -19,6 +19,9 @@ internal struct HostOffers
     /// <summary>MAILMAX; 0 when it was not told.</summary>
     public int MaxMails { get; private set; }
 
+    /// <summary>DELIVERBY, seconds: mail that must not be late is not taken with less; 0 when nothing was told.</summary>
+    public long LeastByTime { get; private set; }
+
     public readonly bool Has(SmtpOffers offer) => (Offers & offer) == offer;
 
     /// <summary>Forgets what was offered before, and takes what the lines behind the first say.</summary>
@@ -57,12 +60,22 @@ internal struct HostOffers
                     Mechanisms |= SaslNames.Parse(parameters[name]);
                 }
                 break;
+            case SmtpOffers.DeliverBy when StrictDecimal.TryParse(MinByTime(parameters), out var least):
+                LeastByTime = least;
+                break;
             case SmtpOffers.Limits:
                 TakeLimits(parameters);
                 break;
             default:
                 break;
         }
+    }
+
+    /// <summary><c>deliverby-param = min-by-time *( "," extension-token )</c> (RFC 2852 2)</summary>
+    private static ReadOnlySpan<byte> MinByTime(ReadOnlySpan<byte> parameters)
+    {
+        var comma = parameters.IndexOf((byte)',');
+        return comma < 0 ? parameters : parameters[..comma];
     }
 
     private static SmtpOffers OfferOf(ReadOnlySpan<byte> keyword) =>

@@ -159,7 +159,9 @@ public sealed partial class SmtpClientSession
         }
         else if (number < transaction.DataNumber)
         {
-            CommandWriter.Rcpt(transaction.Mail.Recipient(number - 1), transaction.NeedsUtf8, Offers, ref output);
+            var mail = transaction.Mail;
+            CommandWriter.Rcpt(
+                mail.Recipient(number - 1), transaction.NeedsUtf8, MustReportDelay(mail.Mail), Offers, ref output);
         }
         else if (transaction.UsesChunk)
         {

@@ -40,10 +40,23 @@ public sealed partial class SmtpClientSession
             : (mail.IsSmtpUtf8 || !System.Text.Ascii.IsValid(mail.ReversePath)) && !_offers.Has(SmtpOffers.SmtpUtf8)
                 ? ClientReplies.NoSmtpUtf8
             : mail.RequiresTls && !(_isVerified && _offers.Has(SmtpOffers.RequireTls)) ? ClientReplies.NoRequireTls
-            : mail.DeliverBy is { IsReturn: true } && !_offers.Has(SmtpOffers.DeliverBy) ? ClientReplies.NoDeliverBy
+            : mail.DeliverBy is { IsReturn: true } by && !_options.IsLmtp && FindObstacle(by) is { } words ? words
             : MaxSize > 0 && size > MaxSize ? ClientReplies.TooLarge
             : null;
     }
+
+    /// <summary>RFC 2852 4.1.4.1: what must not be late is relayed to a host that keeps such a time only. LMTP delivers.</summary>
+    private SmtpReply? FindObstacle(DeliverBy by) => !_offers.Has(SmtpOffers.DeliverBy) ? ClientReplies.NoDeliverBy
+        : by.Seconds < _offers.LeastByTime ? ClientReplies.ByTimeTooShort
+        : null;
+
+    /// <summary>
+    /// RFC 2852 4.1.4.2: the time to deliver it in is not over, and the host does not know of it. It can tell the sender
+    /// of a delay of its own at least. Nobody is told of mail without a sender.
+    /// </summary>
+    private bool MustReportDelay(in MailArguments mail) =>
+        mail.DeliverBy is { IsReturn: false, Seconds: >= 0 } && !mail.ReversePath.IsEmpty
+        && !_options.IsLmtp && !_offers.Has(SmtpOffers.DeliverBy);
 
     /// <summary>A path that is none could say anything to the host, CRLF and a command of its own included.</summary>
     private void VetRecipient(ClientTransaction transaction, int number)
