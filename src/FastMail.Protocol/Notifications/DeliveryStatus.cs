@@ -33,6 +33,10 @@ internal readonly ref struct DeliveryStatus(WireOutput output, bool takesUtf8)
         _output.Write("Reporting-MTA: dns; "u8);
         _output.WriteLine(arguments.Hostname);
         WriteDate("Arrival-Date: "u8, arguments.ArrivedAt);
+        if (arguments.DeliverBy is { } deadline)
+        {
+            WriteDate("Deliver-By-Date: "u8, deadline); // RFC 2852 5
+        }
         WriteRelease(arguments.Release);
     }
 

@@ -14,7 +14,7 @@ public enum DeliveryAction : byte
     /// <summary>It is in the recipient's maildrop.</summary>
     Delivered,
 
-    /// <summary>A host has it that does not report deliveries.</summary>
+    /// <summary>Another host has it; no more is known here.</summary>
     Relayed,
 
     /// <summary>It went on to several other addresses.</summary>
@@ -45,6 +45,9 @@ public readonly record struct NotifiedRecipient
     /// The next hop that said so, <c>mx.example.org[192.0.2.1]:25</c>, a name or a path; empty when it was this host.
     /// </summary>
     public ReadOnlyMemory<byte> RemoteHost { get; init; }
+
+    /// <summary>The next hop has DSN: it reports what becomes of the message as far as it was asked to.</summary>
+    public bool HostReports { get; init; }
 
     /// <summary>The reply with its code, its lines joined anyhow, or the reason in our words; may be empty.</summary>
     public ReadOnlyMemory<byte> Diagnostic { get; init; }
@@ -80,6 +83,9 @@ public readonly ref struct NotificationArguments
 
     /// <summary>When the message was received.</summary>
     public required DateTimeOffset ArrivedAt { get; init; }
+
+    /// <summary>When it was to be delivered at the latest, by BY; null without it.</summary>
+    public DateTimeOffset? DeliverBy { get; init; }
 
     /// <summary>HOLDFOR or HOLDUNTIL as it was given; null when neither was.</summary>
     public FutureRelease? Release { get; init; }

@@ -69,7 +69,8 @@ internal readonly ref struct PlainReport(WireOutput output, bool takesUtf8)
             if (isFirst)
             {
                 _output.WriteLine();
-                _output.WriteLine(OpeningOf(action));
+                _output.WriteLine(
+                    action == DeliveryAction.Relayed ? OpeningOfRelayed(recipients) : OpeningOf(action));
                 isFirst = false;
             }
             shown++;
@@ -83,9 +84,21 @@ internal readonly ref struct PlainReport(WireOutput output, bool takesUtf8)
         DeliveryAction.Failed => "Your message could not be delivered, and will not be tried again, to:"u8,
         DeliveryAction.Delayed => "Your message has not been delivered so far, and is being tried again, to:"u8,
         DeliveryAction.Delivered => "Your message was delivered to:"u8,
-        DeliveryAction.Relayed => "Your message was passed on to a host that does not report deliveries, for:"u8,
         _ => "Your message was passed on to several addresses behind:"u8,
     };
+
+    /// <summary>That nothing more will be heard is said only where it is true of all of them.</summary>
+    private static ReadOnlySpan<byte> OpeningOfRelayed(ReadOnlySpan<NotifiedRecipient> recipients)
+    {
+        foreach (var recipient in recipients)
+        {
+            if (recipient is { Action: DeliveryAction.Relayed, HostReports: true })
+            {
+                return "Your message was passed on to the next host on its way, for:"u8;
+            }
+        }
+        return "Your message was passed on to a host that does not report deliveries, for:"u8;
+    }
 
     private void WriteRecipient(in NotifiedRecipient recipient)
     {

@@ -50,7 +50,7 @@ public enum DsnReturn
 
 /// <summary>HOLDFOR= or HOLDUNTIL= of MAIL (RFC 4865 4).</summary>
 /// <param name="Seconds">From the receipt of the command, or since 1970 UTC.</param>
-/// <param name="IsUntil">HOLDUNTIL: the message is due at that date, which may lie in the past.</param>
+/// <param name="IsUntil">HOLDUNTIL: the message is due at that date; whether it lies in the past nobody has looked.</param>
 public readonly record struct FutureRelease(long Seconds, bool IsUntil);
 
 /// <summary>BY= of MAIL (RFC 2852 4).</summary>

@@ -152,9 +152,9 @@ internal sealed class MailReceiver : IMailSink
 
         DateTimeOffset now = _clock.GetUtcNow();
         _release = SenderWishes.ReleaseOf(mail, now);
-        if (_release - Intake.Micros(now) > LongestHold.Ticks / TimeSpan.TicksPerMicrosecond)
+        if (SenderWishes.RefusalOf(mail, _release, LongestHold, now) is { } refusal)
         {
-            return SmtpReply.HeldTooLong;
+            return refusal;
         }
 
         _message = _log.RentMessage();

@@ -11,17 +11,27 @@ internal static class SenderWishes
 {
     private static readonly byte[] HeldText = "held back until then, as the sender wants it"u8.ToArray();
 
-    /// <summary>When the sender wants it delivered at the earliest, microseconds since 1970 UTC; 0 for now.</summary>
-    public static long ReleaseOf(in MailArguments mail, DateTimeOffset now)
+    /// <summary>When the sender wants it delivered at the earliest, microseconds since 1970 UTC; 0 for no wish.</summary>
+    public static long ReleaseOf(in MailArguments mail, DateTimeOffset now) => mail.Release is not { } release ? 0
+        : (release.IsUntil ? 0 : Intake.Micros(now)) + (release.Seconds * 1_000_000);
+
+    /// <summary>Why it cannot be kept until its release (RFC 4865 4.2 and 5.2.2); null when it can.</summary>
+    /// <param name="mail">Arguments of MAIL.</param>
+    /// <param name="release">As <see cref="ReleaseOf"/> says.</param>
+    /// <param name="longest">What the operator allows.</param>
+    /// <param name="now">When MAIL came.</param>
+    public static SmtpReply? RefusalOf(in MailArguments mail, long release, TimeSpan longest, DateTimeOffset now)
     {
-        if (mail.Release is not { } release)
+        if (mail.Release is null)
         {
-            return 0;
+            return null;
         }
 
-        long micros = Intake.Micros(now);
-        long until = release.IsUntil ? release.Seconds * 1_000_000 : micros + (release.Seconds * 1_000_000);
-        return until > micros ? until : 0;
+        long hold = release - Intake.Micros(now);
+        return hold < 0 ? SmtpReply.HeldUntilThePast
+            : hold > longest.Ticks / TimeSpan.TicksPerMicrosecond ? SmtpReply.HeldTooLong
+            : mail.DeliverBy is { } by && hold > by.Seconds * 1_000_000 ? SmtpReply.HeldPastDeadline
+            : null;
     }
 
     /// <summary>Those of MAIL.</summary>
@@ -50,8 +60,7 @@ internal static class SenderWishes
 
         if (mail.DeliverBy is { } by)
         {
-            // What is held back begins its way at its release.
-            long deadline = Math.Max(release, Intake.Micros(now)) + (by.Seconds * 1_000_000);
+            long deadline = Intake.Micros(now) + (by.Seconds * 1_000_000); // a hold takes of that time
             BinaryPrimitives.WriteInt64LittleEndian(value, deadline);
             value[sizeof(long)] = (byte)((by.IsReturn ? 1 : 0) | (by.IsTraced ? 2 : 0));
             message.AddMeta(MetaType.DeliverBy, value[..(sizeof(long) + 1)]);

@@ -24,6 +24,8 @@ internal sealed record NotificationRig
 
     public bool LeavesHere { get; init; }
 
+    public DateTimeOffset? DeliverBy { get; init; }
+
     public FutureRelease? Release { get; init; }
 
     public NotifiedRecipient[] Recipients { get; init; } = [Failed("u@far.test")];
@@ -76,6 +78,7 @@ internal sealed record NotificationRig
         OriginalHasNul = original.Contains((byte)0),
         OriginalIsSmtpUtf8 = IsSmtpUtf8,
         LeavesHere = LeavesHere,
+        DeliverBy = DeliverBy,
         Release = Release,
     };
 

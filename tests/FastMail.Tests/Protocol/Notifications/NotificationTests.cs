@@ -216,6 +216,29 @@ public sealed class NotificationTests
         Assert.Contains("message/rfc822", new NotificationRig { LeavesHere = true }.Write(), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(false, "passed on to a host that does not report deliveries, for:")]
+    [InlineData(true, "passed on to the next host on its way, for:")]
+    public void A_host_that_reports_is_not_said_to_report_nothing(bool reports, string words)
+    {
+        var relayed = NotificationRig.Failed("u@far.test", "250 ok") with { Action = DeliveryAction.Relayed, HostReports = reports };
+        var text = new NotificationRig { Recipients = [relayed] }.Write();
+        Assert.Contains($"Your message was {words}\r\n", text, StringComparison.Ordinal);
+        Assert.Equal(!reports, text.Contains("does not report", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void The_time_by_which_it_was_to_arrive_stands_before_what_is_no_field_of_the_standard()
+    {
+        var release = new FutureRelease(3600, IsUntil: false);
+        var told = new NotificationRig { DeliverBy = NotificationRig.Now.AddHours(1), Release = release }.Write();
+        Assert.Contains(
+            "+0000\r\nDeliver-By-Date: Mon, 2 Nov 2026 05:05:06 +0000\r\nFuture-Release-Request: for; 3600\r\n\r\n",
+            told,
+            StringComparison.Ordinal);
+        Assert.DoesNotContain("Deliver-By-Date", new NotificationRig().Write(), StringComparison.Ordinal);
+    }
+
     [Fact]
     public void How_the_sender_had_it_held_back_is_told()
     {

@@ -53,23 +53,33 @@ public sealed class HeldMailTests
     }
 
     [Fact]
-    public async Task A_date_that_is_over_is_no_hold()
+    public async Task Its_deadline_counts_from_MAIL_and_not_from_the_release()
     {
         var clock = new HandClock();
-        using var host = new ScriptedHost();
+        using var host = new ScriptedHost(null, "DELIVERBY");
         await using ServerFixture fixture = await StartAsync(clock, host);
-        Submit(fixture, "HOLDUNTIL=1999-12-31T23:59:59Z", ["b@relay.test", "v@local.test"]);
+        Submit(fixture, "HOLDFOR=3600 BY=7200;R", ["b@relay.test"]);
+        await AdvanceAsync(fixture, clock, Hour);
         host.Next();
-        RelayTests.Fetch(fixture, "v@local.test");
+        Assert.Contains(host.Commands, c => c.Contains(" BY=3600;R", StringComparison.Ordinal));
     }
 
     [Theory]
+    [InlineData("HOLDUNTIL=1999-12-31T23:59:59Z", "501 5.5.4")]
+    [InlineData("HOLDUNTIL=2025-06-07T08:09:09Z", "501 5.5.4")]
+    [InlineData("HOLDUNTIL=2025-06-07T08:09:10Z", "250")]
+    [InlineData("HOLDFOR=3601 BY=3600;R", "501 5.5.4")]
+    [InlineData("BY=3600;N HOLDFOR=3601", "501 5.5.4")]
+    [InlineData("HOLDFOR=1 BY=-1;N", "501 5.5.4")]
+    [InlineData("HOLDUNTIL=2025-06-07T09:09:11Z BY=3600;R", "501 5.5.4")]
+    [InlineData("HOLDUNTIL=2025-06-07T09:09:10Z BY=3600;R", "250")]
+    [InlineData("HOLDFOR=3600 BY=3600;NT", "250")]
     [InlineData("HOLDFOR=86401", "501 5.5.4")]
     [InlineData("HOLDUNTIL=2025-06-08T08:09:11Z", "501 5.5.4")]
     [InlineData("HOLDFOR=86400", "250")]
     [InlineData("HOLDUNTIL=2025-06-08T08:09:10Z", "250")]
     [InlineData("HOLDFOR=1 HOLDUNTIL=2025-06-08T08:09:10Z", "501 5.5.4")]
-    public async Task Longer_than_the_operator_allows_is_refused(string parameter, string reply)
+    public async Task Longer_than_the_operator_or_the_deadline_allows_is_refused_and_so_is_a_date_that_is_over(string parameter, string reply)
     {
         using var host = new ScriptedHost();
         await using ServerFixture fixture = await StartAsync(new HandClock(), host, "relay.longest_hold=1d");
@@ -139,6 +149,20 @@ public sealed class HeldMailTests
     }
 
     [Fact]
+    public async Task Who_hears_that_held_mail_was_cancelled_hears_of_no_attempt()
+    {
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(new HandClock(), host);
+        Submit(fixture, "HOLDFOR=3600", ["b@relay.test"]);
+        QueueActionResult result = await QueueOf(fixture).ApplyAsync(
+            QueueAction.Cancel, new QueueSelector(), new QueueActionOptions(Notifies: true), CancellationToken.None);
+        Assert.Equal(1, result.Changed);
+        string notice = RelayTests.Fetch(fixture, "u@local.test");
+        Assert.Contains("Action: failed\r\nStatus: 5.7.0\r\n", notice, StringComparison.Ordinal);
+        Assert.DoesNotContain("Last-Attempt-Date:", notice, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task ETRN_and_a_host_that_is_back_do_not_release_it()
     {
         var clock = new HandClock();
@@ -156,7 +180,7 @@ public sealed class HeldMailTests
     }
 
     [Fact]
-    public async Task Its_lifetime_its_delay_notice_and_its_deadline_count_from_the_release()
+    public async Task Its_lifetime_and_its_delay_notice_count_from_the_release()
     {
         var clock = new HandClock();
         using var host = new ScriptedHost(line => line.StartsWith("RCPT", StringComparison.Ordinal) ? "450 4.2.0 later" : null);
@@ -186,6 +210,19 @@ public sealed class HeldMailTests
         Assert.Equal(1, Tries(host));
         await AdvanceUntilAsync(fixture, clock, "Action: failed");
         Assert.InRange(Tries(host), 2, 5);
+    }
+
+    [Fact]
+    public async Task What_an_operator_released_early_is_not_said_to_be_tried_for_longer_than_it_is()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost(line => line.StartsWith("RCPT", StringComparison.Ordinal) ? "450 4.2.0 later" : null);
+        await using ServerFixture fixture = await StartAsync(clock, host, "relay.lifetime=4h", "relay.delay_notice=1h", "relay.retry_min=30min");
+        Submit(fixture, "HOLDFOR=2592000", ["b@relay.test"]); // until 7 July
+        Assert.Equal(1, (await ApplyAsync(fixture, QueueAction.Release)).Changed);
+        await SettleAsync(fixture, clock);
+        string notice = await AdvanceUntilAsync(fixture, clock, "Action: delayed");
+        Assert.Contains("\r\nWill-Retry-Until: Sat, 7 Jun 2025 ", notice, StringComparison.Ordinal);
     }
 
     [Fact]
