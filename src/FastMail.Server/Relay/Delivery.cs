@@ -21,6 +21,8 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
     /// <summary>What the queue says of a recipient that has it in a maildrop.</summary>
     public const string StoredText = "250 2.1.5 delivered to a maildrop of this server";
 
+    private const long MostBySeconds = 999_999_999; // nine digits (RFC 2852 4)
+
     private readonly DeliveryEngine _engine;
     private readonly QueueLease _lease = new();
     private readonly List<QueuedRecipient> _queued = [];
@@ -47,6 +49,9 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
 
     /// <summary>Who carries it; null when it ends without anybody.</summary>
     public NextHopConnection? Carrier { get; set; }
+
+    /// <summary>False when it ends, or is put off, without having been tried.</summary>
+    public bool IsTried { get; private set; }
 
     /// <summary>The DKIM-Signature field to send in front; empty for none.</summary>
     public ReadOnlyMemory<byte> Signature { get; set; }
@@ -149,6 +154,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         Recipients = 0;
         _textBytes = 0;
         _piece = 0;
+        IsTried = true;
         if (!log.TryLeaseQueued(consignment.Seq, _lease))
         {
             return ReadStatus.NotFound;
@@ -236,6 +242,13 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
                 Reword(i, failure.ToString());
             }
         }
+    }
+
+    /// <summary>The same, when there is no attempt at all.</summary>
+    public void AnswerUntried(RouteFailure failure)
+    {
+        IsTried = false;
+        AnswerRest(failure);
     }
 
     /// <summary>All of the recipients have it, in maildrops of this server.</summary>
@@ -406,8 +419,9 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
             case MetaType.DeliverBy:
                 DeliverByMicros = BinaryPrimitives.ReadInt64LittleEndian(value.Span);
                 byte mode = value.Span[sizeof(long)];
-                long left = (DeliverByMicros.Value - Receive.Intake.Micros(now)) / 1_000_000;
-                _deliverBy = new DeliverBy(left, (mode & 1) != 0, (mode & 2) != 0);
+                long left = DeliverByMicros.Value - Receive.Intake.Micros(now);
+                long whole = (left / 1_000_000) - (left % 1_000_000 < 0 ? 1 : 0); // never more than there are
+                _deliverBy = new DeliverBy(Math.Max(whole, -MostBySeconds), (mode & 1) != 0, (mode & 2) != 0);
                 break;
             case MetaType.FutureRelease:
                 ReleaseMicros = BinaryPrimitives.ReadInt64LittleEndian(value.Span);

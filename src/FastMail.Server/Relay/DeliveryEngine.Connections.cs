@@ -64,7 +64,8 @@ internal sealed partial class DeliveryEngine
             Delivery delivery = RentDelivery();
             try
             {
-                if (TryLoad(delivery, consignment) && !IsTooLate(delivery) && TrySign(delivery, destination))
+                if (TryLoad(delivery, consignment) && !IsTooLate(delivery, connection.IsLmtp ? 1 : LeastRelayMicros)
+                    && TrySign(delivery, destination))
                 {
                     Rouse(connection);
                     _underWay++;
@@ -289,7 +290,7 @@ internal sealed partial class DeliveryEngine
         Delivery delivery = RentDelivery();
         if (TryLoad(delivery, consignment))
         {
-            delivery.AnswerRest(RouteFailure.Temporary("4.4.1", destination.LastFailure));
+            delivery.AnswerUntried(RouteFailure.Temporary("4.4.1", destination.LastFailure));
             Complete(delivery, destination);
         }
     }
@@ -357,7 +358,7 @@ internal sealed partial class DeliveryEngine
                 Hold(consignment, "5.3.0 the stored message is damaged"u8.ToArray());
                 break;
             default:
-                _schedule.Defer(consignment);
+                Defer(consignment);
                 break;
         }
 

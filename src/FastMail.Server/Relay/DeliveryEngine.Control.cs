@@ -10,6 +10,7 @@ internal sealed partial class DeliveryEngine : IQueueControl
 {
     private readonly List<QueuedRecipient> _known = []; // for the time of a call
     private readonly List<Consignment> _found = [];
+    private List<Task>? _words; // for the time of a call: notifications that it leads to
 
     public async Task<QueueActionResult> ApplyAsync(
         QueueAction action, IReadOnlyList<(ulong Seq, uint Recipient)> recipients, QueueActionOptions options, CancellationToken token)
@@ -121,19 +122,29 @@ internal sealed partial class DeliveryEngine : IQueueControl
 
         long wall = Receive.Intake.Micros(Now);
         Dictionary<(ulong, uint), Consignment> parts = TakeOut(Treatable(action, wanted, wall));
-        foreach ((ulong seq, HashSet<uint> numbers) in wanted)
+        List<Task> durable = [];
+        _words = durable;
+        try
         {
-            _ = Log.Queue.TryFind(seq, out _, _known);
-            foreach (uint number in numbers)
+            foreach ((ulong seq, HashSet<uint> numbers) in wanted)
             {
-                parts.Remove((seq, number), out Consignment? part);
-                result += Treat(action, number < _known.Count ? _known[(int)number] : null, part, options, again, held, wall);
+                _ = Log.Queue.TryFind(seq, out _, _known);
+                foreach (uint number in numbers)
+                {
+                    parts.Remove((seq, number), out Consignment? part);
+                    result += Treat(action, number < _known.Count ? _known[(int)number] : null, part, options, again, held, wall);
+                }
             }
+        }
+        finally
+        {
+            _words = null;
         }
 
         _known.Clear();
         Pump();
-        return (result, _outcomes.WhenDurable());
+        durable.Add(_outcomes.WhenDurable());
+        return (result, Task.WhenAll(durable));
     }
 
     /// <param name="action">What is to be done.</param>
@@ -241,7 +252,7 @@ internal sealed partial class DeliveryEngine : IQueueControl
         Delivery delivery = RentDelivery();
         if (TryLoad(delivery, consignment))
         {
-            delivery.AnswerRest(RouteFailure.Permanent(554, "5.7.0", "cancelled by the operator of this host"));
+            delivery.AnswerUntried(RouteFailure.Permanent(554, "5.7.0", "cancelled by the operator of this host"));
             Complete(delivery, null);
         }
     }

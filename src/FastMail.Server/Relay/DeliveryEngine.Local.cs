@@ -11,7 +11,7 @@ internal sealed partial class DeliveryEngine
     private void DeliverHere(Consignment consignment)
     {
         Delivery delivery = RentDelivery();
-        if (!TryLoad(delivery, consignment) || IsTooLate(delivery))
+        if (!TryLoad(delivery, consignment) || IsTooLate(delivery, leastMicros: 1))
         {
             return;
         }
@@ -82,8 +82,7 @@ internal sealed partial class DeliveryEngine
         else
         {
             copy.Consignment.Stage = Stage.New;
-            _schedule.Defer(copy.Consignment);
-            Pump();
+            Defer(copy.Consignment);
         }
 
         EndDrainWhenQuiet();

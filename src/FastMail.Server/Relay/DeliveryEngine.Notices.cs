@@ -93,6 +93,10 @@ internal sealed partial class DeliveryEngine
     public void NoticeEnded(Notice notice, bool isDurable, ulong seq, ForwardPaths? paths)
     {
         _notices--;
+        notice.Written?.SetResult(
+            !isDurable ? Task.FromException(new IOException("word to a sender is not in the log: who is told of stays in the queue"))
+            : seq == 0 ? _outcomes.WhenDurable()
+            : Task.CompletedTask);
         if (!isDurable)
         {
             // Neither it nor what it tells of is in the log: the recipients are tried once more, later.

@@ -12,6 +12,7 @@ namespace FastMail.Server.Relay;
 internal sealed partial class DeliveryEngine
 {
     private const int MostFaults = 3;
+    private const long LeastRelayMicros = 1_000_000; // BY= has whole seconds, and of those at least one (RFC 2852 4)
 
     private readonly byte[] _text = new byte[QueueChange.MaxTextBytes * 2];
     private bool[] _kept = new bool[64];
@@ -63,12 +64,15 @@ internal sealed partial class DeliveryEngine
     /// True when it was to be delivered by a time that is over (BY=...;R): it has gone back, and is not tried any more
     /// (RFC 2852 4.1.3).
     /// </summary>
-    private bool IsTooLate(Delivery delivery)
+    /// <param name="delivery">About to be tried.</param>
+    /// <param name="leastMicros">With less than that left there is nothing to be done.</param>
+    private bool IsTooLate(Delivery delivery, long leastMicros)
     {
-        bool isTooLate = delivery.DeliverBy is { IsReturn: true } && delivery.DeliverByMicros <= Intake.Micros(Now);
+        bool isTooLate = delivery.DeliverBy is { IsReturn: true }
+            && delivery.DeliverByMicros - Intake.Micros(Now) < leastMicros;
         if (isTooLate)
         {
-            delivery.AnswerRest(RouteFailure.Permanent(550, "5.4.7", "the time to deliver it in is over"));
+            delivery.AnswerUntried(RouteFailure.Permanent(550, "5.4.7", "the time to deliver it in is over"));
             Complete(delivery, null);
         }
 
@@ -100,6 +104,12 @@ internal sealed partial class DeliveryEngine
         else
         {
             _notices++;
+            if (_words is not null)
+            {
+                letter.Written = new TaskCompletionSource<Task>(TaskCreationOptions.RunContinuationsAsynchronously);
+                _words.Add(letter.Written.Task.Unwrap());
+            }
+
             letter.Send(); // which returns the delivery
         }
     }
@@ -126,9 +136,11 @@ internal sealed partial class DeliveryEngine
             long most = delivery.DeliverByMicros is { } by && by > wall ? _schedule.Now + (by - wall) : long.MaxValue;
             TimeSpan wait = closed is null ? _schedule.Defer(consignment, most) : _schedule.Park(consignment, closed, most);
             due = wall + Micros(wait);
+            Pump(); // a round looks what is due next
         }
 
-        bool isLate = !isAgain && !isHeld && kept > 0 && IsLate(consignment, delivery, age, wall);
+        long end = EndOf(delivery, age, wall);
+        bool isLate = !isAgain && !isHeld && kept > 0 && !consignment.IsDelayTold && IsLate(delivery, age, wall, end);
         for (int i = 0; i < delivery.Recipients; i++)
         {
             Fault?.Invoke(DeliveryStep.Settling, consignment.Seq);
@@ -155,7 +167,7 @@ internal sealed partial class DeliveryEngine
             }
         }
 
-        Notice? letter = notice.IsEmpty ? null : new Notice(this, delivery, notice, due, _parts.Schedule.Lifetime);
+        Notice? letter = notice.IsEmpty ? null : new Notice(this, delivery, notice, due, end);
         if (kept == 0)
         {
             _schedule.Free(consignment);
@@ -185,6 +197,13 @@ internal sealed partial class DeliveryEngine
         ? TimeSpan.FromMicroseconds(wall - delivery.BeginMicros)
         : delivery.ReleaseMicros is null ? TimeSpan.Zero : _parts.Schedule.TimeOf(delivery.Consignment.Attempts);
 
+    /// <summary>When it is given up, microseconds since 1970 UTC.</summary>
+    private long EndOf(Delivery delivery, TimeSpan age, long wall)
+    {
+        long end = wall - Micros(age) + Micros(_parts.Schedule.Lifetime);
+        return delivery is { DeliverBy.IsReturn: true, DeliverByMicros: { } deadline } ? Math.Min(end, deadline) : end;
+    }
+
     /// <summary>Marks those that are tried again, and turns the others' answer into an end.</summary>
     private int Judge(Delivery delivery, TimeSpan age, long wall)
     {
@@ -196,8 +215,11 @@ internal sealed partial class DeliveryEngine
             ref Addressee recipient = ref delivery[i];
             if (recipient.Outcome == DeliveryOutcome.Deferred && (isOver || isPastDeadline))
             {
+                bool saysNothing = recipient.Status is { Subject: 0, Detail: 0 };
                 recipient.Outcome = DeliveryOutcome.Failed;
-                recipient.Status = Addressee.StatusOf("5.4.7"); // RFC 3463: delivery time expired
+                recipient.Status = isPastDeadline || saysNothing
+                    ? Addressee.StatusOf("5.4.7") // RFC 3463: delivery time expired
+                    : recipient.Status with { Class = 5 }; // what is wrong, and will be
             }
 
             _kept[i] = recipient.Outcome == DeliveryOutcome.Deferred;
@@ -228,20 +250,26 @@ internal sealed partial class DeliveryEngine
         return isAnyTaken;
     }
 
-    /// <summary>It is time to tell the sender that it takes longer.</summary>
-    private bool IsLate(Consignment consignment, Delivery delivery, TimeSpan age, long wall)
+    /// <summary>
+    /// It is time to tell the sender that it takes longer, which happens once. With BY=...;N that is the deadline, which
+    /// must be told of (RFC 2852 4.1.3), unless the message is given up before.
+    /// </summary>
+    private bool IsLate(Delivery delivery, TimeSpan age, long wall, long end)
     {
+        if (delivery is { DeliverBy.IsReturn: false, DeliverByMicros: { } deadline } && deadline < end)
+        {
+            return deadline <= wall;
+        }
+
         TimeSpan notice = _parts.Schedule.DelayNotice;
-        bool isPastDeadline = delivery.DeliverByMicros <= wall; // BY=...;N (RFC 2852 4.1.3)
-        return !consignment.IsDelayTold && (isPastDeadline || (notice > TimeSpan.Zero && age >= notice));
+        return notice > TimeSpan.Zero && age >= notice;
     }
 
     /// <summary>What the sender is to be told of a recipient; null for nothing.</summary>
     private static DeliveryAction? ActionOf(Delivery delivery, int recipient, QueueState state, bool isLate)
     {
-        if (state == QueueState.Delivered && delivery is { Carrier: not null, DeliverBy.IsTraced: true })
+        if (state == QueueState.Delivered && IsRelayTold(delivery))
         {
-            // RFC 2852 4.1.4: who traces a message hears of each relay, unless of nothing at all.
             return delivery[recipient].Notify != DsnNotify.Never && !delivery.ReversePath.IsEmpty ? DeliveryAction.Relayed : null;
         }
 
@@ -259,6 +287,14 @@ internal sealed partial class DeliveryEngine
                 ? wanted
                 : null;
     }
+
+    /// <summary>
+    /// The sender hears that it was passed on, unless of nothing at all: who traces a message (RFC 2852 4.1.4), and who is
+    /// to hear when its time is over and will not from there (4.1.4.2). LMTP passes nothing on, it delivers.
+    /// </summary>
+    private static bool IsRelayTold(Delivery delivery) =>
+        delivery is { Carrier: { IsLmtp: false } carrier, DeliverBy: { } by }
+        && (by.IsTraced || (by is { IsReturn: false, Seconds: >= 0 } && !carrier.Offers.HasFlag(SmtpOffers.DeliverBy)));
 
     private QueueChange ChangeOf(Delivery delivery, int recipient, QueueState state, long due, bool isLate) => new()
     {
@@ -301,8 +337,15 @@ internal sealed partial class DeliveryEngine
         }
         else
         {
-            _schedule.Defer(consignment);
+            Defer(consignment);
         }
+    }
+
+    /// <summary>It is tried again later, and the round that follows sees to that.</summary>
+    private void Defer(Consignment consignment)
+    {
+        _schedule.Defer(consignment);
+        Pump();
     }
 
     /// <summary>Not to be tried until an operator says so.</summary>

@@ -362,7 +362,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         if (TryLoad(delivery, consignment))
         {
             ReturnDelivery(delivery); // it can be read after all
-            _schedule.Defer(consignment);
+            Defer(consignment);
         }
     }
 

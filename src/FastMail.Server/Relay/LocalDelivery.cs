@@ -221,7 +221,8 @@ internal sealed class LocalDelivery : ILoopWork
         {
             if (reader.Type is MetaType.TransactionId or MetaType.ClientAddress or MetaType.Helo or MetaType.AuthIdentity
                 or MetaType.Tls
-                || (isTold && (reader.Type is MetaType.EnvelopeId or MetaType.Return or MetaType.FutureRelease)))
+                || (isTold && (reader.Type is MetaType.EnvelopeId or MetaType.Return or MetaType.DeliverBy
+                    or MetaType.FutureRelease)))
             {
                 message.AddMeta(reader.Type, reader.Value);
             }

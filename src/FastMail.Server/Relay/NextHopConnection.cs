@@ -52,6 +52,9 @@ internal sealed class NextHopConnection : IOutgoingHandler
     /// <summary>It carries a message that an attempt has failed with by a mistake of ours: nothing goes with that one.</summary>
     public bool CarriesSuspect => IsBusy && _deliveries[0].Consignment.Faults > 0;
 
+    /// <summary>The host delivers what it takes, and passes nothing on.</summary>
+    public bool IsLmtp => _route.IsLmtp;
+
     public SmtpOffers Offers => _session.Offers;
 
     /// <summary>Name and address of the host, and a blank, as the log says it in front of a reply.</summary>

@@ -3,6 +3,7 @@ using System.Text;
 using FastMail.Net;
 using FastMail.Protocol.Notifications;
 using FastMail.Protocol.Smtp;
+using FastMail.Protocol.Smtp.Client;
 using FastMail.Server.Receive;
 using FastMail.Storage;
 
@@ -33,14 +34,19 @@ internal sealed class Notice : ILoopWork
     private readonly int _attempts;
     private readonly bool _wasDelayTold;
     private readonly long _due;
-    private readonly TimeSpan _lifetime;
+    private readonly long _until;
     private readonly NotificationWriter _writer = new();
     private readonly ForwardPaths _paths = new();
     private PendingMessage? _message;
     private BodyReading? _reading;
     private bool _isAppended;
 
-    public Notice(DeliveryEngine engine, Delivery delivery, NoticeList list, long due, TimeSpan lifetime)
+    /// <param name="engine">Owns it.</param>
+    /// <param name="delivery">Goes back to the engine from here.</param>
+    /// <param name="list">Who is spoken of; one at least.</param>
+    /// <param name="due">Of the next attempt, microseconds since 1970 UTC.</param>
+    /// <param name="until">When the message is given up, likewise.</param>
+    public Notice(DeliveryEngine engine, Delivery delivery, NoticeList list, long due, long until)
     {
         _engine = engine;
         _delivery = delivery;
@@ -48,7 +54,7 @@ internal sealed class Notice : ILoopWork
         _attempts = delivery.Consignment.Attempts;
         _wasDelayTold = delivery.Consignment.IsDelayTold;
         _due = due;
-        _lifetime = lifetime;
+        _until = until;
         _told = [.. list.Entries.Select(e => (e.Place, delivery.Consignment[e.Place], e.Action))];
     }
 
@@ -61,6 +67,9 @@ internal sealed class Notice : ILoopWork
     public int Attempts => _attempts;
 
     public bool IsDelayTold => _wasDelayTold;
+
+    /// <summary>Gets what says whether its record, or what ended without one, is durable; null when nobody asks.</summary>
+    public TaskCompletionSource<Task>? Written { get; set; }
 
     /// <summary>Writes it and hands it to the log; the delivery goes back to the engine when it is not needed any more.</summary>
     public void Send()
@@ -189,6 +198,9 @@ internal sealed class Notice : ILoopWork
                 EnvelopeId = _delivery.EnvelopeId.Span,
                 Now = now,
                 ArrivedAt = DateTimeOffset.UnixEpoch.AddMicroseconds(_delivery.ArrivalMicros),
+                DeliverBy = _delivery.DeliverByMicros is { } deadline
+                    ? DateTimeOffset.UnixEpoch.AddMicroseconds(deadline)
+                    : null,
                 Release = _delivery.Release,
                 Random = BitConverter.ToUInt64(random),
                 Return = _delivery.Return,
@@ -204,20 +216,23 @@ internal sealed class Notice : ILoopWork
     private NotifiedRecipient Describe(int place, DeliveryAction action, DateTimeOffset now)
     {
         ref readonly Addressee recipient = ref _delivery[place];
+        bool isPastDeadline = action == DeliveryAction.Delayed && _delivery.DeliverByMicros <= Intake.Micros(now);
         return new NotifiedRecipient
         {
             Address = recipient.Path,
             Action = action,
-            Status = Encoding.ASCII.GetBytes(recipient.Status.ToString()),
+            // RFC 2852 4.1.3: that the time is over goes before why it is.
+            Status = isPastDeadline ? "4.4.7"u8.ToArray() : Encoding.ASCII.GetBytes(recipient.Status.ToString()),
             OriginalRecipient = recipient.OriginalRecipient,
             RemoteHost = recipient.IsRemote && _delivery.Carrier is { } carrier
                 ? carrier.HopText[..Math.Max(0, carrier.HopText.Length - 1)].ToArray()
                 : default,
+            HostReports = _delivery.Carrier is { } hop && hop.Offers.HasFlag(SmtpOffers.Dsn),
             Diagnostic = _delivery.TextOf(place),
             IsSmtpReply = recipient.IsRemote,
-            LastAttempt = now,
+            LastAttempt = _delivery.IsTried ? now : null, // RFC 3464 2.3.7: of an earlier one the time is not known
             WillRetryUntil = action == DeliveryAction.Delayed
-                ? DateTimeOffset.UnixEpoch.AddMicroseconds(_delivery.BeginMicros) + _lifetime
+                ? DateTimeOffset.UnixEpoch.AddMicroseconds(_until)
                 : null,
         };
     }

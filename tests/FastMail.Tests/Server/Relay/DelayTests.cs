@@ -79,6 +79,17 @@ public sealed class DelayTests
     }
 
     [Fact]
+    public async Task Another_attempt_does_not_wait_for_an_idle_connection_to_end()
+    {
+        using ScriptedHost host = Busy();
+        await using ServerFixture fixture = await ServerFixture.StartAsync(
+            TimeProvider.System, [$"route.table=relay.test=127.0.0.1:{host.Port}", "relay.retry_min=1s", "relay.idle_time=5min"]);
+        Submit(fixture, "", ["b@relay.test"]);
+        await RelayTests.Until(() => Tries(host) >= 2);
+        Assert.Equal(1, host.Connections); // which is idle in between
+    }
+
+    [Fact]
     public async Task Nobody_hears_of_a_notification_that_is_late_or_goes_nowhere()
     {
         var clock = new HandClock();
@@ -113,6 +124,7 @@ public sealed class DelayTests
         Assert.Contains(host.Commands, c => c.Contains(" BY=5400;RT", StringComparison.Ordinal));
         string traced = RelayTests.Fetch(fixture, "u@local.test"); // although the host reports by itself
         Assert.Contains("Action: relayed", traced, StringComparison.Ordinal);
+        Assert.DoesNotContain("does not report", traced, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -130,8 +142,82 @@ public sealed class DelayTests
         await AdvanceAsync(fixture, clock, TimeSpan.FromMinutes(1.1));
         string notice = RelayTests.Fetch(fixture, "u@local.test");
         Assert.Contains("Action: failed\r\nStatus: 5.4.7", notice, StringComparison.Ordinal);
+        Assert.DoesNotContain("Last-Attempt-Date:", notice, StringComparison.Ordinal); // there was none
         Assert.Equal(0, fixture.Log.Queue.Recipients);
         Assert.Equal(tries, Tries(host)); // what is too late is not even offered
+    }
+
+    [Theory]
+    [InlineData(9.5, false)]
+    [InlineData(9.0, true)]
+    public async Task Less_than_a_second_is_too_late_to_be_passed_on(double seconds, bool isOffered)
+    {
+        var clock = new HandClock();
+        using ScriptedHost host = Busy("DELIVERBY");
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        Submit(fixture, "BY=10;R", ["b@relay.test"]);
+        await SettleAsync(fixture, clock);
+        await AdvanceAsync(fixture, clock, TimeSpan.FromSeconds(seconds));
+        Assert.Equal(isOffered ? 2 : 1, Tries(host));
+        Assert.Equal(isOffered, host.Commands.Any(c => c.Contains(" BY=1;R", StringComparison.Ordinal)));
+        Assert.DoesNotContain(host.Commands, c => c.Contains(" BY=0;R", StringComparison.Ordinal));
+        await AdvanceAsync(fixture, clock, TimeSpan.FromSeconds(10));
+        Assert.Contains(
+            "Action: failed\r\nStatus: 5.4.7", RelayTests.Fetch(fixture, "u@local.test"), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("450 4.2.2 full", "5.2.2")]
+    [InlineData("450 4.3.0 later", "5.3.0")]
+    [InlineData("450 later", "5.4.7")]
+    [InlineData("450 4.0.0 later", "5.4.7")]
+    public async Task What_is_given_up_fails_for_what_the_host_said(string reply, string status)
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost(line => line.StartsWith("RCPT", StringComparison.Ordinal) ? reply : null);
+        await using ServerFixture fixture = await StartAsync(
+            clock, host, "relay.lifetime=2h", "relay.delay_notice=0s", "relay.retry_min=30min");
+        Submit(fixture, "RET=HDRS", ["b@relay.test"]);
+        string notice = await AdvanceUntilAsync(fixture, clock, "Action: failed");
+        Assert.Contains($"Action: failed\r\nStatus: {status}\r\n", notice, StringComparison.Ordinal);
+        Assert.Contains($"\r\nDiagnostic-Code: smtp; {reply}\r\n", notice, StringComparison.Ordinal);
+        Assert.Contains("\r\nLast-Attempt-Date: Sat, 7 Jun 2025 ", notice, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_must_not_be_late_is_not_said_to_be_tried_for_longer()
+    {
+        var clock = new HandClock();
+        using ScriptedHost host = Busy("DELIVERBY");
+        await using ServerFixture fixture = await StartAsync(clock, host, [.. Slow, "relay.retry_max=30min"]);
+        Submit(fixture, "BY=7200;R", ["b@relay.test"]);
+        string notice = await AdvanceUntilAsync(fixture, clock, "Action: delayed");
+        Assert.Contains("\r\nStatus: 4.2.0\r\n", notice, StringComparison.Ordinal); // nothing is over yet
+        Assert.Contains("\r\nWill-Retry-Until: Sat, 7 Jun 2025 10:09:10 ", notice, StringComparison.Ordinal);
+        Assert.Contains("\r\nDeliver-By-Date: Sat, 7 Jun 2025 10:09:10 ", notice, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(7200, "7 Jun 2025 10:", "4.4.7")]
+    [InlineData(-5, "7 Jun 2025 08:", "4.4.7")]
+    [InlineData(864000, "7 Jun 2025 ", "4.2.0")] // later than it is given up
+    public async Task The_deadline_of_what_may_be_late_is_told_and_no_delay_before_it(int seconds, string time, string status)
+    {
+        var clock = new HandClock();
+        using ScriptedHost host = Busy();
+        await using ServerFixture fixture = await StartAsync(clock, host, Slow);
+        Submit(fixture, $"BY={seconds};N", ["b@relay.test"]);
+        await SettleAsync(fixture, clock);
+        string notice = await AdvanceUntilAsync(fixture, clock, "Action: delayed");
+        Assert.Contains($"Action: delayed\r\nStatus: {status}\r\n", notice, StringComparison.Ordinal);
+        Assert.Contains("\r\nDiagnostic-Code: smtp; 450 4.2.0 later\r\n", notice, StringComparison.Ordinal);
+        Assert.Contains($"\r\nLast-Attempt-Date: Sat, {time}", notice, StringComparison.Ordinal);
+        for (int i = 0; i < 6; i++)
+        {
+            await AdvanceAsync(fixture, clock, TimeSpan.FromMinutes(30));
+        }
+
+        Assert.Equal(1, Mails(fixture)); // once
     }
 
     [Fact]
@@ -162,6 +248,48 @@ public sealed class DelayTests
         Submit(fixture, "BY=3600;N", ["c@relay.test"]);
         Assert.Equal("c@relay.test", Assert.Single(host.Next().Recipients));
         Assert.DoesNotContain(host.Commands, c => c.Contains(" BY=", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("BY=3600;N", "", "", true)]
+    [InlineData("BY=3600;N", "", "DSN", true)]
+    [InlineData("BY=3600;N", " NOTIFY=FAILURE", "DSN", true)]
+    [InlineData("BY=3600;N", " NOTIFY=NEVER", "DSN", false)]
+    [InlineData("BY=3600;N", "", "DELIVERBY", false)]
+    [InlineData("BY=-1;N", "", "DSN", false)]
+    [InlineData("BY=3600;NT", "", "DELIVERBY", true)]
+    [InlineData("RET=HDRS", "", "DSN", false)]
+    public async Task Who_will_not_hear_of_the_deadline_from_the_next_host_hears_that_it_has_it(
+        string parameters, string notify, string extension, bool isTold)
+    {
+        using var host = new ScriptedHost(null, extension);
+        await using ServerFixture fixture = await StartAsync(new HandClock(), host);
+        Submit(fixture, parameters, ["b@relay.test", "c@relay.test"], notify);
+        Assert.Equal(2, host.Next().Recipients.Count);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.Equal(isTold ? 1 : 0, Mails(fixture));
+        if (isTold)
+        {
+            string notice = Retrieve(fixture, 1);
+            Assert.Equal(2, notice.Split("\r\nAction: relayed\r\nStatus: 2.0.0\r\n").Length - 1);
+            Assert.Equal(extension != "DSN", notice.Contains("does not report deliveries", StringComparison.Ordinal));
+        }
+    }
+
+    [Theory]
+    [InlineData("BY=3600;R")]
+    [InlineData("BY=3600;RT")]
+    [InlineData("BY=3600;N")]
+    [InlineData("BY=3600;NT")]
+    public async Task What_goes_by_LMTP_is_delivered_and_not_passed_on(string parameters)
+    {
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(
+            new HandClock(), host, $"route.table=relay.test=lmtp:127.0.0.1:{host.Port}");
+        Submit(fixture, parameters, ["b@relay.test"]);
+        Assert.Equal("b@relay.test", Assert.Single(host.Next().Recipients));
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.Equal(0, Mails(fixture));
     }
 
     [Fact]

@@ -144,7 +144,7 @@ public sealed class DeliveredWordTests
         var clock = new HandClock();
         using var host = new ScriptedHost();
         await using ServerFixture fixture = await StartAsync(clock, host);
-        Submit(fixture, "HOLDFOR=3600 ENVID=E1", ["v@local.test"], " NOTIFY=SUCCESS ORCPT=rfc822;w@far.test");
+        Submit(fixture, "HOLDFOR=3600 BY=7200;R ENVID=E1", ["v@local.test"], " NOTIFY=SUCCESS ORCPT=rfc822;w@far.test");
         await AdvanceAsync(fixture, clock, TimeSpan.FromMinutes(59));
         Assert.Equal((1, 0, 0), (fixture.Log.Queue.Recipients, Mails(fixture), Mails(fixture, "v@local.test")));
         if (isCutOff)
@@ -170,6 +170,7 @@ public sealed class DeliveredWordTests
         string notice = RelayTests.Fetch(fixture, "u@local.test");
         Assert.Contains("\r\nOriginal-Envelope-Id: E1\r\n", notice, StringComparison.Ordinal);
         Assert.Contains("\r\nArrival-Date: Sat, 7 Jun 2025 08:09:10 ", notice, StringComparison.Ordinal);
+        Assert.Contains("\r\nDeliver-By-Date: Sat, 7 Jun 2025 10:09:10 ", notice, StringComparison.Ordinal);
         Assert.Contains("\r\nFuture-Release-Request: for; 3600\r\n", notice, StringComparison.Ordinal);
         Assert.Contains(
             "\r\nOriginal-Recipient: rfc822; w@far.test\r\nFinal-Recipient: rfc822; v@local.test\r\nAction: delivered\r\n",

@@ -101,7 +101,7 @@ public sealed class EngineFaultTests
     [Fact]
     public async Task A_copy_for_here_that_fails_three_times_by_a_mistake_of_ours_is_held_and_the_others_arrive()
     {
-        using var host = new ScriptedHost(line => line.StartsWith("RCPT", StringComparison.Ordinal) ? "451 4.3.0 not now" : null);
+        using ScriptedHost host = Busy();
         await using ServerFixture fixture = await RelayTests.StartAsync(host, Trusted, "relay.retry_max=1s");
         RelayTests.Send(fixture, "mx", "a@elsewhere.test", "poison@relay.test");
         RelayTests.Send(fixture, "mx", "a@elsewhere.test", "other@relay.test");
@@ -194,12 +194,9 @@ public sealed class EngineFaultTests
     public async Task Whoever_changes_the_queue_hears_that_nothing_is_sure_when_the_log_has_failed()
     {
         var disk = new ScriptedDisk();
-        using var host = new ScriptedHost(line => line.StartsWith("RCPT", StringComparison.Ordinal) ? "451 4.3.0 not now" : null);
-        await using ServerFixture fixture = await ServerFixture.StartAsync(
-            TimeProvider.System, disk, Trusted, $"route.table=relay.test=127.0.0.1:{host.Port}", "relay.retry_min=1h");
-        RelayTests.Send(fixture, "mx", "a@elsewhere.test", Three);
-        await RelayTests.Until(() => Waiting(fixture).TrueForAll(entry => entry.State == "deferred"));
-        (ulong Seq, uint Recipient)[] all = [.. Waiting(fixture).Select(entry => (entry.Seq, entry.Recipient))];
+        using ScriptedHost host = Busy();
+        await using ServerFixture fixture = await StartAsync(host, disk);
+        (ulong Seq, uint Recipient)[] all = await DeferThreeAsync(fixture, "a@elsewhere.test");
 
         disk.Script = static (call, name) => call == "flush" && name.EndsWith(".seg", StringComparison.Ordinal) ? 5 : 0; // EIO
         foreach (QueueAction action in (QueueAction[])[QueueAction.Hold, QueueAction.Cancel, QueueAction.Retry])
@@ -213,6 +210,62 @@ public sealed class EngineFaultTests
         disk.Script = static (_, _) => 0;
         await fixture.RestartAsync();
         Assert.Equal(3, fixture.Log.Queue.Recipients); // held or not, as the disk has it: but not lost
+    }
+
+    [Fact]
+    public async Task Who_cancels_with_word_to_the_senders_hears_of_it_when_that_is_durable()
+    {
+        var disk = new ScriptedDisk();
+        using ScriptedHost host = Busy();
+        await using ServerFixture fixture = await StartAsync(host, disk);
+        (ulong Seq, uint Recipient)[] all = await DeferThreeAsync(fixture, "u@local.test");
+        using var mayFlush = new ManualResetEventSlim();
+        using var isFlushing = new ManualResetEventSlim();
+        disk.Script = (call, name) =>
+        {
+            if (call == "flush" && name.EndsWith(".seg", StringComparison.Ordinal))
+            {
+                isFlushing.Set();
+                mayFlush.Wait();
+            }
+
+            return 0;
+        };
+        Task<QueueActionResult> cancelling =
+            fixture.Server.Engine.ApplyAsync(QueueAction.Cancel, all, new QueueActionOptions(Notifies: true), default);
+        try
+        {
+            Assert.True(isFlushing.Wait(TimeSpan.FromSeconds(30)));
+            await Task.Delay(200);
+            Assert.False(cancelling.IsCompleted);
+        }
+        finally
+        {
+            disk.Script = static (_, _) => 0;
+            mayFlush.Set();
+        }
+
+        Assert.Equal(new QueueActionResult(3, 0, 0, 0), await cancelling.WaitAsync(TimeSpan.FromSeconds(30)));
+        Assert.Equal(0, fixture.Log.Queue.Recipients);
+        string words = Talk(fixture, "RETR 1", "RETR 2", "RETR 3", "QUIT");
+        Assert.Equal(3, words.Split("Action: failed").Length - 1);
+    }
+
+    [Fact]
+    public async Task Who_cancels_with_word_to_the_senders_hears_that_it_could_not_be_written()
+    {
+        var disk = new ScriptedDisk();
+        using ScriptedHost host = Busy();
+        await using ServerFixture fixture = await StartAsync(host, disk);
+        (ulong Seq, uint Recipient)[] all = await DeferThreeAsync(fixture, "u@local.test");
+
+        disk.Script = static (call, name) => call == "flush" && name.EndsWith(".seg", StringComparison.Ordinal) ? 5 : 0; // EIO
+        IOException failure = await Assert.ThrowsAsync<IOException>(
+            () => fixture.Server.Engine.ApplyAsync(QueueAction.Cancel, all, new QueueActionOptions(Notifies: true), default)
+                .WaitAsync(TimeSpan.FromSeconds(30)));
+        Assert.Contains("stays in the queue", failure.Message, StringComparison.Ordinal);
+        await fixture.Server.Failed.WaitAsync(TimeSpan.FromSeconds(30));
+        disk.Script = static (_, _) => 0;
     }
 
     [Fact]
@@ -247,6 +300,19 @@ public sealed class EngineFaultTests
         await RelayTests.Until(() => host.Commands.Count(command => command == "QUIT") == host.Connections); // it is idle
         Assert.InRange(taken, 1, 19);
         disk.Script = static (_, _) => 0;
+    }
+
+    private static ScriptedHost Busy() =>
+        new(line => line.StartsWith("RCPT", StringComparison.Ordinal) ? "451 4.3.0 not now" : null);
+
+    private static Task<ServerFixture> StartAsync(ScriptedHost host, ScriptedDisk disk) => ServerFixture.StartAsync(
+        TimeProvider.System, disk, Trusted, $"route.table=relay.test=127.0.0.1:{host.Port}", "relay.retry_min=1h");
+
+    private static async Task<(ulong Seq, uint Recipient)[]> DeferThreeAsync(ServerFixture fixture, string sender)
+    {
+        RelayTests.Send(fixture, "mx", sender, Three);
+        await RelayTests.Until(() => Waiting(fixture).TrueForAll(entry => entry.State == "deferred"));
+        return [.. Waiting(fixture).Select(entry => (entry.Seq, entry.Recipient))];
     }
 
     private static IEnumerable<string> Everybody(ScriptedHost host)

@@ -116,7 +116,7 @@ internal sealed class ScriptedHost : IDisposable
 
             string reply = said ?? (verb switch
             {
-                "EHLO" => string.Join("\r\n", _extensions.Prepend("host.test").Select((e, i) =>
+                "EHLO" or "LHLO" => string.Join("\r\n", _extensions.Prepend("host.test").Select((e, i) =>
                     $"250{(i == _extensions.Length ? ' ' : '-')}{e}")),
                 "DATA" => "354 go on",
                 "QUIT" => "221 2.0.0 bye",
