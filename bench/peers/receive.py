@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Servers that receive and store, beside each other, one run, interleaved, all driven by Postfix's smtp-source.
+"""Servers that receive and store, beside each other, one run, interleaved, all driven by Postfix's smtp-source or,
+where a server is faster than that, by the project's own generator.
 
-  bench/peers/receive.py [--repetitions 5] [--cases 0,1] [--peers postfix,exim,dovecot] [--directory DIR] [--json]
+  bench/peers/receive.py [--repetitions 5] [--cases 0,1] [--peers postfix,exim,dovecot] [--tools fastmail]
+                         [--directory DIR] [--json]
 
 Prints medians of messages a second until the last one is acknowledged, CPU a message of the whole process tree until the
 last one is stored, peak memory (PSS, looked at after each run), and the ratios of each repetition. What each does before
 its 250: FastMail one flush for all who wait; Postfix flushes its queue file and delivers to Maildir later; Exim flushes
 its spool and delivers later; Dovecot's LMTP flushes the message and the index. smtp-source itself ends at about 20,000
-messages a second, so FastMail's figure is a lower bound: compare.py has the real one.
+messages a second, so FastMail's figure is a lower bound; with `--tools fastmail` it is not, but that generator speaks no
+LMTP, so Dovecot stays out.
 
 Needs root and Debian's postfix; dovecot-lmtpd where Dovecot is to take part; Exim as .ci/run unpacks it. OpenSMTPD cannot
 be installed beside Postfix, Haraka has no store of its own. Build first: dotnet build -c Release FastMail.sln
@@ -25,7 +28,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests/clients"))
 import mtas  # noqa: E402
 import rounds  # noqa: E402
-from compare import FASTMAIL, Server  # noqa: E402
+from compare import FASTMAIL, LOAD, Server  # noqa: E402
 from processes import Tree, memory_of_tree  # noqa: E402
 
 USER = "load@peer.test"
@@ -176,14 +179,19 @@ default_client_limit = 5000
 PEERS = {peer.name: peer for peer in (Postfix, Exim, Dovecot)}
 
 
-def drive(server, case, messages):
+def command(tools, server, case, messages):
     _, sessions, octets, _, _ = case
+    if tools == "fastmail":
+        return [LOAD, "smtp", "--target", f"127.0.0.1:{server.port}", "-c", str(sessions), "-n", str(messages),
+                "-s", str(octets), "--from", "source@peer.test", "--to", USER, "--seed", "1", "--json", "--quiet"]
+    return ["smtp-source", "-d", *(["-L"] if server.is_lmtp else []), "-s", str(sessions), "-m", str(messages),
+            "-l", str(octets), "-f", "source@peer.test", "-t", USER, f"inet:127.0.0.1:{server.port}"]
+
+
+def drive(tools, server, case, messages):
     stored, cpu = server.stored(), server.cpu()
     began = time.monotonic()
-    run = subprocess.run(
-        ["smtp-source", "-d", *(["-L"] if server.is_lmtp else []), "-s", str(sessions), "-m", str(messages),
-         "-l", str(octets), "-f", "source@peer.test", "-t", USER, f"inet:127.0.0.1:{server.port}"],
-        capture_output=True, text=True)
+    run = subprocess.run(command(tools, server, case, messages), capture_output=True, text=True)
     seconds = time.monotonic() - began
     if run.returncode or run.stderr:
         raise SystemExit(f"{server.name}, {case[0]}: {run.stdout}{run.stderr}")
@@ -203,13 +211,17 @@ def drive(server, case, messages):
 def main():
     parser = rounds.parser(__doc__, CASES)
     parser.add_argument("--peers", default="postfix,exim,dovecot", help=", ".join(PEERS))
+    parser.add_argument("--tools", choices=["postfix", "fastmail"], default="postfix", help="that send")
     arguments = parser.parse_args()
+    peers = [PEERS[name] for name in arguments.peers.split(",") if name]
+    if arguments.tools == "fastmail" and any(peer.is_lmtp for peer in peers):
+        raise SystemExit("fastmail-load speaks no LMTP: leave dovecot out of --peers")
     with rounds.workplace(arguments.directory) as (work, servers):
-        for peer in [FastMail] + [PEERS[name] for name in arguments.peers.split(",") if name]:
+        for peer in [FastMail, *peers]:
             servers.append(peer(rounds.folder(work, peer.name)))
 
         def turn(server, case, _):
-            return drive(server, case, case[3] if server.name == FastMail.name else case[4])
+            return drive(arguments.tools, server, case, case[3] if server.name == FastMail.name else case[4])
 
         rounds.run(arguments, servers, turn, {
             "fastmail_times": rounds.rate_times(FastMail.name),
