@@ -27,10 +27,8 @@ public sealed class SpaceTests
         {
             AwaitSettled(scene);
             Fill(scene);
-            Assert.True(scene.Log!.IsSpaceLow);
             Assert.Equal(AppendOutcome.Durable, scene.Expunge(1, scene.Uids(1)));
-            AwaitRoom(scene);
-            scene.Deliver("again", 2);
+            DeliverWhenThereIsRoom(scene, 2);
         }
 
         Assert.Equal(0, scene.FailedErrno);
@@ -86,8 +84,7 @@ public sealed class SpaceTests
         Assert.Equal(bodies, scene.Bodies(1));
         Assert.Equal(AppendOutcome.NoSpace, scene.Append(scene.Build(new string('m', 60_000), 1)));
         Assert.Equal(AppendOutcome.Durable, scene.Expunge(1, scene.Uids(1)[1..]));
-        AwaitRoom(scene);
-        scene.Deliver("again", 1);
+        DeliverWhenThereIsRoom(scene, 1);
         scene.Reopen();
         Assert.Equal([bodies[0], "again"], scene.Bodies(1));
     }
@@ -103,8 +100,7 @@ public sealed class SpaceTests
         Fill(scene);
         Assert.True(FreeOf(disk) >= MinFree - Segment, $"{FreeOf(disk)} free"); // the reserve may be taken from it
         scene.Expunge(1, scene.Uids(1));
-        AwaitRoom(scene);
-        scene.Deliver("again", 1);
+        DeliverWhenThereIsRoom(scene, 1);
         Assert.True(FreeOf(disk) >= MinFree, $"{FreeOf(disk)} free");
     }
 
@@ -246,8 +242,7 @@ public sealed class SpaceTests
             $"{lane} {call} {isLast}: {left.Length} left of {uids.Length}, {removed} removed");
         Assert.Equal(bodies[^left.Length..], next.Bodies(1));
         Assert.Equal(AppendOutcome.Durable, next.Expunge(1, left[..^1]));
-        AwaitRoom(next);
-        next.Deliver("again", 1);
+        DeliverWhenThereIsRoom(next, 1);
         next.Reopen();
         Assert.Equal([bodies[^1], "again"], next.Bodies(1));
         return hasFired;
@@ -264,6 +259,7 @@ public sealed class SpaceTests
             if (outcome == AppendOutcome.NoSpace)
             {
                 Assert.True(i > 0);
+                Assert.True(SpinWait.SpinUntil(() => scene.Log!.IsSpaceLow, Patience), "nobody says that space is low");
                 return;
             }
 
@@ -278,11 +274,25 @@ public sealed class SpaceTests
         Assert.True(SpinWait.SpinUntil(() => scene.Log!.HasSpare || scene.Log.IsSpaceLow, Patience));
     }
 
-    private static void AwaitRoom(LogScene scene)
+    /// <summary>
+    /// "again". When space is enough, the reclaimer may end the segment at that moment, with what is dead in it: it takes
+    /// the spare for that, and there is none until the next segment is dropped.
+    /// </summary>
+    private static void DeliverWhenThereIsRoom(LogScene scene, ulong mailbox)
     {
+        AppendOutcome outcome = AppendOutcome.NoSpace;
         Assert.True(
-            SpinWait.SpinUntil(() => !scene.Log!.IsSpaceLow, Patience),
+            SpinWait.SpinUntil(() => !scene.Log!.IsSpaceLow && TryDeliver(), Patience),
             $"no room; {scene.Log!.Statistics} {string.Join('\n', scene.Notices)}");
+        Assert.Equal(AppendOutcome.Durable, outcome);
+
+        bool TryDeliver()
+        {
+            PendingMessage message = scene.Build("again", mailbox);
+            outcome = scene.Append(message);
+            scene.Log!.Return(message);
+            return outcome != AppendOutcome.NoSpace;
+        }
     }
 
     private static long FreeOf(LyingDisk disk)
