@@ -171,8 +171,8 @@ public sealed class FaultTests
         Assert.True(expunges > 300);
         scene.Reopen();
         Assert.Equal(["kept"], scene.Bodies(1));
-        disk.Script = (_, _) => 0;
         Assert.Equal(AppendOutcome.NoSpace, scene.Append(scene.Build("x", 1)));
+        disk.Script = (_, _) => 0;
         scene.SpaceChangedSignal.Wait(TimeSpan.FromSeconds(60));
         while (scene.Log!.IsSpaceLow)
         {
