@@ -176,11 +176,11 @@ internal sealed class LogScene : IMailLogObserver, IDisposable
     /// <summary>The bodies of a maildrop without trace and terminator; damaged ones as "!".</summary>
     public string[] Bodies(ulong mailbox)
     {
-        MaildropSnapshot snapshot = Log!.Snapshot(mailbox);
-        string[] bodies = new string[snapshot.Count];
+        using OpenMaildrop maildrop = Log!.OpenMaildrop(mailbox);
+        string[] bodies = new string[maildrop.Snapshot.Count];
         for (int i = 0; i < bodies.Length; i++)
         {
-            ReadStatus status = Log.TryRead(snapshot[i].Lsn, out StoredMessage message);
+            ReadStatus status = maildrop.TryRead(i, out StoredMessage message);
             bodies[i] = status switch
             {
                 ReadStatus.Ok => Encoding.Latin1.GetString(message.Wire.Span[message.TraceBytes..^5]),
