@@ -12,7 +12,7 @@ internal sealed class JoinWatch
 {
     // Long enough for a thread that was woken to come back, far shorter than a flush.
     private static readonly long IdleTicks = Stopwatch.Frequency / 25_000; // 40 us without anybody new
-    private static readonly long LongestTicks = Stopwatch.Frequency / 5_000; // 200 us in all
+    private static readonly long LongestTicks = Stopwatch.Frequency / 5_000; // 200 us in all, unless the last look found somebody
 
     private const int LeastUnwatched = 4; // groups after one that was held open in vain; twice as many each time
     private const int MostUnwatched = 64;
@@ -45,8 +45,8 @@ internal sealed class JoinWatch
     }
 
     /// <summary>
-    /// After a look for others: true when it is worth another. A group that is not held open is left as soon as one look
-    /// has found nobody.
+    /// After a look for others: true when it is worth another. A group that is not held open, or was for long enough, is
+    /// left as soon as one look has found nobody.
     /// </summary>
     public bool Looked(int records, long now)
     {
@@ -54,7 +54,7 @@ internal sealed class JoinWatch
         bool hasGrown = records > _joined;
         _joined = records;
         _idleEnd = hasGrown ? now + IdleTicks : _idleEnd;
-        bool mayGoOn = !isComplete && (_isWatching ? now < Math.Min(_idleEnd, _end) : hasGrown);
+        bool mayGoOn = !isComplete && (hasGrown || (_isWatching && now < Math.Min(_idleEnd, _end)));
         if (_isWatching && !mayGoOn)
         {
             _unwatched = isComplete ? 0 : _nextUnwatched;

@@ -39,17 +39,18 @@ public class JoinWatchTests
     }
 
     [Fact]
-    public void It_ends_though_new_ones_keep_coming()
+    public void Held_open_long_enough_it_ends_with_the_first_look_that_finds_nobody()
     {
         _watch.Answered(1_000, waiting: 0);
         Assert.True(Begin(1));
-        int looks = 1;
-        while (Looked(1 + looks, afterMicroseconds: 30))
+        for (int records = 2; records <= 7; records++)
         {
-            looks++;
+            Assert.True(Looked(records, afterMicroseconds: 30));
+            Assert.True(Looked(records, afterMicroseconds: 1)); // nobody, but not for 40 us
         }
 
-        Assert.Equal(7, looks); // 210 us
+        Assert.True(Looked(8, afterMicroseconds: 14)); // 200 us
+        Assert.False(Looked(8, afterMicroseconds: 1));
     }
 
     [Fact]

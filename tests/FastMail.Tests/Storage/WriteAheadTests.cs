@@ -127,6 +127,7 @@ public sealed class WriteAheadTests : IDisposable
             }
 
             _writes.Add((offset, bytes));
+            Thread.Sleep(1); // longer than a group is held open for nobody
             looking();
             if (waiting.TryDequeue(out PendingMessage? next))
             {
