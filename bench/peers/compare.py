@@ -3,9 +3,13 @@
 flush a group and nothing else). The project's own generator drives all of them with the same messages.
 
   bench/peers/compare.py [--repetitions 5] [--cases 0,1,2] [--share 1] [--directory DIR] [--fastmail NAME=PROGRAM ...] [--json]
+  bench/peers/compare.py --measure half [the same options]
 
 Prints medians of messages a second, CPU of the server a message, the 99th percentile of the acknowledgement, and the
-medians of the ratios of each repetition. Build first: dotnet build -c Release FastMail.sln
+medians of the ratios of each repetition. `half` sends each time once more, at half the rate that the server has just
+reached and whatever it answers: percentile and CPU are of that, the percentile from when a message was to leave.
+
+Build first: dotnet build -c Release FastMail.sln
 """
 
 import json
@@ -30,6 +34,8 @@ CASES = [
     ("20 x 10 KB", 20, 10_240, "none", 30_000),
     ("20 x 100 KB", 20, 102_400, "none", 4_000),
 ]
+
+HALF_SECONDS = 10  # of sending at half the rate
 
 
 def cpu_seconds(pid):
@@ -75,12 +81,12 @@ def fastmail(name, program, work):
                   r"mx=127\.0\.0\.1:(\d+)", os.path.join(work, name + ".log"))
 
 
-def drive(server, case, messages):
+def drive(server, case, messages, *more):
     _, connections, octets, pipelining, _ = case
     before = server.cpu()
     run = subprocess.run([LOAD, "smtp", "--target", f"127.0.0.1:{server.port}", "-c", str(connections), "-n",
                           str(messages), "-s", str(octets), "-p", pipelining, "--to", RECIPIENT, "--seed", "1",
-                          "--json", "--quiet"], capture_output=True, text=True)
+                          "--json", "--quiet", *more], capture_output=True, text=True)
     if run.returncode != 0:
         raise SystemExit(f"{server.name}, {case[0]}: {run.stdout}{run.stderr}")
     result = json.loads(run.stdout)
@@ -91,8 +97,17 @@ def drive(server, case, messages):
     }
 
 
+def drive_half(server, case, messages):
+    """As fast as it can be first, then half of that."""
+    most = drive(server, case, messages)["rate"]
+    half = max(1, int(most / 2))
+    seconds = max(1, HALF_SECONDS * messages // case[4])
+    return {**drive(server, case, half * seconds, "--rate", str(half)), "rate": most}
+
+
 def main():
     parser = rounds.parser(__doc__, CASES)
+    parser.add_argument("--measure", choices=("rate", "half"), default="rate")
     parser.add_argument("--share", type=float, default=1.0, help="of each case's messages")
     parser.add_argument("--fastmail", action="append", metavar="NAME=PROGRAM",
                         help="a build to measure; repeatable, to pair two builds")
@@ -106,7 +121,8 @@ def main():
 
         def turn(server, case, is_warm_up):
             messages = int(case[4] * arguments.share)
-            return drive(server, case, messages // 4 if is_warm_up else messages)
+            measure = drive if arguments.measure == "rate" else drive_half
+            return measure(server, case, messages // 4 if is_warm_up else messages)
 
         rounds.run(arguments, servers, turn, {
             "of_ceiling": lambda own, everybody: own["rate"] / everybody["ceiling"]["rate"],
