@@ -200,21 +200,16 @@ internal sealed class TransactionRecipients
     /// </summary>
     private void AddTold(PendingMessage message, in RcptArguments rcpt)
     {
-        // A literal means this host at this connection only.
-        Span<byte> own = stackalloc byte[AddressKey.MaxLength * 3];
-        ReadOnlySpan<byte> path = HasLiteral(rcpt)
-            ? own[..Encoding.UTF8.GetBytes(_mailboxes[0].Address, own)]
-            : rcpt.ForwardPath;
-        if (TryQueue(message, path, rcpt))
+        if (TryQueue(message, rcpt.ForwardPath, rcpt, isHere: true))
         {
             SenderWishes.AddStored(message);
         }
     }
 
     /// <summary>False when it is in the queue already: one named twice gets it once.</summary>
-    private bool TryQueue(PendingMessage message, ReadOnlySpan<byte> path, in RcptArguments rcpt)
+    private bool TryQueue(PendingMessage message, ReadOnlySpan<byte> path, in RcptArguments rcpt, bool isHere = false)
     {
-        bool isNew = _relayed.TryAdd(path);
+        bool isNew = _relayed.TryAdd(path, isHere);
         if (isNew)
         {
             message.AddRelayRecipient(path);

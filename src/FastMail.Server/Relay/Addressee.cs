@@ -10,7 +10,10 @@ namespace FastMail.Server.Relay;
 /// </summary>
 internal struct Addressee
 {
-    /// <summary>The forward-path; in the record's meta, or what an operator has put in its place.</summary>
+    /// <summary>The forward-path as it was received, in the record's meta: by that the sender is told of it.</summary>
+    public ReadOnlyMemory<byte> Named;
+
+    /// <summary>The same, or what an operator has put in its place: by that it is sent.</summary>
     public ReadOnlyMemory<byte> Path;
 
     /// <summary>ORCPT as it was given; empty when it was not.</summary>

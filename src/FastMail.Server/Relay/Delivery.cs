@@ -380,7 +380,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
                     place = consignment.PlaceOf(BinaryPrimitives.ReadUInt32LittleEndian(value.Span));
                     if (place >= 0)
                     {
-                        _recipients[place].Path = value[sizeof(uint)..];
+                        _recipients[place].Named = _recipients[place].Path = value[sizeof(uint)..];
                     }
 
                     break;

@@ -49,7 +49,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     private readonly Dictionary<long, Consignment> _routing = [];
     private HashSet<Destination> _fresh = []; // something became ready for them in this round
     private readonly Action<Consignment> _take;
-    private readonly List<(Consignment Part, Range Path)> _split = []; // for the time of a call
+    private readonly List<(Consignment Part, Range Path, bool IsHere)> _split = []; // for the time of a call
     private byte[] _meta = new byte[1024];
     private long _lastQuestion;
     private bool _isPumpPosted;
@@ -110,7 +110,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     {
         uint number = 0;
         Consignment? last = null;
-        foreach (ReadOnlySpan<byte> path in paths)
+        for (ForwardPaths.Enumerator path = paths.GetEnumerator(); path.MoveNext();)
         {
             Consignment consignment = _schedule.Make(seq, number++);
             if (hold > TimeSpan.Zero)
@@ -121,7 +121,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
 
             consignment.Sender = sender;
             consignment.Priority = (sbyte)priority;
-            Begin(consignment, path);
+            Begin(consignment, path.Current, path.IsHere);
         }
 
         Pump();
@@ -199,11 +199,11 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     }
 
     /// <summary>A new recipient; what goes wrong with it is no matter of who has brought it.</summary>
-    private void Begin(Consignment consignment, ReadOnlySpan<byte> path)
+    private void Begin(Consignment consignment, ReadOnlySpan<byte> path, bool isHere)
     {
         try
         {
-            Route(consignment, path);
+            Route(consignment, path, isHere);
         }
         catch (Exception exception)
         {
@@ -270,15 +270,15 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         Split(consignment, meta);
         if (consignment.Count == 1)
         {
-            Route(consignment, meta[_split[0].Path]);
+            Route(consignment, meta[_split[0].Path], _split[0].IsHere);
             return;
         }
 
         // Here nobody is in two consignments: a mistake before this costs the whole an attempt, one behind it a part.
         _schedule.Free(consignment);
-        foreach ((Consignment part, Range path) in _split)
+        foreach ((Consignment part, Range path, bool isHere) in _split)
         {
-            Begin(part, meta[path]);
+            Begin(part, meta[path], isHere);
         }
     }
 
@@ -287,21 +287,33 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     {
         _split.Clear();
         int position = 0;
+        bool isOneOfThem = false; // whom the fields are about
         MetaReader reader = new(meta);
-        while (_split.Count < consignment.Count && reader.Read())
+        while (reader.Read())
         {
             int path = position + MetaReader.FieldHeaderBytes + sizeof(uint);
             position += MetaReader.FieldHeaderBytes + reader.Value.Length;
+            if (reader.Type == MetaType.Stored && isOneOfThem)
+            {
+                _split[^1] = _split[^1] with { IsHere = true };
+            }
+
             if (reader.Type != MetaType.RelayRecipient)
             {
                 continue;
             }
 
+            if (_split.Count == consignment.Count)
+            {
+                break;
+            }
+
             uint number = BinaryPrimitives.ReadUInt32LittleEndian(reader.Value);
-            if (consignment.Contains(number))
+            isOneOfThem = consignment.Contains(number);
+            if (isOneOfThem)
             {
                 Fault?.Invoke(DeliveryStep.Splitting, consignment.Seq);
-                _split.Add((consignment.Count == 1 ? consignment : PartOf(consignment, number), path..position));
+                _split.Add((consignment.Count == 1 ? consignment : PartOf(consignment, number), path..position, false));
             }
         }
 
@@ -340,13 +352,13 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
             for (int i = 0; i < delivery.Recipients; i++)
             {
                 Fault?.Invoke(DeliveryStep.Splitting, consignment.Seq);
-                _split.Add((PartOf(consignment, consignment[i]), default));
+                _split.Add((PartOf(consignment, consignment[i]), default, delivery[i].IsStored));
             }
 
             _schedule.Free(consignment);
             for (int i = 0; i < delivery.Recipients; i++)
             {
-                Begin(_split[i].Part, delivery[i].Path.Span);
+                Begin(_split[i].Part, delivery[i].Path.Span, _split[i].IsHere);
             }
         }
         finally
@@ -385,11 +397,15 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         consignment.Sender = SenderOf(identity);
     }
 
-    private void Route(Consignment consignment, ReadOnlySpan<byte> path)
+    private void Route(Consignment consignment, ReadOnlySpan<byte> path, bool isHere)
     {
         consignment.Stage = Stage.Routing;
         Fault?.Invoke(DeliveryStep.Routing, consignment.Seq);
-        if (_parts.Router.Find(path, this, ++_lastQuestion) is { } route)
+        if (isHere)
+        {
+            DeliverHere(consignment); // whatever its address would lead to
+        }
+        else if (_parts.Router.Find(path, this, ++_lastQuestion) is { } route)
         {
             Place(consignment, route);
         }

@@ -9,6 +9,7 @@ namespace FastMail.Server.Relay;
 internal sealed class ForwardPaths
 {
     private const int LengthBytes = sizeof(ushort);
+    private const int HereBytes = 1;
 
     private byte[] _octets = new byte[256];
     private int _used;
@@ -22,9 +23,11 @@ internal sealed class ForwardPaths
     }
 
     /// <summary>Copies it; false, and nothing changed, when the same path is in already.</summary>
-    public bool TryAdd(ReadOnlySpan<byte> path)
+    /// <param name="path">UTF-8, no angle brackets.</param>
+    /// <param name="isHere">The record says what maildrops of this server it means: no way is looked for.</param>
+    public bool TryAdd(ReadOnlySpan<byte> path, bool isHere = false)
     {
-        int needed = LengthBytes + path.Length;
+        int needed = LengthBytes + HereBytes + path.Length;
         if (_used + needed > _octets.Length)
         {
             Array.Resize(ref _octets, Math.Max(_octets.Length * 2, _used + needed));
@@ -32,7 +35,8 @@ internal sealed class ForwardPaths
 
         Span<byte> entry = _octets.AsSpan(_used, needed);
         BinaryPrimitives.WriteUInt16LittleEndian(entry, checked((ushort)path.Length));
-        path.CopyTo(entry[LengthBytes..]);
+        entry[LengthBytes] = isHere ? (byte)1 : (byte)0;
+        path.CopyTo(entry[(LengthBytes + HereBytes)..]);
         if (Holds(entry))
         {
             return false;
@@ -56,7 +60,7 @@ internal sealed class ForwardPaths
 
         foreach (ReadOnlySpan<byte> path in this)
         {
-            if (path.SequenceEqual(entry[LengthBytes..]))
+            if (path.SequenceEqual(entry[(LengthBytes + HereBytes)..]))
             {
                 return true;
             }
@@ -72,6 +76,9 @@ internal sealed class ForwardPaths
 
         public ReadOnlySpan<byte> Current { get; private set; }
 
+        /// <summary>Of the current one, as it was added.</summary>
+        public bool IsHere { get; private set; }
+
         public bool MoveNext()
         {
             if (_rest.IsEmpty)
@@ -80,8 +87,9 @@ internal sealed class ForwardPaths
             }
 
             int length = BinaryPrimitives.ReadUInt16LittleEndian(_rest);
-            Current = _rest.Slice(LengthBytes, length);
-            _rest = _rest[(LengthBytes + length)..];
+            IsHere = _rest[LengthBytes] != 0;
+            Current = _rest.Slice(LengthBytes + HereBytes, length);
+            _rest = _rest[(LengthBytes + HereBytes + length)..];
             return true;
         }
     }

@@ -201,8 +201,8 @@ internal sealed class LocalDelivery : ILoopWork
     {
         ref readonly Addressee recipient = ref _delivery[0];
         _told = new ForwardPaths();
-        _ = _told.TryAdd(recipient.Path.Span);
-        message.AddRelayRecipient(recipient.Path.Span);
+        _ = _told.TryAdd(recipient.Named.Span, isHere: true);
+        message.AddRelayRecipient(recipient.Named.Span);
         if (!recipient.OriginalRecipient.IsEmpty)
         {
             message.AddMeta(MetaType.OriginalRecipient, recipient.OriginalRecipient.Span);

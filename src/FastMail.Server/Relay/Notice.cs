@@ -219,7 +219,7 @@ internal sealed class Notice : ILoopWork
         bool isPastDeadline = action == DeliveryAction.Delayed && _delivery.DeliverByMicros <= Intake.Micros(now);
         return new NotifiedRecipient
         {
-            Address = recipient.Path,
+            Address = recipient.Named, // RFC 3464 2.3.2: as it was when it was accepted, wherever it went from here
             Action = action,
             // RFC 2852 4.1.3: that the time is over goes before why it is.
             Status = isPastDeadline ? "4.4.7"u8.ToArray() : Encoding.ASCII.GetBytes(recipient.Status.ToString()),

@@ -103,7 +103,7 @@ public sealed class DeliveredWordTests
         Assert.Equal(3, Mails(fixture)); // u is the postmaster, and hears of two addresses
         string[] mails = [.. Enumerable.Range(1, 3).Select(number => Retrieve(fixture, number))];
         Assert.Single(mails, mail => mail.Contains("Final-Recipient: rfc822; v+a@local.test\r\n", StringComparison.Ordinal));
-        Assert.Single(mails, mail => mail.Contains("Final-Recipient: rfc822; u@local.test\r\n", StringComparison.Ordinal));
+        Assert.Single(mails, mail => mail.Contains("Final-Recipient: rfc822; postmaster@[127.0.0.1]\r\n", StringComparison.Ordinal));
         Assert.DoesNotContain(mails, mail => mail.Contains("Action: relayed", StringComparison.Ordinal));
     }
 
@@ -133,7 +133,60 @@ public sealed class DeliveredWordTests
         Assert.Equal(1, (await ApplyAsync(fixture, QueueAction.Redirect, "c@relay.test")).Changed);
         clock.Advance(TimeSpan.FromMinutes(1));
         Assert.Equal("c@relay.test", Assert.Single(host.Next().Recipients));
-        Assert.Contains("\r\nAction: relayed\r\n", RelayTests.Fetch(fixture, "u@local.test"), StringComparison.Ordinal);
+        Assert.Contains(
+            "\r\nFinal-Recipient: rfc822; v@local.test\r\nAction: relayed\r\n",
+            RelayTests.Fetch(fixture, "u@local.test"),
+            StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task What_an_operator_has_sent_to_somebody_here_is_told_of_by_the_name_that_the_sender_knows(bool isCutOff)
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        Submit(fixture, "HOLDFOR=3600", ["B@Relay.test"], " NOTIFY=SUCCESS");
+        Assert.Equal(1, (await ApplyAsync(fixture, QueueAction.Redirect, "v@local.test")).Changed);
+        int routed = 0;
+        fixture.Server.Engine.Fault = (step, _) =>
+        {
+            if (step == DeliveryStep.Routing && Interlocked.Increment(ref routed) > 1 && isCutOff)
+            {
+                throw new InvalidOperationException("a mistake of the test");
+            }
+        };
+        clock.Advance(TimeSpan.FromHours(1));
+        await RelayTests.Until(() => Volatile.Read(ref routed) > 1);
+        if (isCutOff)
+        {
+            Assert.Equal((1, 0, 1), (fixture.Log.Queue.Recipients, Mails(fixture), Mails(fixture, "v@local.test")));
+            await fixture.RestartAsync();
+        }
+
+        string notice = RelayTests.Fetch(fixture, "u@local.test");
+        Assert.Contains("\r\n\r\nFinal-Recipient: rfc822; B@Relay.test\r\nAction: delivered\r\n", notice, StringComparison.Ordinal);
+        Assert.DoesNotContain("v@local.test", notice, StringComparison.Ordinal);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.Equal((1, 1, 0), (Mails(fixture), Mails(fixture, "v@local.test"), host.Connections));
+    }
+
+    [Theory]
+    [InlineData("", "")]
+    [InlineData(" ORCPT=rfc822;Bob@far.test", "Original-Recipient: rfc822; Bob@far.test\r\n")]
+    public async Task A_failure_of_what_an_operator_has_sent_elsewhere_is_told_by_that_name_too(string given, string original)
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost(line => line.StartsWith("RCPT", StringComparison.Ordinal) ? "550 5.1.1 not here" : null);
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        Submit(fixture, "HOLDFOR=3600", ["b@relay.test"], given);
+        Assert.Equal(1, (await ApplyAsync(fixture, QueueAction.Redirect, "c@relay.test")).Changed);
+        clock.Advance(TimeSpan.FromHours(1));
+        string notice = RelayTests.Fetch(fixture, "u@local.test");
+        Assert.Contains(host.Commands, c => c.StartsWith("RCPT TO:<c@relay.test>", StringComparison.Ordinal));
+        Assert.Contains($"\r\n\r\n{original}Final-Recipient: rfc822; b@relay.test\r\nAction: failed\r\n", notice, StringComparison.Ordinal);
+        Assert.DoesNotContain("c@relay.test", notice, StringComparison.Ordinal);
     }
 
     [Theory]
