@@ -20,6 +20,7 @@ internal sealed class TransactionRecipients
     private readonly TransactionQuota _quota;
     private readonly List<Account> _mailboxes = []; // of one address, for the time of a call
     private readonly ForwardPaths _relayed = new();
+    private readonly HashSet<ulong> _held = []; // mailboxes that the queue is to deliver to
     private OctetCopy _onlyRecipient;
     private int _recipients;
     private long _release; // not to be delivered before, microseconds since 1970 UTC; 0 for now
@@ -59,6 +60,7 @@ internal sealed class TransactionRecipients
         _hasSender = hasSender;
         _release = release;
         _relayed.Clear();
+        _held.Clear();
         _quota.Begin(declaredOctets, TraceFields.MaxBytes);
         Outcomes?.Clear();
     }
@@ -168,29 +170,31 @@ internal sealed class TransactionRecipients
     }
 
     /// <summary>
-    /// Somebody here who is to get it later: the queue holds it for each of the mailboxes. They are named by their own
-    /// addresses: an alias, <c>postmaster</c> or a literal means now what it means, and nobody gets it twice. Whether
-    /// there is room is seen then.
+    /// Somebody here who is to get it later: the queue holds it for the address as it was said, for of that the sender
+    /// hears, and with it stand the maildrops: an alias, <c>postmaster</c> or a literal means what it means now, and nobody
+    /// gets it twice. Whether there is room is seen then.
     /// </summary>
     private SmtpReply AddHeld(PendingMessage message, in RcptArguments rcpt)
     {
-        if (_relayed.Count + _mailboxes.Count > MostMailboxes)
+        if (_relayed.Count + _held.Count + _mailboxes.Count > MostMailboxes)
         {
             return SmtpReply.TooManyRecipients;
         }
 
-        bool isNew = false;
+        _mailboxes.RemoveAll(account => _held.Contains(account.MailboxId));
+        if (_mailboxes.Count == 0 || !TryQueue(message, rcpt.ForwardPath, rcpt, isHere: true))
+        {
+            return SmtpReply.ForwardPathOk;
+        }
+
         Span<byte> address = stackalloc byte[AddressKey.MaxLength * 3];
         foreach (Account account in _mailboxes)
         {
-            isNew |= TryQueue(message, address[..Encoding.UTF8.GetBytes(account.Address, address)], rcpt);
+            _held.Add(account.MailboxId);
+            message.AddMeta(MetaType.Maildrop, address[..Encoding.UTF8.GetBytes(account.Address, address)]);
         }
 
-        if (isNew)
-        {
-            Count(rcpt);
-        }
-
+        Count(rcpt);
         return SmtpReply.ForwardPathOk;
     }
 

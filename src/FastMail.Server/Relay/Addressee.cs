@@ -16,6 +16,12 @@ internal struct Addressee
     /// <summary>The same, or what an operator has put in its place: by that it is sent.</summary>
     public ReadOnlyMemory<byte> Path;
 
+    /// <summary>
+    /// The fields of the record's meta that name its maildrops, see <see cref="FastMail.Storage.MetaType.Maildrop"/>; empty
+    /// when its path does.
+    /// </summary>
+    public ReadOnlyMemory<byte> Maildrops;
+
     /// <summary>ORCPT as it was given; empty when it was not.</summary>
     public ReadOnlyMemory<byte> OriginalRecipient;
 
@@ -23,6 +29,9 @@ internal struct Addressee
 
     /// <summary>It is in maildrops of this server already; the sender is to be told, and that is all.</summary>
     public bool IsStored;
+
+    /// <summary>What it means is known: no way is looked for.</summary>
+    public readonly bool IsHere => IsStored || !Maildrops.IsEmpty;
 
     public bool IsAnswered;
 

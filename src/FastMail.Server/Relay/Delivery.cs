@@ -387,6 +387,10 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
                 case MetaType.LocalRecipient:
                     place = -1;
                     break;
+                case MetaType.Maildrop when place >= 0:
+                    int length = _recipients[place].Maildrops.Length + MetaReader.FieldHeaderBytes + value.Length;
+                    _recipients[place].Maildrops = _message.Meta[(position - length)..position]; // they stand together
+                    break;
                 case MetaType.OriginalRecipient when place >= 0:
                     _recipients[place].OriginalRecipient = value;
                     break;
@@ -445,6 +449,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
                 {
                     _recipients[i].Path = queued.ForwardPath;
                     _recipients[i].IsStored = false; // there it is not
+                    _recipients[i].Maildrops = default;
                 }
             }
         }

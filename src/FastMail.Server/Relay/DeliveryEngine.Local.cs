@@ -2,6 +2,7 @@ using FastMail.Server.Accounts;
 using FastMail.Server.Receive;
 using FastMail.Server.Relay.Routing;
 using FastMail.Server.Relay.Scheduling;
+using FastMail.Storage;
 
 namespace FastMail.Server.Relay;
 
@@ -16,7 +17,8 @@ internal sealed partial class DeliveryEngine
             return;
         }
 
-        if (_parts.Accounts.Current.Resolve(delivery[0].Path.Span, "", _mailboxes) != Residence.Mailbox)
+        FindMailboxes(delivery[0]);
+        if (_mailboxes.Count == 0)
         {
             delivery.AnswerRest(RouteFailure.Permanent(550, "5.1.1", "No such mailbox here"));
             Complete(delivery, null);
@@ -33,6 +35,26 @@ internal sealed partial class DeliveryEngine
 
         _notices++;
         new LocalDelivery(this, delivery, _mailboxes, octets).Begin();
+    }
+
+    /// <summary>Whose maildrops it means: those that it meant when it was received, if the record names them.</summary>
+    private void FindMailboxes(in Addressee recipient)
+    {
+        AccountDirectory accounts = _parts.Accounts.Current;
+        if (recipient.Maildrops.IsEmpty)
+        {
+            _ = accounts.Resolve(recipient.Path.Span, "", _mailboxes);
+            return;
+        }
+
+        _mailboxes.Clear();
+        List<Account> found = [];
+        MetaReader reader = new(recipient.Maildrops.Span);
+        while (reader.Read())
+        {
+            _ = accounts.Resolve(reader.Value, "", found); // an account that is gone may have left an alias
+            _mailboxes.AddRange(found.Where(account => !_mailboxes.Contains(account)));
+        }
     }
 
     /// <summary>Room in each of the mailboxes, or in none; then why.</summary>

@@ -293,7 +293,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         {
             int path = position + MetaReader.FieldHeaderBytes + sizeof(uint);
             position += MetaReader.FieldHeaderBytes + reader.Value.Length;
-            if (reader.Type == MetaType.Stored && isOneOfThem)
+            if (reader.Type is MetaType.Stored or MetaType.Maildrop && isOneOfThem)
             {
                 _split[^1] = _split[^1] with { IsHere = true };
             }
@@ -352,7 +352,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
             for (int i = 0; i < delivery.Recipients; i++)
             {
                 Fault?.Invoke(DeliveryStep.Splitting, consignment.Seq);
-                _split.Add((PartOf(consignment, consignment[i]), default, delivery[i].IsStored));
+                _split.Add((PartOf(consignment, consignment[i]), default, delivery[i].IsHere));
             }
 
             _schedule.Free(consignment);

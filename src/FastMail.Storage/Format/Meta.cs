@@ -114,6 +114,12 @@ public enum MetaType : ushort
     /// since 1970 UTC i64.
     /// </summary>
     Stored = 32,
+
+    /// <summary>
+    /// A maildrop of this server that the relay recipient before it means, by the address of its account, UTF-8; one
+    /// field for each, one behind the other. Absent where that is to be seen when its time has come.
+    /// </summary>
+    Maildrop = 33,
 }
 
 /// <summary>

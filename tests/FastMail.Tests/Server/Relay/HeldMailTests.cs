@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Net.Sockets;
+using System.Text;
+using FastMail.Server.Accounts;
 using FastMail.Server.Queue;
 using FastMail.Tests.Server.Defence;
 using Xunit;
@@ -257,5 +259,89 @@ public sealed class HeldMailTests
         await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
         Assert.Equal(1, Mails(fixture, "u@local.test"));
         Assert.Equal(1, Mails(fixture, "v@local.test"));
+    }
+
+    [Fact]
+    public async Task An_alias_is_one_recipient_a_copy_for_each_behind_it_and_one_word()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        await AddAliasAsync(fixture);
+        Submit(fixture, "HOLDFOR=3600", ["Both@local.test", "v@local.test"], " NOTIFY=SUCCESS");
+        Assert.Equal(1, fixture.Log.Queue.Recipients); // and v is one of them
+        clock.Advance(Hour);
+        string notice = RelayTests.Fetch(fixture, "u@local.test");
+        Assert.Contains("\r\n\r\nFinal-Recipient: rfc822; Both@local.test\r\nAction: delivered\r\n", notice, StringComparison.Ordinal);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.Equal((1, 1, 1), (Mails(fixture), Mails(fixture, "v@local.test"), Mails(fixture, "w@local.test")));
+    }
+
+    [Fact]
+    public async Task An_alias_means_later_what_it_meant_but_for_who_gets_it_by_his_own_name()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        await AddAliasAsync(fixture);
+        Submit(fixture, "HOLDFOR=3600", ["v@local.test", "both@local.test"], " NOTIFY=SUCCESS");
+        Assert.Equal(2, fixture.Log.Queue.Recipients);
+        using (AccountStore store = AccountStore.Open(fixture.Directory))
+        {
+            Assert.True(store.TryRemoveAlias("both@local.test", null));
+        }
+
+        await fixture.RestartAsync();
+        clock.Advance(Hour);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.Equal((2, 1, 1), (Mails(fixture), Mails(fixture, "v@local.test"), Mails(fixture, "w@local.test")));
+        Assert.Equal(
+            ["Final-Recipient: rfc822; both@local.test", "Final-Recipient: rfc822; v@local.test"],
+            Enumerable.Range(1, 2).Select(number => Retrieve(fixture, number).Split("\r\n")
+                .Single(line => line.StartsWith("Final-Recipient:", StringComparison.Ordinal))).Order(StringComparer.Ordinal),
+            StringComparer.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_alias_that_an_operator_sends_elsewhere_goes_there_and_to_nobody_here()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        await AddAliasAsync(fixture);
+        Submit(fixture, "HOLDFOR=3600", ["both@local.test"], " NOTIFY=SUCCESS");
+        Assert.Equal(1, (await ApplyAsync(fixture, QueueAction.Redirect, "c@relay.test")).Changed);
+        clock.Advance(Hour);
+        Assert.Equal("c@relay.test", Assert.Single(host.Next().Recipients));
+        string notice = RelayTests.Fetch(fixture, "u@local.test");
+        Assert.Contains("Final-Recipient: rfc822; both@local.test\r\nAction: relayed\r\n", notice, StringComparison.Ordinal);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.Equal((0, 0), (Mails(fixture, "v@local.test"), Mails(fixture, "w@local.test")));
+    }
+
+    [Fact]
+    public async Task All_behind_an_alias_get_it_or_none()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host, "quota.messages=1");
+        await AddAliasAsync(fixture);
+        Submit(fixture, "HOLDFOR=3600", ["both@local.test"]);
+        Assert.StartsWith("250", RelayTests.Send(fixture, "mx", "a@elsewhere.test", "w@local.test"), StringComparison.Ordinal);
+        await AdvanceAsync(fixture, clock, Hour);
+        Assert.Equal((1, 0, 1), (fixture.Log.Queue.Recipients, Mails(fixture, "v@local.test"), Mails(fixture, "w@local.test")));
+    }
+
+    /// <summary>both@local.test is v and w.</summary>
+    private static async Task AddAliasAsync(ServerFixture fixture)
+    {
+        using (AccountStore store = AccountStore.Open(fixture.Directory))
+        {
+            PasswordHash password = PasswordHash.Create(Encoding.ASCII.GetBytes(ServerFixture.Password), iterations: 10);
+            store.TryAdd("w@local.test", password, DateTimeOffset.UnixEpoch);
+            Assert.True(store.TryAddAlias("both@local.test", "v@local.test") && store.TryAddAlias("both@local.test", "w@local.test"));
+        }
+
+        await fixture.RestartAsync();
     }
 }
