@@ -37,28 +37,34 @@ internal readonly ref struct DeliveryStatus(WireOutput output, bool takesUtf8)
         {
             WriteDate("Deliver-By-Date: "u8, deadline); // RFC 2852 5
         }
-        WriteRelease(arguments.Release);
+        WriteRelease(arguments.Release, arguments.ReleaseText);
     }
 
-    /// <summary>How the sender had it held back (RFC 4865 9).</summary>
-    private void WriteRelease(FutureRelease? given)
+    /// <summary>
+    /// How the sender had it held back: the very value of MAIL, and no space behind the semicolon (RFC 4865 5.1.2).
+    /// </summary>
+    private void WriteRelease(FutureRelease? given, scoped ReadOnlySpan<byte> text)
     {
         if (given is not { } release)
         {
             return;
         }
+        _output.Write(release.IsUntil ? "Future-Release-Request: until;"u8 : "Future-Release-Request: for;"u8);
         Span<byte> value = stackalloc byte[InternetDateTime.MaxBytes];
-        int length;
-        if (release.IsUntil)
+        if (text.IsEmpty)
         {
-            length = InternetDateTime.Write(value, DateTimeOffset.FromUnixTimeSeconds(release.Seconds));
+            var length = 0;
+            if (release.IsUntil)
+            {
+                length = InternetDateTime.Write(value, DateTimeOffset.FromUnixTimeSeconds(release.Seconds));
+            }
+            else
+            {
+                _ = Utf8Formatter.TryFormat(release.Seconds, value, out length);
+            }
+            text = value[..length];
         }
-        else
-        {
-            _ = Utf8Formatter.TryFormat(release.Seconds, value, out length);
-        }
-        _output.Write(release.IsUntil ? "Future-Release-Request: until; "u8 : "Future-Release-Request: for; "u8);
-        _output.WriteLine(value[..length]);
+        _output.WriteLine(text);
     }
 
     /// <summary>An empty line, and the fields about one recipient.</summary>

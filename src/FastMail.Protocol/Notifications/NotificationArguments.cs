@@ -87,8 +87,11 @@ public readonly ref struct NotificationArguments
     /// <summary>When it was to be delivered at the latest, by BY; null without it.</summary>
     public DateTimeOffset? DeliverBy { get; init; }
 
-    /// <summary>HOLDFOR or HOLDUNTIL as it was given; null when neither was.</summary>
+    /// <summary>HOLDFOR or HOLDUNTIL; null when neither was given.</summary>
     public FutureRelease? Release { get; init; }
+
+    /// <summary>Its value as it was given; empty when that is not known.</summary>
+    public ReadOnlySpan<byte> ReleaseText { get; init; }
 
     /// <summary>Nobody can guess it: with it no message can hold the line that ends its part.</summary>
     public required ulong Random { get; init; }

@@ -106,6 +106,9 @@ public readonly ref struct MailArguments
 
     /// <summary>When it may be delivered at the earliest; null when neither HOLDFOR= nor HOLDUNTIL= was given.</summary>
     public FutureRelease? Release { get; init; }
+
+    /// <summary>The value of HOLDFOR= or HOLDUNTIL= as it was given; empty when neither was.</summary>
+    public ReadOnlySpan<byte> ReleaseText { get; init; }
 }
 
 /// <summary>The arguments of RCPT (RFC 5321 4.1.1.3, RFC 3461 4), views that die with the call.</summary>

@@ -65,6 +65,9 @@ internal ref struct MailParameters
     /// <summary>HOLDFOR or HOLDUNTIL; null when neither was given.</summary>
     public FutureRelease? Release { get; private set; }
 
+    /// <summary>Its value as it was given; empty when neither was.</summary>
+    public ReadOnlySpan<byte> ReleaseText { get; private set; }
+
     /// <summary><c>*( SP esmtp-param )</c>, starting right behind the path.</summary>
     public ParameterStatus Parse(ReadOnlySpan<byte> text, SmtpExtensions extensions, bool takesAuth)
     {
@@ -142,6 +145,7 @@ internal ref struct MailParameters
 
     private ParameterStatus TakeHoldSlow(EsmtpParameter parameter)
     {
+        ReleaseText = parameter.Value;
         if (parameter.Is("HOLDFOR"u8))
         {
             Release = ParseHoldFor(parameter.Value);

@@ -82,6 +82,7 @@ public sealed partial class SmtpSession
             DeliverBy = parameters.DeliverBy,
             Priority = parameters.Priority,
             Release = parameters.Release,
+            ReleaseText = parameters.ReleaseText,
         });
         replies.Write(reply.Wire);
         if (reply.Code == 421)

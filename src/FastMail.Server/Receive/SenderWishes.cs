@@ -9,6 +9,8 @@ namespace FastMail.Server.Receive;
 /// </summary>
 internal static class SenderWishes
 {
+    private const int MostReleaseTextBytes = 64; // a second has no end of decimals, and a line of a report has one
+
     private static readonly byte[] HeldText = "held back until then, as the sender wants it"u8.ToArray();
 
     /// <summary>When the sender wants it delivered at the earliest, microseconds since 1970 UTC; 0 for no wish.</summary>
@@ -41,7 +43,7 @@ internal static class SenderWishes
     /// <param name="now">When MAIL came.</param>
     public static void Add(PendingMessage message, in MailArguments mail, long release, DateTimeOffset now)
     {
-        Span<byte> value = stackalloc byte[sizeof(long) + sizeof(uint)];
+        Span<byte> value = stackalloc byte[sizeof(long) + sizeof(uint) + MostReleaseTextBytes];
         if (!mail.EnvelopeId.IsEmpty)
         {
             message.AddMeta(MetaType.EnvelopeId, mail.EnvelopeId);
@@ -77,7 +79,9 @@ internal static class SenderWishes
             BinaryPrimitives.WriteInt64LittleEndian(value, release);
             uint seconds = mail.Release is { IsUntil: false } hold ? (uint)hold.Seconds : 0;
             BinaryPrimitives.WriteUInt32LittleEndian(value[sizeof(long)..], seconds);
-            message.AddMeta(MetaType.FutureRelease, value);
+            ReadOnlySpan<byte> text = mail.ReleaseText.Length <= MostReleaseTextBytes ? mail.ReleaseText : [];
+            text.CopyTo(value[(sizeof(long) + sizeof(uint))..]);
+            message.AddMeta(MetaType.FutureRelease, value[..(sizeof(long) + sizeof(uint) + text.Length)]);
         }
 
         if (!mail.AuthMailbox.IsEmpty)

@@ -78,8 +78,11 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
     /// <summary>When its sender wanted it to go at the earliest, microseconds since 1970 UTC; null for no wish.</summary>
     public long? ReleaseMicros { get; private set; }
 
-    /// <summary>That wish as it was given; null for none.</summary>
+    /// <summary>That wish; null for none.</summary>
     public FutureRelease? Release { get; private set; }
+
+    /// <summary>Its value as it was given; empty when that is not known.</summary>
+    public ReadOnlyMemory<byte> ReleaseText { get; private set; }
 
     /// <summary>When the message was received, microseconds since 1970 UTC.</summary>
     public long ArrivalMicros { get; private set; }
@@ -362,6 +365,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         DeliverByMicros = null;
         ReleaseMicros = null;
         Release = null;
+        ReleaseText = default;
         ArrivalMicros = _message.TimestampMicros;
         _priority = null;
         _return = DsnReturn.Unsaid;
@@ -432,6 +436,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
                 uint seconds = BinaryPrimitives.ReadUInt32LittleEndian(value.Span[sizeof(long)..]);
                 Release = seconds > 0 ? new FutureRelease(seconds, IsUntil: false)
                     : new FutureRelease(ReleaseMicros.Value / 1_000_000, IsUntil: true);
+                ReleaseText = value[(sizeof(long) + sizeof(uint))..];
                 break;
             default: break;
         }

@@ -202,6 +202,7 @@ internal sealed class Notice : ILoopWork
                     ? DateTimeOffset.UnixEpoch.AddMicroseconds(deadline)
                     : null,
                 Release = _delivery.Release,
+                ReleaseText = _delivery.ReleaseText.Span,
                 Random = BitConverter.ToUInt64(random),
                 Return = _delivery.Return,
                 OriginalWireBytes = original.WireBytes - original.ReturnPathBytes,

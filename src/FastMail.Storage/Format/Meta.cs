@@ -104,7 +104,7 @@ public enum MetaType : ushort
 
     /// <summary>
     /// HOLDFOR or HOLDUNTIL (RFC 4865): when it may be delivered at the earliest, microseconds since 1970 UTC i64, then
-    /// the seconds of HOLDFOR u32, 0 for HOLDUNTIL.
+    /// the seconds of HOLDFOR u32, 0 for HOLDUNTIL, then the value as it was given, ASCII, which may be missing.
     /// </summary>
     FutureRelease = 31,
 

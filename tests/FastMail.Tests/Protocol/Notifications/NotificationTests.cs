@@ -233,7 +233,7 @@ public sealed class NotificationTests
         var release = new FutureRelease(3600, IsUntil: false);
         var told = new NotificationRig { DeliverBy = NotificationRig.Now.AddHours(1), Release = release }.Write();
         Assert.Contains(
-            "+0000\r\nDeliver-By-Date: Mon, 2 Nov 2026 05:05:06 +0000\r\nFuture-Release-Request: for; 3600\r\n\r\n",
+            "+0000\r\nDeliver-By-Date: Mon, 2 Nov 2026 05:05:06 +0000\r\nFuture-Release-Request: for;3600\r\n\r\n",
             told,
             StringComparison.Ordinal);
         Assert.DoesNotContain("Deliver-By-Date", new NotificationRig().Write(), StringComparison.Ordinal);
@@ -243,9 +243,9 @@ public sealed class NotificationTests
     public void How_the_sender_had_it_held_back_is_told()
     {
         string Of(FutureRelease release) => new NotificationRig { Release = release }.Write();
-        Assert.Contains("+0000\r\nFuture-Release-Request: for; 3600\r\n\r\n", Of(new FutureRelease(3600, IsUntil: false)), StringComparison.Ordinal);
+        Assert.Contains("+0000\r\nFuture-Release-Request: for;3600\r\n\r\n", Of(new FutureRelease(3600, IsUntil: false)), StringComparison.Ordinal);
         Assert.Contains(
-            "Future-Release-Request: until; 2026-11-02T04:05:06Z\r\n",
+            "Future-Release-Request: until;2026-11-02T04:05:06Z\r\n",
             Of(new FutureRelease(NotificationRig.Now.ToUnixTimeSeconds(), IsUntil: true)), StringComparison.Ordinal);
     }
 

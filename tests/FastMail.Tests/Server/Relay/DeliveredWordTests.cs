@@ -224,7 +224,7 @@ public sealed class DeliveredWordTests
         Assert.Contains("\r\nOriginal-Envelope-Id: E1\r\n", notice, StringComparison.Ordinal);
         Assert.Contains("\r\nArrival-Date: Sat, 7 Jun 2025 08:09:10 ", notice, StringComparison.Ordinal);
         Assert.Contains("\r\nDeliver-By-Date: Sat, 7 Jun 2025 10:09:10 ", notice, StringComparison.Ordinal);
-        Assert.Contains("\r\nFuture-Release-Request: for; 3600\r\n", notice, StringComparison.Ordinal);
+        Assert.Contains("\r\nFuture-Release-Request: for;3600\r\n", notice, StringComparison.Ordinal);
         Assert.Contains(
             "\r\nOriginal-Recipient: rfc822; w@far.test\r\nFinal-Recipient: rfc822; v@local.test\r\nAction: delivered\r\n",
             notice,

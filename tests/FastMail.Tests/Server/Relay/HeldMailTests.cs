@@ -193,7 +193,7 @@ public sealed class HeldMailTests
         Assert.Equal(1, Tries(host));
         Assert.Equal(0, Mails(fixture));
         string notice = await AdvanceUntilAsync(fixture, clock, "Action: delayed");
-        Assert.Contains("Future-Release-Request: for; 259200\r\n", notice, StringComparison.Ordinal);
+        Assert.Contains("Future-Release-Request: for;259200\r\n", notice, StringComparison.Ordinal);
         Assert.Contains("Will-Retry-Until: Tue, 10 Jun 2025 12:09:10", notice, StringComparison.Ordinal);
         await AdvanceUntilAsync(fixture, clock, "Action: failed");
         Assert.Equal(0, fixture.Log.Queue.Recipients);
@@ -259,6 +259,24 @@ public sealed class HeldMailTests
         await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
         Assert.Equal(1, Mails(fixture, "u@local.test"));
         Assert.Equal(1, Mails(fixture, "v@local.test"));
+    }
+
+    [Theory]
+    [InlineData("HOLDFOR=3600", "for;3600")]
+    [InlineData("HOLDUNTIL=2025-06-07T09:09:10Z", "until;2025-06-07T09:09:10Z")]
+    [InlineData("HOLDUNTIL=2025-06-07t10:09:09.50+01:00", "until;2025-06-07t10:09:09.50+01:00")]
+    [InlineData("HOLDUNTIL=2025-06-07T09:09:09.500000000000000000000000000000000000000000000000000000000Z", "until;2025-06-07T09:09:10Z")]
+    public async Task How_it_was_held_is_told_as_it_was_said(string parameter, string told)
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        Submit(fixture, parameter, ["b@relay.test", "v@local.test"], " NOTIFY=SUCCESS");
+        await fixture.RestartAsync();
+        clock.Advance(Hour);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.Equal(2, Mails(fixture));
+        Assert.All([1, 2], number => Assert.Contains($"\r\nFuture-Release-Request: {told}\r\n", Retrieve(fixture, number), StringComparison.Ordinal));
     }
 
     [Fact]
