@@ -57,7 +57,7 @@ public readonly record struct NotifiedRecipient
 
     public DateTimeOffset? LastAttempt { get; init; }
 
-    /// <summary>Of a delay: the end of all attempts.</summary>
+    /// <summary>Of a delay: the end of all attempts; null when the last one has succeeded, but late.</summary>
     public DateTimeOffset? WillRetryUntil { get; init; }
 }
 

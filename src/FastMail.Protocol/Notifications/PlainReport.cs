@@ -70,7 +70,9 @@ internal readonly ref struct PlainReport(WireOutput output, bool takesUtf8)
             {
                 _output.WriteLine();
                 _output.WriteLine(
-                    action == DeliveryAction.Relayed ? OpeningOfRelayed(recipients) : OpeningOf(action));
+                    action == DeliveryAction.Relayed ? OpeningOfRelayed(recipients)
+                    : action == DeliveryAction.Delayed ? OpeningOfDelayed(recipients)
+                    : OpeningOf(action));
                 isFirst = false;
             }
             shown++;
@@ -82,10 +84,22 @@ internal readonly ref struct PlainReport(WireOutput output, bool takesUtf8)
     private static ReadOnlySpan<byte> OpeningOf(DeliveryAction action) => action switch
     {
         DeliveryAction.Failed => "Your message could not be delivered, and will not be tried again, to:"u8,
-        DeliveryAction.Delayed => "Your message has not been delivered so far, and is being tried again, to:"u8,
         DeliveryAction.Delivered => "Your message was delivered to:"u8,
         _ => "Your message was passed on to several addresses behind:"u8,
     };
+
+    /// <summary>That it is being tried again is said only where it is true of all of them.</summary>
+    private static ReadOnlySpan<byte> OpeningOfDelayed(ReadOnlySpan<NotifiedRecipient> recipients)
+    {
+        foreach (var recipient in recipients)
+        {
+            if (recipient is { Action: DeliveryAction.Delayed, WillRetryUntil: null })
+            {
+                return "Your message was not delivered within the time that you gave it, to:"u8;
+            }
+        }
+        return "Your message has not been delivered so far, and is being tried again, to:"u8;
+    }
 
     /// <summary>That nothing more will be heard is said only where it is true of all of them.</summary>
     private static ReadOnlySpan<byte> OpeningOfRelayed(ReadOnlySpan<NotifiedRecipient> recipients)
@@ -127,6 +141,10 @@ internal readonly ref struct PlainReport(WireOutput output, bool takesUtf8)
             _output.Write("    It will be tried until "u8);
             _output.Write(date[..TraceFields.WriteDate(date, until)]);
             _output.WriteLine("."u8);
+        }
+        else if (recipient.Action == DeliveryAction.Delayed)
+        {
+            _output.WriteLine("    It has gone on its way since."u8);
         }
     }
 

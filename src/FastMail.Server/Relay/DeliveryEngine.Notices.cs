@@ -55,21 +55,17 @@ internal sealed partial class DeliveryEngine
     public void NoticeWritten(Delivery delivery) => ReturnDelivery(delivery);
 
     /// <summary>A recipient ends without word to its sender.</summary>
-    public void EndUntold(Delivery delivery, ulong seq, int place, uint recipient, DeliveryAction action, int attempts, long due)
-    {
-        bool isDelay = action == DeliveryAction.Delayed;
+    public void EndUntold(Delivery delivery, ulong seq, int place, uint recipient, QueueState state, int attempts, long due) =>
         _outcomes.Add(new QueueChange
         {
             Seq = seq,
             Recipient = recipient,
-            State = isDelay ? QueueState.Deferred
-                : action == DeliveryAction.Failed ? QueueState.Failed : QueueState.Delivered,
-            DueMicros = isDelay ? due : 0,
-            Attempts = isDelay ? attempts : attempts + 1,
-            IsDelayTold = isDelay,
+            State = state,
+            DueMicros = state.IsEnd() ? 0 : due,
+            Attempts = state.IsEnd() ? attempts + 1 : attempts,
+            IsDelayTold = !state.IsEnd(),
             Text = TextOf(delivery, place),
         });
-    }
 
     /// <summary>A notification could not be written; its recipients follow, one by one.</summary>
     public void NoticeFailed(Exception exception) =>

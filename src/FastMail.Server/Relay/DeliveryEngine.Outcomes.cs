@@ -152,9 +152,9 @@ internal sealed partial class DeliveryEngine
             QueueState state = _kept[i] ? QueueState.Deferred
                 : delivery[i].Outcome == DeliveryOutcome.Delivered ? QueueState.Delivered
                 : QueueState.Failed;
-            if (ActionOf(delivery, i, state, isLate) is { } action)
+            if (ActionOf(delivery, i, state, isLate, wall) is { } action)
             {
-                notice.Add(i, action);
+                notice.Add(i, action, state);
             }
             else if (!(isAgain && _kept[i]))
             {
@@ -266,35 +266,43 @@ internal sealed partial class DeliveryEngine
     }
 
     /// <summary>What the sender is to be told of a recipient; null for nothing.</summary>
-    private static DeliveryAction? ActionOf(Delivery delivery, int recipient, QueueState state, bool isLate)
+    private static DeliveryAction? ActionOf(Delivery delivery, int recipient, QueueState state, bool isLate, long wall)
     {
-        if (state == QueueState.Delivered && IsRelayTold(delivery))
+        DsnNotify notify = delivery[recipient].Notify;
+        bool IsWanted(DeliveryAction action) => NotificationPolicy.IsWanted(action, notify, delivery.ReversePath.Span);
+
+        if (state != QueueState.Delivered || delivery[recipient].IsStored)
         {
-            return delivery[recipient].Notify != DsnNotify.Never && !delivery.ReversePath.IsEmpty ? DeliveryAction.Relayed : null;
+            DeliveryAction action = state == QueueState.Failed ? DeliveryAction.Failed
+                : state == QueueState.Deferred ? DeliveryAction.Delayed
+                : DeliveryAction.Delivered;
+            return IsWanted(action) && (action != DeliveryAction.Delayed || isLate) ? action : null;
         }
 
-        DeliveryAction? action = state switch
-        {
-            QueueState.Failed => DeliveryAction.Failed,
-            QueueState.Deferred => isLate ? DeliveryAction.Delayed : null,
-            // A host that knows DSN tells the sender itself (RFC 3461 5.2.2).
-            _ when delivery[recipient].IsStored => DeliveryAction.Delivered,
-            _ when delivery.Carrier is { } carrier && !carrier.Offers.HasFlag(SmtpOffers.Dsn) => DeliveryAction.Relayed,
-            _ => null,
-        };
-        return action is { } wanted
-            && NotificationPolicy.IsWanted(wanted, delivery[recipient].Notify, delivery.ReversePath.Span)
-                ? wanted
-                : null;
+        // A host that knows DSN tells the sender itself (RFC 3461 5.2.2).
+        bool isAsked = IsWanted(DeliveryAction.Relayed) && delivery.Carrier is { } carrier && !carrier.Offers.HasFlag(SmtpOffers.Dsn);
+        bool mayHear = notify != DsnNotify.Never && !delivery.ReversePath.IsEmpty;
+        return isAsked || (mayHear && IsTraced(delivery)) ? DeliveryAction.Relayed
+            : IsOverUntold(delivery, wall) && IsWanted(DeliveryAction.Delayed) ? DeliveryAction.Delayed
+            : mayHear && IsDeadlineLost(delivery) ? DeliveryAction.Relayed
+            : null;
     }
 
     /// <summary>
-    /// The sender hears that it was passed on, unless of nothing at all: who traces a message (RFC 2852 4.1.4), and who is
-    /// to hear when its time is over and will not from there (4.1.4.2). LMTP passes nothing on, it delivers.
+    /// It was not passed on by the time of BY=...;N, which ended while it was here, and its sender has not heard so: that is
+    /// told in any case (RFC 2852 4.1.3), also when the attempt that is late has succeeded.
     /// </summary>
-    private static bool IsRelayTold(Delivery delivery) =>
-        delivery is { Carrier: { IsLmtp: false } carrier, DeliverBy: { } by }
-        && (by.IsTraced || (by is { IsReturn: false, Seconds: >= 0 } && !carrier.Offers.HasFlag(SmtpOffers.DeliverBy)));
+    private static bool IsOverUntold(Delivery delivery, long wall) =>
+        delivery is { DeliverBy.IsReturn: false, DeliverByMicros: { } deadline, Consignment.IsDelayTold: false }
+        && deadline > delivery.ArrivalMicros && deadline <= wall;
+
+    /// <summary>The sender traces it on its way (RFC 2852 4.1.4). LMTP passes nothing on, it delivers.</summary>
+    private static bool IsTraced(Delivery delivery) => delivery is { Carrier.IsLmtp: false, DeliverBy.IsTraced: true };
+
+    /// <summary>The sender is to hear when its time is over, and will not from where it was passed on to (RFC 2852 4.1.4.2).</summary>
+    private static bool IsDeadlineLost(Delivery delivery) =>
+        delivery is { Carrier: { IsLmtp: false } carrier, DeliverBy: { IsReturn: false, Seconds: >= 0 } }
+        && !carrier.Offers.HasFlag(SmtpOffers.DeliverBy);
 
     private QueueChange ChangeOf(Delivery delivery, int recipient, QueueState state, long due, bool isLate) => new()
     {

@@ -12,13 +12,16 @@ namespace FastMail.Server.Relay;
 /// <summary>Recipients of a delivery that its sender is told of. A value for the time of a call.</summary>
 internal struct NoticeList
 {
-    private List<(int Place, DeliveryAction Action)>? _entries;
+    private List<(int Place, DeliveryAction Action, QueueState State)>? _entries;
 
     public readonly bool IsEmpty => _entries is null;
 
-    public readonly IReadOnlyList<(int Place, DeliveryAction Action)> Entries => _entries ?? [];
+    public readonly IReadOnlyList<(int Place, DeliveryAction Action, QueueState State)> Entries => _entries ?? [];
 
-    public void Add(int place, DeliveryAction action) => (_entries ??= []).Add((place, action));
+    /// <param name="place">Of the recipient in the delivery.</param>
+    /// <param name="action">What the sender hears.</param>
+    /// <param name="state">What the recipient is in the queue from now on.</param>
+    public void Add(int place, DeliveryAction action, QueueState state) => (_entries ??= []).Add((place, action, state));
 }
 
 /// <summary>
@@ -30,7 +33,7 @@ internal sealed class Notice : ILoopWork
     private readonly DeliveryEngine _engine;
     private readonly Delivery _delivery;
     private readonly ulong _seq;
-    private readonly (int Place, uint Recipient, DeliveryAction Action)[] _told;
+    private readonly (int Place, uint Recipient, DeliveryAction Action, QueueState State)[] _told;
     private readonly int _attempts;
     private readonly bool _wasDelayTold;
     private readonly long _due;
@@ -55,12 +58,11 @@ internal sealed class Notice : ILoopWork
         _wasDelayTold = delivery.Consignment.IsDelayTold;
         _due = due;
         _until = until;
-        _told = [.. list.Entries.Select(e => (e.Place, delivery.Consignment[e.Place], e.Action))];
+        _told = [.. list.Entries.Select(e => (e.Place, delivery.Consignment[e.Place], e.Action, e.State))];
     }
 
     /// <summary>Recipients that have ended with it.</summary>
-    public IEnumerable<uint> Ended =>
-        _told.Where(t => t.Action != DeliveryAction.Delayed).Select(t => t.Recipient);
+    public IEnumerable<uint> Ended => _told.Where(t => t.State.IsEnd()).Select(t => t.Recipient);
 
     public ulong Seq => _seq;
 
@@ -163,18 +165,16 @@ internal sealed class Notice : ILoopWork
 
     private void AddChanges(PendingMessage message)
     {
-        foreach ((int place, uint recipient, DeliveryAction action) in _told)
+        foreach ((int place, uint recipient, DeliveryAction action, QueueState state) in _told)
         {
-            bool isDelay = action == DeliveryAction.Delayed;
             message.AddQueueChange(new QueueChange
             {
                 Seq = _seq,
                 Recipient = recipient,
-                State = isDelay ? QueueState.Deferred
-                    : action == DeliveryAction.Failed ? QueueState.Failed : QueueState.Delivered,
-                DueMicros = isDelay ? _due : 0,
-                Attempts = isDelay ? _attempts : _attempts + 1,
-                IsDelayTold = _wasDelayTold || isDelay,
+                State = state,
+                DueMicros = state.IsEnd() ? 0 : _due,
+                Attempts = state.IsEnd() ? _attempts + 1 : _attempts,
+                IsDelayTold = _wasDelayTold || action == DeliveryAction.Delayed,
                 Text = _engine.TextFor(_delivery, place),
             });
         }
@@ -184,7 +184,7 @@ internal sealed class Notice : ILoopWork
     {
         StoredMessage original = _delivery.Message;
         DateTimeOffset now = _engine.Now;
-        NotifiedRecipient[] recipients = [.. _told.Select(t => Describe(t.Place, t.Action, now))];
+        NotifiedRecipient[] recipients = [.. _told.Select(t => Describe(t.Place, t.Action, t.State, now))];
         Span<byte> random = stackalloc byte[sizeof(ulong)];
         RandomNumberGenerator.Fill(random);
         _writer.Begin(
@@ -214,7 +214,7 @@ internal sealed class Notice : ILoopWork
             recipients);
     }
 
-    private NotifiedRecipient Describe(int place, DeliveryAction action, DateTimeOffset now)
+    private NotifiedRecipient Describe(int place, DeliveryAction action, QueueState state, DateTimeOffset now)
     {
         ref readonly Addressee recipient = ref _delivery[place];
         bool isPastDeadline = action == DeliveryAction.Delayed && _delivery.DeliverByMicros <= Intake.Micros(now);
@@ -232,7 +232,7 @@ internal sealed class Notice : ILoopWork
             Diagnostic = _delivery.TextOf(place),
             IsSmtpReply = recipient.IsRemote,
             LastAttempt = _delivery.IsTried ? now : null, // RFC 3464 2.3.7: of an earlier one the time is not known
-            WillRetryUntil = action == DeliveryAction.Delayed
+            WillRetryUntil = state == QueueState.Deferred
                 ? DateTimeOffset.UnixEpoch.AddMicroseconds(_until)
                 : null,
         };
@@ -271,15 +271,15 @@ internal sealed class Notice : ILoopWork
     private void Cancel(bool holdsFailed)
     {
         _engine.Log.Return(_message!);
-        foreach ((int place, uint recipient, DeliveryAction action) in _told)
+        foreach ((int place, uint recipient, _, QueueState state) in _told)
         {
-            if (holdsFailed && action == DeliveryAction.Failed)
+            if (holdsFailed && state == QueueState.Failed)
             {
                 _engine.HoldUntold(_seq, recipient, _attempts, _wasDelayTold);
             }
             else
             {
-                _engine.EndUntold(_delivery, _seq, place, recipient, action, _attempts, _due);
+                _engine.EndUntold(_delivery, _seq, place, recipient, state, _attempts, _due);
             }
         }
 

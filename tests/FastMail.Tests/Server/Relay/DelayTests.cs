@@ -237,6 +237,60 @@ public sealed class DelayTests
         Assert.Equal(1, Mails(fixture));
     }
 
+    [Theory]
+    [InlineData("", "", "delayed", "4.4.7")]
+    [InlineData("", "DSN", "delayed", "4.4.7")]
+    [InlineData("", "DELIVERBY", "delayed", "4.4.7")]
+    [InlineData(" NOTIFY=DELAY", "DSN", "delayed", "4.4.7")]
+    [InlineData(" NOTIFY=FAILURE", "", "relayed", "2.0.0")] // RFC 2852 4.1.4.2
+    [InlineData(" NOTIFY=FAILURE", "DELIVERBY", null, "")]
+    [InlineData(" NOTIFY=DELAY,SUCCESS", "", "relayed", "2.0.0")]
+    [InlineData(" NOTIFY=NEVER", "", null, "")]
+    public async Task That_it_was_late_is_told_also_when_the_attempt_over_the_deadline_succeeds(
+        string notify, string extension, string? action, string status)
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost(
+            line =>
+            {
+                clock.Advance(line == "." ? TimeSpan.FromSeconds(61) : TimeSpan.Zero);
+                return null;
+            },
+            extension);
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        Submit(fixture, "BY=60;N", ["b@relay.test"], notify);
+        host.Next();
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.Equal(action is null ? 0 : 1, Mails(fixture));
+        if (action is not null)
+        {
+            string notice = Retrieve(fixture, 1);
+            Assert.Contains($"\r\nAction: {action}\r\nStatus: {status}\r\n", notice, StringComparison.Ordinal);
+            Assert.DoesNotContain("Will-Retry-Until:", notice, StringComparison.Ordinal);
+            Assert.DoesNotContain("is being tried again", notice, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task That_it_was_late_is_told_when_the_first_attempt_after_the_deadline_succeeds()
+    {
+        var clock = new HandClock();
+        bool isOpen = false;
+        using var host = new ScriptedHost(
+            line => line.StartsWith("RCPT", StringComparison.Ordinal) && !Volatile.Read(ref isOpen) ? "450 4.2.0 later" : null);
+        await using ServerFixture fixture = await StartAsync(clock, host, Slow);
+        Submit(fixture, "BY=7200;N", ["b@relay.test"]);
+        await SettleAsync(fixture, clock);
+        Assert.Equal(0, Mails(fixture));
+        Volatile.Write(ref isOpen, true);
+        clock.Advance(TimeSpan.FromHours(2));
+        host.Next();
+        string notice = RelayTests.Fetch(fixture, "u@local.test");
+        Assert.Contains("\r\nAction: delayed\r\nStatus: 4.4.7\r\n", notice, StringComparison.Ordinal);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.Equal(1, Mails(fixture));
+    }
+
     [Fact]
     public async Task A_host_that_does_not_keep_times_gets_nothing_that_must_not_be_late()
     {
