@@ -52,7 +52,7 @@ internal sealed record QueueActionOptions(string? ForwardPath = null, bool Notif
 /// <param name="Changed">Done and durable.</param>
 /// <param name="UnderWay">Being sent just now: left alone.</param>
 /// <param name="Gone">Ended before.</param>
-/// <param name="Refused">Cannot be treated so, e.g. a retry of what is held.</param>
+/// <param name="Refused">Cannot be treated so, e.g. a retry of what is held, or word of a message that is damaged.</param>
 internal sealed record QueueActionResult(int Changed, int UnderWay, int Gone, int Refused)
 {
     public static QueueActionResult None { get; } = new(0, 0, 0, 0);

@@ -329,9 +329,10 @@ internal sealed partial class DeliveryEngine
     }
 
     /// <summary>False when there is nothing to deliver: the consignment and the delivery have gone where they belong.</summary>
-    private bool TryLoad(Delivery delivery, Consignment consignment)
+    private bool TryLoad(Delivery delivery, Consignment consignment) => TryLoad(delivery, consignment, out _);
+
+    private bool TryLoad(Delivery delivery, Consignment consignment, out ReadStatus status)
     {
-        ReadStatus status;
         try
         {
             status = delivery.Load(Log, consignment, _parts.Clock.GetUtcNow());

@@ -182,8 +182,7 @@ internal sealed partial class DeliveryEngine : IQueueControl
 
         if (options.Notifies)
         {
-            EndByOperator(part ?? Revive(recipient));
-            return new QueueActionResult(1, 0, 0, 0);
+            return EndByOperator(part ?? Revive(recipient));
         }
 
         _outcomes.Add(change with { Attempts = part?.Attempts ?? recipient.Attempts, IsDelayTold = part?.IsDelayTold ?? recipient.IsDelayTold });
@@ -247,14 +246,20 @@ internal sealed partial class DeliveryEngine : IQueueControl
     }
 
     /// <summary>The sender hears of it as of any failure.</summary>
-    private void EndByOperator(Consignment consignment)
+    private QueueActionResult EndByOperator(Consignment consignment)
     {
         Delivery delivery = RentDelivery();
-        if (TryLoad(delivery, consignment))
+        if (!TryLoad(delivery, consignment, out ReadStatus status))
         {
-            delivery.AnswerUntried(RouteFailure.Permanent(554, "5.7.0", "cancelled by the operator of this host"));
-            Complete(delivery, null);
+            // In a maildrop, or not in the queue any more, it had ended. Damaged it is held; not readable now, it waits.
+            return status is ReadStatus.Ok or ReadStatus.External or ReadStatus.NotFound
+                ? new QueueActionResult(0, 0, 1, 0)
+                : new QueueActionResult(0, 0, 0, 1);
         }
+
+        delivery.AnswerUntried(RouteFailure.Permanent(554, "5.7.0", "cancelled by the operator of this host"));
+        Complete(delivery, null);
+        return new QueueActionResult(1, 0, 0, 0);
     }
 
     /// <summary>Takes recipients out of wherever they wait, each by itself; what is being sent stays where it is.</summary>

@@ -269,6 +269,31 @@ public sealed class EngineFaultTests
     }
 
     [Fact]
+    public async Task Who_cancels_with_word_to_the_senders_hears_that_a_damaged_message_was_not_cancelled()
+    {
+        using ScriptedHost host = Busy();
+        await using ServerFixture fixture = await StartAsync(host, new ScriptedDisk());
+        (ulong Seq, uint Recipient)[] all = await DeferThreeAsync(fixture, "u@local.test");
+        string segment = Assert.Single(Directory.GetFiles(fixture.Directory, "0-*.seg", SearchOption.AllDirectories));
+        await using (FileStream file = new(segment, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite))
+        {
+            byte[] octets = new byte[1 << 20];
+            int length = file.ReadAtLeast(octets, octets.Length, throwOnEndOfStream: false);
+            int place = octets.AsSpan(0, length).IndexOf("first line"u8);
+            Assert.InRange(place, 4096, length);
+            file.Position = place;
+            file.WriteByte((byte)'F');
+        }
+
+        QueueActionResult result = await fixture.Server.Engine.ApplyAsync(
+            QueueAction.Cancel, all, new QueueActionOptions(Notifies: true), default);
+        Assert.Equal(new QueueActionResult(0, 0, 0, 3), result);
+        Assert.All(Waiting(fixture), entry => Assert.Equal("held", entry.State));
+        Assert.Equal(3, fixture.Log.Queue.Recipients);
+        Assert.Contains("+OK 0 ", Talk(fixture, "STAT", "QUIT"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Nothing_is_sent_any_more_when_it_could_not_be_written_down()
     {
         var disk = new ScriptedDisk();
