@@ -256,7 +256,10 @@ internal sealed class MailServer : IAsyncDisposable
             Unreadable = Unreadable,
             Blocklists = MakeBlocklists(settings),
             Relay = new RelayIntake(
-                engine, new Exemptions(settings.Get(RelayKeys.From)), new QueueRuns(_router!, engine, clock)),
+                engine, new Exemptions(settings.Get(RelayKeys.From)), new QueueRuns(_router!, engine, clock))
+            {
+                MostHeld = settings.Get(RelayKeys.MostHeld),
+            },
         }.Open(Listeners);
     }
 

@@ -60,6 +60,7 @@ public sealed class SmtpReply
     public static readonly SmtpReply NoSuchMailbox = new(550, "5.1.1 No such mailbox here");
     public static readonly SmtpReply SenderNotOwned = new(553, "5.7.1 This sender address is not yours");
     public static readonly SmtpReply HeldTooLong = new(501, "5.5.4 May not be held so long: see FUTURERELEASE of EHLO");
+    public static readonly SmtpReply TooMuchHeld = new(552, "5.7.16 So much of your mail is held already that no more can be"); // RFC 4865 6
     public static readonly SmtpReply HeldUntilThePast = new(501, "5.5.4 May not be held until a time that is over");
     public static readonly SmtpReply HeldPastDeadline = new(501, "5.5.4 May not be held for longer than BY= gives it");
     public static readonly SmtpReply RelayDenied = new(550, "5.7.1 Relaying denied");

@@ -29,6 +29,11 @@ internal static class RelayKeys
         "So long may a submitter have mail held back (FUTURERELEASE: HOLDFOR, HOLDUNTIL); 0 is not at all.",
         Values.Duration(TimeSpan.Zero, TimeSpan.FromSeconds(999_999_999))); // RFC 4865 has nine digits
 
+    public static readonly Key<int> MostHeld = new(
+        "relay.most_held", "1000", "recipients",
+        "A submitter who has mail for so many held back may not have more held: MAIL is answered 552 5.7.16.",
+        Values.Count(1, 10_000_000));
+
     public static readonly Key<TimeSpan> DelayNotice = new(
         "relay.delay_notice", "4h", "time", "After that the sender is told once that it takes longer; 0 is never.",
         Values.Duration(TimeSpan.Zero, TimeSpan.FromDays(30)));
@@ -71,8 +76,8 @@ internal static class RelayKeys
 
     public static IEnumerable<Key> All =>
     [
-        From, RetryMin, RetryMax, Lifetime, LongestHold, DelayNotice, Connections, Concurrency, StartConcurrency, Rate, Recipients,
-        Transactions, ConnectTimeout, IdleTime, Unflushed, DrainTime,
+        From, RetryMin, RetryMax, Lifetime, LongestHold, MostHeld, DelayNotice, Connections, Concurrency, StartConcurrency, Rate,
+        Recipients, Transactions, ConnectTimeout, IdleTime, Unflushed, DrainTime,
     ];
 
     public static ScheduleOptions Schedule(Settings settings) => new()

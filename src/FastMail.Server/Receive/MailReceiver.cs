@@ -157,12 +157,18 @@ internal sealed class MailReceiver : IMailSink
             return refusal;
         }
 
+        _sender = _release > 0 ? DeliveryEngine.SubmitterOf(mail.AuthIdentity)
+            : DeliveryEngine.SenderOf(mail.AuthIdentity.IsEmpty ? mail.ReversePath : mail.AuthIdentity);
+        if (_release > 0 && Relay is { } relay && relay.Engine.HeldOf(_sender) >= relay.MostHeld)
+        {
+            return SmtpReply.TooMuchHeld;
+        }
+
         _message = _log.RentMessage();
         _message.SetReversePath(mail.ReversePath);
         SenderWishes.Add(_message, mail, _release, now);
         _trace.Begin(mail.ReversePath);
         _recipients.Begin(mail.DeclaredSize, _release, hasSender: !mail.ReversePath.IsEmpty);
-        _sender = DeliveryEngine.SenderOf(mail.AuthIdentity.IsEmpty ? mail.ReversePath : mail.AuthIdentity);
         _priority = mail.Priority ?? 0;
         return SmtpReply.ReversePathOk;
     }

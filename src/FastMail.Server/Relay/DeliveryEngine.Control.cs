@@ -193,6 +193,7 @@ internal sealed partial class DeliveryEngine : IQueueControl
             if (change.State == QueueState.Deferred)
             {
                 part.Stage = Stage.Held;
+                part.Sender = ReadSubmitter(part.Seq);
                 part.Due = _schedule.Now + (change.DueMicros - wall);
             }
 

@@ -103,7 +103,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     /// <summary>A message with these recipients, in the order of their numbers, is durable.</summary>
     /// <param name="seq">Its number in the log.</param>
     /// <param name="paths">Of the recipients; not kept.</param>
-    /// <param name="sender">The same for all mail of one sender.</param>
+    /// <param name="sender">The same for all mail of one sender; of what is held, as <see cref="SubmitterOf"/> says.</param>
     /// <param name="priority">MT-PRIORITY.</param>
     /// <param name="hold">It is not to go before that.</param>
     public void Enter(ulong seq, ForwardPaths paths, uint sender, int priority, TimeSpan hold = default)
@@ -113,13 +113,13 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         for (ForwardPaths.Enumerator path = paths.GetEnumerator(); path.MoveNext();)
         {
             Consignment consignment = _schedule.Make(seq, number++);
+            consignment.Sender = sender;
             if (hold > TimeSpan.Zero)
             {
                 last = Await(consignment, last, _schedule.Now + Micros(hold), isHeld: true);
                 continue;
             }
 
-            consignment.Sender = sender;
             consignment.Priority = (sbyte)priority;
             Begin(consignment, path.Current, path.IsHere);
         }
@@ -224,7 +224,11 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         consignment.IsStale = !queued.ForwardPath.IsEmpty;
         long wait = Math.Max(0, queued.DueMicros - wall);
         bool isHeld = queued.IsHeldBySender(wall);
-        if (!isHeld)
+        if (isHeld)
+        {
+            consignment.Sender = last is { Stage: Stage.Held } && last.Seq == queued.Seq ? last.Sender : ReadSubmitter(queued.Seq);
+        }
+        else
         {
             wait = Math.Min(wait, Micros(_parts.Schedule.RetryMax * 1.25)); // the wall clock may have been set meanwhile
         }
@@ -239,8 +243,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         if (last is not null && last.Stage == stage && !last.IsStale && !consignment.IsStale
             && Math.Abs(last.Due - due) < 1_000_000 && last.MayTravelWith(consignment, _parts.Schedule.Recipients))
         {
-            last.Add(consignment);
-            _schedule.Free(consignment);
+            _schedule.WaitWith(last, consignment);
             return last;
         }
 

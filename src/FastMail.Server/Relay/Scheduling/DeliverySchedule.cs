@@ -24,6 +24,7 @@ internal sealed class DeliverySchedule
     private readonly Queue<Destination> _line = new(); // those that want one more connection
     private readonly PriorityQueue<Destination, long> _wakes = new(); // closed or rate-limited until then
     private readonly Stack<Consignment> _free = new();
+    private readonly Dictionary<uint, int> _held = []; // recipients by sender
     private readonly List<Consignment> _found = [];
     private long _sweepAt;
 
@@ -94,7 +95,19 @@ internal sealed class DeliverySchedule
         consignment.Due = due;
         consignment.Stage = isHeld ? Stage.Held : Stage.Waiting;
         _due.Add(consignment);
+        CountHeld(consignment, consignment.Count);
     }
+
+    /// <summary>One that is new waits together with another of its message.</summary>
+    public void WaitWith(Consignment waiting, Consignment other)
+    {
+        waiting.Add(other);
+        CountHeld(waiting, other.Count);
+        Free(other);
+    }
+
+    /// <summary>Recipients whose mail that sender has held back.</summary>
+    public int HeldOf(uint sender) => _held.GetValueOrDefault(sender);
 
     /// <summary>
     /// Its attempt has failed for now: it waits, longer each time. Returns how long, so that the log can be told.
@@ -141,6 +154,7 @@ internal sealed class DeliverySchedule
     public void Remove(Consignment consignment)
     {
         _due.Remove(consignment);
+        CountHeld(consignment, -consignment.Count);
         consignment.Stage = Stage.New;
         if (consignment.IsParked)
         {
@@ -390,6 +404,24 @@ internal sealed class DeliverySchedule
         }
 
         return consignment;
+    }
+
+    private void CountHeld(Consignment consignment, int recipients)
+    {
+        if (consignment.Stage != Stage.Held)
+        {
+            return;
+        }
+
+        int held = HeldOf(consignment.Sender) + recipients;
+        if (held > 0)
+        {
+            _held[consignment.Sender] = held;
+        }
+        else
+        {
+            _held.Remove(consignment.Sender);
+        }
     }
 
     private void Answers(Destination destination)

@@ -350,6 +350,45 @@ public sealed class HeldMailTests
         Assert.Equal((1, 0, 1), (fixture.Log.Queue.Recipients, Mails(fixture, "v@local.test"), Mails(fixture, "w@local.test")));
     }
 
+    [Fact]
+    public async Task A_submitter_may_have_so_much_held_and_no_more()
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host, "relay.most_held=3");
+        Submit(fixture, "HOLDFOR=3600", ["b@relay.test", "v@local.test"]);
+        Submit(fixture, "HOLDFOR=7200", ["c@relay.test", "d@relay.test"]); // there was room for one
+        AssertHolds(fixture, "552 5.7.16");
+        await fixture.RestartAsync();
+        AssertHolds(fixture, "552 5.7.16");
+        AssertHolds(fixture, "552 5.7.16", "U@Local.TEST");
+        AssertHolds(fixture, "250", "v@local.test");
+        Assert.Equal(4, (await ApplyAsync(fixture, QueueAction.Hold)).Changed);
+        AssertHolds(fixture, "250");
+        Assert.Equal(4, (await ApplyAsync(fixture, QueueAction.Release)).Changed);
+        AssertHolds(fixture, "552 5.7.16");
+        Assert.Equal(4, (await ApplyAsync(fixture, QueueAction.Redirect, "e@relay.test")).Changed);
+        AssertHolds(fixture, "552 5.7.16");
+        await AdvanceAsync(fixture, clock, Hour + TimeSpan.FromSeconds(1));
+        AssertHolds(fixture, "250");
+        Submit(fixture, "HOLDFOR=3600", ["b@relay.test"]);
+        AssertHolds(fixture, "552 5.7.16");
+        Assert.Equal(3, (await ApplyAsync(fixture, QueueAction.Cancel)).Changed);
+        AssertHolds(fixture, "250");
+    }
+
+    private static void AssertHolds(ServerFixture fixture, string reply, string user = "u@local.test")
+    {
+        using Socket client = fixture.Connect("submission");
+        Talk.ReadLine(client);
+        SayAll(client, "EHLO c.test");
+        string login = Convert.ToBase64String(Encoding.ASCII.GetBytes($"\0{user}\0{ServerFixture.Password}"));
+        Assert.StartsWith("235", Say(client, "AUTH PLAIN " + login), StringComparison.Ordinal);
+        Assert.StartsWith("250", Say(client, $"MAIL FROM:<{user}>"), StringComparison.Ordinal);
+        Assert.StartsWith("250", Say(client, "RSET"), StringComparison.Ordinal);
+        Assert.StartsWith(reply, Say(client, $"MAIL FROM:<{user}> HOLDFOR=60"), StringComparison.Ordinal);
+    }
+
     /// <summary>both@local.test is v and w.</summary>
     private static async Task AddAliasAsync(ServerFixture fixture)
     {
