@@ -271,12 +271,17 @@ internal sealed partial class DeliveryEngine
         DsnNotify notify = delivery[recipient].Notify;
         bool IsWanted(DeliveryAction action) => NotificationPolicy.IsWanted(action, notify, delivery.ReversePath.Span);
 
-        if (state != QueueState.Delivered || delivery[recipient].IsStored)
+        if (state != QueueState.Delivered)
         {
-            DeliveryAction action = state == QueueState.Failed ? DeliveryAction.Failed
-                : state == QueueState.Deferred ? DeliveryAction.Delayed
-                : DeliveryAction.Delivered;
-            return IsWanted(action) && (action != DeliveryAction.Delayed || isLate) ? action : null;
+            DeliveryAction action = state == QueueState.Failed ? DeliveryAction.Failed : DeliveryAction.Delayed;
+            return IsWanted(action) && (state == QueueState.Failed || isLate) ? action : null;
+        }
+
+        if (delivery[recipient].IsStored) // there for this word: without a wish for the one it is the other
+        {
+            return IsWanted(DeliveryAction.Delivered) ? DeliveryAction.Delivered
+                : IsWanted(DeliveryAction.Delayed) ? DeliveryAction.Delayed
+                : null;
         }
 
         // A host that knows DSN tells the sender itself (RFC 3461 5.2.2).
@@ -292,7 +297,7 @@ internal sealed partial class DeliveryEngine
     /// It was not passed on by the time of BY=...;N, which ended while it was here, and its sender has not heard so: that is
     /// told in any case (RFC 2852 4.1.3), also when the attempt that is late has succeeded.
     /// </summary>
-    private static bool IsOverUntold(Delivery delivery, long wall) =>
+    public static bool IsOverUntold(Delivery delivery, long wall) =>
         delivery is { DeliverBy.IsReturn: false, DeliverByMicros: { } deadline, Consignment.IsDelayTold: false }
         && deadline > delivery.ArrivalMicros && deadline <= wall;
 

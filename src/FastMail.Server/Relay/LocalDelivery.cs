@@ -3,6 +3,7 @@ using System.Text;
 using FastMail.Net;
 using FastMail.Protocol.Notifications;
 using FastMail.Server.Accounts;
+using FastMail.Server.Receive;
 using FastMail.Server.Relay.Scheduling;
 using FastMail.Storage;
 
@@ -23,7 +24,7 @@ internal sealed class LocalDelivery : ILoopWork
     private bool _isHeld;
     private bool _isAppended;
     private bool _isOver; // message and delivery are given back, which must happen once
-    private ForwardPaths? _told; // the recipient, when the sender is to hear that it has it
+    private ForwardPaths? _told; // the recipient, when the sender is to hear that it has it, or that it was late
 
     /// <param name="engine">Owns it.</param>
     /// <param name="delivery">Of one recipient.</param>
@@ -69,8 +70,8 @@ internal sealed class LocalDelivery : ILoopWork
             _ = message.TryAddLocalRecipient(account.MailboxId, _delivery[0].Path.Span);
         }
 
-        bool isTold = NotificationPolicy.IsWanted(
-            DeliveryAction.Delivered, _delivery[0].Notify, _delivery.ReversePath.Span);
+        bool isTold = IsWanted(DeliveryAction.Delivered)
+            || (IsWanted(DeliveryAction.Delayed) && DeliveryEngine.IsOverUntold(_delivery, Intake.Micros(_engine.Now)));
         CopyMeta(original, message, isTold);
         if (isTold)
         {
@@ -196,6 +197,9 @@ internal sealed class LocalDelivery : ILoopWork
         _engine.Log.Return(_message);
         _engine.LocalWritten(_delivery);
     }
+
+    private bool IsWanted(DeliveryAction action) =>
+        NotificationPolicy.IsWanted(action, _delivery[0].Notify, _delivery.ReversePath.Span);
 
     private void AddTold(PendingMessage message)
     {

@@ -248,6 +248,28 @@ public sealed class HeldMailTests
         RelayTests.Fetch(fixture, "v@local.test");
     }
 
+    [Theory]
+    [InlineData("", "Action: delayed\r\nStatus: 4.4.7\r\n")]
+    [InlineData(" NOTIFY=SUCCESS,DELAY", "Action: delivered\r\nStatus: 2.1.5\r\n")]
+    [InlineData(" NOTIFY=FAILURE", null)]
+    public async Task That_it_came_into_its_maildrop_late_is_told_to_who_was_to_hear_of_it(string notify, string? told)
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host, "quota.messages=1", "relay.retry_min=30min");
+        Submit(fixture, "HOLDFOR=3600 BY=3660;N", ["v@local.test"], notify);
+        Assert.StartsWith("250", RelayTests.Send(fixture, "mx", "a@elsewhere.test", "v@local.test"), StringComparison.Ordinal);
+        await AdvanceAsync(fixture, clock, Hour);
+        Pop(fixture, "v@local.test", "DELE 1");
+        clock.Advance(Hour);
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
+        Assert.Equal((told is null ? 0 : 1, 1), (Mails(fixture), Mails(fixture, "v@local.test")));
+        if (told is not null)
+        {
+            Assert.Contains($"Final-Recipient: rfc822; v@local.test\r\n{told}", Retrieve(fixture, 1), StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public async Task Postmaster_and_literals_mean_later_what_they_meant_when_they_were_said()
     {
