@@ -7,8 +7,7 @@ namespace FastMail.Server.Relay;
 /// <summary>
 /// Carries what became of recipients into the log. All that happens while one record is on its way to the disk goes into
 /// the next one, so a quick disk costs no delay and a slow one no flushes; and it waits a moment for a message to share a
-/// flush with. Owned by the <see cref="DeliveryEngine"/>;
-/// loop thread only.
+/// flush with. Owned by the <see cref="DeliveryEngine"/>; loop thread only.
 /// </summary>
 internal sealed class OutcomeWriter : ILoopWork
 {
@@ -23,6 +22,7 @@ internal sealed class OutcomeWriter : ILoopWork
     private readonly Queue<(ulong Seq, uint Recipient, QueueState State)> _ends = new(); // not durable yet, in their order
     private readonly Queue<Filled> _full = new();
     private readonly Queue<(long Record, TaskCompletionSource Done)> _waiting = new();
+    private Filled _refused; // for which the disk had no room; goes before all others
     private Filled _next;
     private Filled _inFlight;
     private long _records;
@@ -48,7 +48,7 @@ internal sealed class OutcomeWriter : ILoopWork
     /// <summary>The log takes nothing any more: what ends from now on is found waiting by the next start.</summary>
     public bool HasFailed { get; private set; }
 
-    public bool IsIdle => _next.Changes is null && _inFlight.Changes is null;
+    public bool IsIdle => _next.Changes is null && _inFlight.Changes is null && _refused.Changes is null;
 
     /// <summary>Raised when something has become durable.</summary>
     public event Action? Progressed;
@@ -104,14 +104,14 @@ internal sealed class OutcomeWriter : ILoopWork
         Filled ended = _inFlight;
         AppendOutcome outcome = ended.Changes!.Outcome;
         _inFlight = default;
-        _log.Return(ended.Changes);
         if (outcome == AppendOutcome.NoSpace)
         {
             Refuse(static () => new IOException("the disk is full: it is not sure what of this was done; look at the queue"));
-            Restate(ended.Ends);
+            TryAgainLater(ended);
             return;
         }
 
+        _log.Return(ended.Changes);
         if (outcome != AppendOutcome.Durable)
         {
             HasFailed = true; // and its ends stay what they are: not durable
@@ -173,7 +173,12 @@ internal sealed class OutcomeWriter : ILoopWork
             return;
         }
 
-        if (!_full.TryDequeue(out _inFlight))
+        if (_refused.Changes is not null)
+        {
+            _inFlight = _refused;
+            _refused = default;
+        }
+        else if (!_full.TryDequeue(out _inFlight))
         {
             _inFlight = _next;
             _next = default;
@@ -187,17 +192,15 @@ internal sealed class OutcomeWriter : ILoopWork
         }
     }
 
-    /// <summary>The disk is full to the last octet. Ends are said again; what was put off stands as it stood.</summary>
-    private void Restate(int ends)
+    /// <summary>The disk is full to the last octet. What is already done in memory must come into the log some time.</summary>
+    private void TryAgainLater(in Filled refused)
     {
+        PendingQueueChanges changes = refused.Changes!;
         _logger.LogError(
-            "the disk is full: the ends of {Count} deliveries are not in the log yet, tried again in {Pause}", ends, FullDiskPause);
-        for (int i = 0; i < ends; i++)
-        {
-            (ulong seq, uint recipient, QueueState state) = _ends.Dequeue();
-            Write(new QueueChange { Seq = seq, Recipient = recipient, State = state });
-        }
-
+            "the disk is full: what became of {Count} recipients is not in the log yet, tried again in {Pause}",
+            changes.Count, FullDiskPause);
+        changes.Renew();
+        _refused = refused;
         _isFlushPosted = true;
         _loop.Arm(_timer, FullDiskPause);
     }

@@ -73,13 +73,30 @@ public sealed class PendingQueueChanges : PendingAppend
         Count++;
     }
 
+    /// <summary>For a record that was refused: it may be appended once more, as it is.</summary>
+    /// <exception cref="InvalidOperationException">It was not refused.</exception>
+    public void Renew()
+    {
+        if (Outcome != AppendOutcome.NoSpace)
+        {
+            throw new InvalidOperationException("only what the log had no room for is appended again");
+        }
+
+        ResetAppend();
+    }
+
     internal void Reset()
     {
         _used = RecordHeader.Bytes;
         _hasEnd = false;
-        _isAppended = false;
         CanWait = false;
         Count = 0;
+        ResetAppend();
+    }
+
+    private void ResetAppend()
+    {
+        _isAppended = false;
         ResetClaim();
         Next = null;
         Owner = null;

@@ -12,7 +12,7 @@ public sealed class OutcomeWriterTests
     private const int NoSpace = 28; // ENOSPC
 
     [Fact]
-    public async Task Ends_that_a_full_disk_has_not_taken_are_said_again_and_nothing_is_lost_or_sent_twice()
+    public async Task What_a_full_disk_has_not_taken_is_said_again_and_nothing_is_lost_or_sent_twice()
     {
         var disk = new ScriptedDisk();
         using var isSent = new ManualResetEventSlim();
@@ -46,10 +46,10 @@ public sealed class OutcomeWriterTests
         Assert.Equal(4, fixture.Log.Queue.Recipients);
 
         disk.Script = static (_, _) => 0;
-        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 1);
-        Assert.Equal(("later@relay.test", "deferred"), Waiting(fixture).Select(entry => (entry.To, entry.State)).Single());
+        await RelayTests.Until(() => Waiting(fixture) is [{ State: "held" }]);
+        Assert.Equal("later@relay.test", Waiting(fixture).Select(entry => entry.To).Single());
         await fixture.RestartAsync();
-        Assert.Equal(("later@relay.test", "deferred"), Waiting(fixture).Select(entry => (entry.To, entry.State)).Single());
+        Assert.Equal(("later@relay.test", "held"), Waiting(fixture).Select(entry => (entry.To, entry.State)).Single());
         Assert.Empty(host.Taken);
         await fixture.Server.Engine.ApplyAsync(QueueAction.Cancel, later, new QueueActionOptions(), default);
         Assert.Equal(0, fixture.Log.Queue.Recipients);
