@@ -19,7 +19,7 @@ internal sealed class OutcomeWriter : ILoopWork
     private readonly int _mostPatient;
     private readonly LoopTimer _timer;
     private readonly Flushing _flushing;
-    private readonly Queue<(ulong Seq, uint Recipient, QueueState State)> _ends = new(); // not durable yet, in their order
+    private readonly Queue<(ulong Seq, uint Recipient)> _ends = new(); // not durable yet, in their order
     private readonly Queue<Filled> _full = new();
     private readonly Queue<(long Record, TaskCompletionSource Done)> _waiting = new();
     private Filled _refused; // for which the disk had no room; goes before all others
@@ -66,7 +66,7 @@ internal sealed class OutcomeWriter : ILoopWork
     /// <summary>A recipient has come to its end, and that is not durable yet. A walk through all of those.</summary>
     public bool IsEnding(ulong seq, uint recipient)
     {
-        foreach ((ulong Seq, uint Recipient, QueueState State) end in _ends)
+        foreach ((ulong Seq, uint Recipient) end in _ends)
         {
             if (end.Seq == seq && end.Recipient == recipient)
             {
@@ -160,7 +160,7 @@ internal sealed class OutcomeWriter : ILoopWork
         _next.Changes.Add(change);
         if (change.State.IsEnd())
         {
-            _ends.Enqueue((change.Seq, change.Recipient, change.State));
+            _ends.Enqueue((change.Seq, change.Recipient));
             _next.Ends++;
         }
     }
