@@ -64,18 +64,7 @@ internal sealed class OutcomeWriter : ILoopWork
     }
 
     /// <summary>A recipient has come to its end, and that is not durable yet. A walk through all of those.</summary>
-    public bool IsEnding(ulong seq, uint recipient)
-    {
-        foreach ((ulong Seq, uint Recipient) end in _ends)
-        {
-            if (end.Seq == seq && end.Recipient == recipient)
-            {
-                return true;
-            }
-        }
-
-        return false;
-    }
+    public bool IsEnding(ulong seq, uint recipient) => _ends.Contains((seq, recipient));
 
     /// <summary>
     /// Completes when all that was added so far is durable, or with an <see cref="IOException"/> when something of it is

@@ -27,7 +27,7 @@ internal sealed class RelayIntake
     public QueueRuns Runs { get; }
 
     /// <summary>A submitter who has mail for so many recipients held back has no more of it taken (RFC 4865 6).</summary>
-    public int MostHeld { get; init; } = 1000;
+    public required int MostHeld { get; init; }
 
     /// <summary>Its mail is relayed without a login.</summary>
     public bool Trusts(IPAddress client) => _peers.Contains(client);

@@ -4,8 +4,8 @@ namespace FastMail.Storage;
 
 /// <summary>
 /// The one thread that writes the log. It takes what has queued up while the last group was being flushed, makes it
-/// the next group, and hands the completed chain to the observer. There is no timer: the flush is the timer. Owned by
-/// the <see cref="MailLog"/>.
+/// the next group, and hands the completed chain to the observer. The flush is the timer; how much longer it is worth
+/// waiting for others, <see cref="JoinWatch"/> says. Owned by the <see cref="MailLog"/>.
 /// </summary>
 internal sealed class Appender : IDisposable
 {
