@@ -125,6 +125,12 @@ class Haraka:
         }.items():
             with open(os.path.join(folder, "config", name), "w", encoding="ascii") as f:
                 f.write(text)
+        # Lines above 992 octets it would break in two; RFC 5322 section 2.1.1 allows 998.
+        connection = os.path.join(folder, "config/connection.ini")
+        with open(connection, encoding="utf-8") as f:
+            settings = f.read()
+        with open(connection, "w", encoding="utf-8") as f:
+            f.write(re.sub(r"(?m)^data_line_length=.*$", "data_line_length=2000", settings))
         os.makedirs(os.path.join(folder, "plugins"), exist_ok=True)
         with open(os.path.join(folder, "plugins/to_the_sink.js"), "w", encoding="ascii") as f:
             f.write(f"""'use strict'
@@ -140,7 +146,11 @@ exports.hook_get_mx = (next) => next(OK, {{ exchange: '127.0.0.1', port: {sink},
         self.log_path = os.path.join(folder, "haraka.log")
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen([program, "-c", folder], stdout=log, stderr=log, env=environment)
-        mtas.wait_for_greeting(self.port, self.process, self.log)
+        try:
+            mtas.wait_for_greeting(self.port, self.process, self.log)
+        except BaseException:
+            self.stop()
+            raise
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
