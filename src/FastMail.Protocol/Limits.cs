@@ -98,4 +98,7 @@ internal static class Limits
 
     /// <summary>Content up to so many octets goes by BDAT: sent in vain, when all recipients are refused, it costs little.</summary>
     public const int ChunkedContentBytes = 64 * 1024;
+
+    /// <summary>Stuffed dots of such content: between them it is sent from where it lies, in as many pieces.</summary>
+    public const int ChunkedContentDots = 48;
 }

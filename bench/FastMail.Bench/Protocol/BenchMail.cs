@@ -27,7 +27,7 @@ internal sealed class BenchMail : IOutgoingMail
 
     public int Recipients => 1;
 
-    public OutgoingContent Content => new(_content.Length, IsStuffed: false);
+    public OutgoingContent Content => new(_content.Length, _content.Length - 3);
 
     public RcptArguments Recipient(int number) => new() { ForwardPath = "u@local.test"u8 };
 

@@ -118,8 +118,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         {
             long wire = _message.WireBytes - _message.ReturnPathBytes;
             long octets = (long)_message.Octets - _message.ReturnPathBytes;
-            bool isStuffed = wire != octets + 3; // the final .CRLF
-            return new OutgoingContent(wire + Signature.Length, isStuffed);
+            return new OutgoingContent(wire + Signature.Length, octets + Signature.Length);
         }
     }
 

@@ -45,7 +45,7 @@ internal sealed partial class ReplyTarget() : FuzzTarget(
     private static string Play(string text, bool isLmtp, bool isTls, int piece)
     {
         var rig = new ClientRig(ClientRig.Options(isLmtp, isTls ? TlsPolicy.May : TlsPolicy.None), room: 1024);
-        TestMail[] mails = [Mail("one", isStuffed: true), Mail("two", isStuffed: false), Mail("three", isStuffed: false)];
+        TestMail[] mails = [Mail("one", goesByData: true), Mail("two", goesByData: false), Mail("three", goesByData: false)];
         foreach (var mail in mails)
         {
             rig.Queue.Enqueue(mail);
@@ -74,10 +74,10 @@ internal sealed partial class ReplyTarget() : FuzzTarget(
         return $"{rig.Session.Failure?.Phase} {rig.Session.Failure?.Status} {string.Join(',', first)}";
     }
 
-    private static TestMail Mail(string name, bool isStuffed) => new("a@b.test", $"{name}@c.test", "y@c.test")
+    private static TestMail Mail(string name, bool goesByData) => new("a@b.test", $"{name}@c.test", "y@c.test")
     {
         Pieces = [Encoding.ASCII.GetBytes($"Subject: {name}\r\n\r\nhi\r\n.\r\n")],
-        IsStuffed = isStuffed,
+        IsOfUnknownOctets = goesByData,
     };
 
     /// <summary>The same as the reader should find, by the grammar of RFC 5321 4.2 and the bounds.</summary>

@@ -170,7 +170,7 @@ public sealed class RelayInputTests : IDisposable
 
         SmtpRig next = SmtpRig.Create();
         ClientRig relay = new(ClientRig.Options() with { UsesChunking = usesChunking }, room: 4096) { Quits = true };
-        relay.Queue.Enqueue(new TestMail("a@b.test", "u@local.test") { Pieces = [stored], IsStuffed = true });
+        relay.Queue.Enqueue(new TestMail("a@b.test", "u@local.test") { Pieces = [stored] });
         int heard = 0;
         int said = 0;
         next.Feed([]);
@@ -184,8 +184,19 @@ public sealed class RelayInputTests : IDisposable
             next.Feed(Encoding.Latin1.GetBytes(words));
         }
 
-        Assert.Contains("\r\n..\r\n", relay.Said, StringComparison.Ordinal);
+        Assert.Equal(usesChunking, relay.Said.Contains("BDAT", StringComparison.Ordinal));
+        Assert.Contains(usesChunking ? "\r\n.\r\n" : "\r\n..\r\n", relay.Said, StringComparison.Ordinal);
         Assert.Equal(stored, Assert.Single(next.Sink.Stored).Wire);
+    }
+
+    [Fact]
+    public void A_chunk_of_hardly_anything_but_dots_goes_by_data()
+    {
+        byte[] wire = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("..\r\n", 49)) + ".\r\n");
+        ClientRig relay = new(ClientRig.Options(), room: 4096);
+        relay.Queue.Enqueue(new TestMail("a@b.test", "u@local.test") { Pieces = [wire] });
+        relay.Feed("220 mx\r\n250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n");
+        Assert.EndsWith("RCPT TO:<u@local.test>\r\nDATA\r\n", relay.Said, StringComparison.Ordinal);
     }
 
     private static string Row(string id) =>

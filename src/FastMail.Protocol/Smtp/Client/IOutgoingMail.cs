@@ -40,5 +40,5 @@ public interface IOutgoingMail
 
 /// <summary>What must be known of content before it is sent.</summary>
 /// <param name="WireBytes">Octets of all pieces, with the final <c>.CRLF</c>.</param>
-/// <param name="IsStuffed">A line begins with a stuffed dot, or that is not known: it goes by DATA.</param>
-public readonly record struct OutgoingContent(long WireBytes, bool IsStuffed);
+/// <param name="Octets">Of them the author's: without stuffed dots and the end. -1 when not known: it goes by DATA.</param>
+public readonly record struct OutgoingContent(long WireBytes, long Octets);

@@ -24,7 +24,7 @@ public sealed record SmtpClientOptions
     public ServerNonce Nonce { get; init; } = SaslExchange.RandomNonce;
 
     /// <summary>
-    /// Content goes by BDAT where the host takes it, no line is stuffed and it is short: without waiting for 354.
+    /// Content goes by BDAT where the host takes it, it is short and few of its lines are stuffed: without waiting for 354.
     /// </summary>
     public bool UsesChunking { get; init; } = true;
 

@@ -14,6 +14,8 @@ public sealed partial class SmtpClientSession
     private int _begun;
     private bool _needsReset; // the last transaction ended in its midst
     private ContentScanner _scanner;
+    private DotUnstuffer _unstuffer; // of a chunk
+    private ReadOnlyMemory<byte> _unsaid; // of its piece that was read
 
     /// <summary>
     /// A transaction may begin: nothing is under way, or the host takes commands ahead and everything of the one before
@@ -83,6 +85,7 @@ public sealed partial class SmtpClientSession
     {
         _begun = 0;
         _needsReset = false;
+        _unsaid = default;
         foreach (var transaction in _ring)
         {
             if (transaction is not null)
@@ -170,6 +173,8 @@ public sealed partial class SmtpClientSession
             output.Write(" LAST\r\n"u8);
             transaction.IsContentBegun = true;
             _scanner.Start();
+            _unstuffer = default;
+            _unsaid = default;
             return; // said when its octets are
         }
         else
@@ -190,6 +195,10 @@ public sealed partial class SmtpClientSession
             HandOut(transaction, NoContent, isLast: true);
             return OperationStatus.DestinationTooSmall;
         }
+        if (!_unsaid.IsEmpty && transaction.UsesChunk)
+        {
+            return SayRun(transaction);
+        }
         if (!transaction.Mail.TryRead(out var piece))
         {
             IsWaiting = true;
@@ -202,19 +211,38 @@ public sealed partial class SmtpClientSession
         }
         var taken = _scanner.Scan(piece.Span);
         var isLast = _scanner.HasEnded;
-        if (_scanner.IsFlawed || taken < piece.Length
-            || (isLast && _scanner.WireBytes != transaction.Mail.Content.WireBytes))
+        var content = transaction.Mail.Content;
+        if (_scanner.IsFlawed || taken < piece.Length || (isLast && (_scanner.WireBytes != content.WireBytes
+            || (transaction.UsesChunk && _scanner.Octets != content.Octets))))
         {
             Refuse(transaction, ClientReplies.Flawed);
             return null;
         }
         if (transaction.UsesChunk)
         {
-            piece = piece[..(int)Math.Min(piece.Length, transaction.ChunkLeft)];
-            transaction.ChunkLeft -= piece.Length;
+            _unsaid = piece;
+            return SayRun(transaction);
         }
         HandOut(transaction, piece, isLast);
         return OperationStatus.DestinationTooSmall;
+    }
+
+    /// <summary>Hands out what of a chunk lies before the next stuffed dot.</summary>
+    private OperationStatus? SayRun(ClientTransaction transaction)
+    {
+        var wire = _unsaid.Span;
+        var isRun = _unstuffer.TryTake(ref wire, out var run, out _);
+        if (run.Length > transaction.ChunkLeft)
+        {
+            Refuse(transaction, ClientReplies.Flawed);
+            return null;
+        }
+        var piece = _unsaid.Slice(_unsaid.Length - wire.Length - run.Length, run.Length);
+        transaction.ChunkLeft -= run.Length;
+        var isLast = _scanner.HasEnded && transaction.ChunkLeft == 0; // a lone dot is all that may be left
+        _unsaid = isLast || !isRun ? default : _unsaid[^wire.Length..];
+        HandOut(transaction, piece, isLast);
+        return piece.IsEmpty ? null : OperationStatus.DestinationTooSmall;
     }
 
     private void HandOut(ClientTransaction transaction, ReadOnlyMemory<byte> piece, bool isLast)

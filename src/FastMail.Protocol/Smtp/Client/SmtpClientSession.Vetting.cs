@@ -20,9 +20,11 @@ public sealed partial class SmtpClientSession
         }
         if (transaction.Left > 0)
         {
-            transaction.ChunkLeft = content.WireBytes - NoContent.Length;
+            var dots = content.WireBytes - NoContent.Length - content.Octets;
+            transaction.ChunkLeft = content.Octets;
             transaction.UsesChunk = _options.UsesChunking && !_options.IsLmtp && _offers.Has(SmtpOffers.Chunking)
-                && !content.IsStuffed && content.WireBytes <= Limits.ChunkedContentBytes;
+                && content.Octets >= 0 && dots <= Limits.ChunkedContentDots
+                && content.WireBytes <= Limits.ChunkedContentBytes;
             return true;
         }
         _needsReset |= transaction.Said < 0;

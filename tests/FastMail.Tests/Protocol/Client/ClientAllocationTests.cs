@@ -81,7 +81,7 @@ public sealed class ClientAllocationTests
 
         public int Recipients => 2;
 
-        public OutgoingContent Content => new(Wire.Length, IsStuffed: true);
+        public OutgoingContent Content => new(Wire.Length, Wire.Length - 4);
 
         public RcptArguments Recipient(int number) =>
             new() { ForwardPath = number == 0 ? "u@c.test"u8 : "v@c.test"u8, Notify = DsnNotify.Failure | DsnNotify.Delay };

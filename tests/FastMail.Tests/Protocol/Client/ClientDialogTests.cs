@@ -190,7 +190,7 @@ internal static class MailText
         return new TestMail(Utf8(paths[0]), [.. paths[1..].Select(Utf8)])
         {
             Pieces = [.. content.Split('|').Select(piece => Script.Octets(piece.Replace('_', ' ')))],
-            IsStuffed = !options.ContainsKey("chunk"),
+            IsOfUnknownOctets = !options.ContainsKey("chunk"),
             IsSlow = options.ContainsKey("slow"),
             Is8Bit = options.ContainsKey("8bit"),
             HasUtf8Header = options.ContainsKey("utf8"),
@@ -208,6 +208,8 @@ internal static class MailText
                 ? new FastMail.Protocol.Smtp.DeliverBy(int.Parse(by, System.Globalization.CultureInfo.InvariantCulture), options.ContainsKey("return"), false) : null,
             WireBytes = options.TryGetValue("wire", out var wire)
                 ? long.Parse(wire, System.Globalization.CultureInfo.InvariantCulture) : null,
+            Octets = options.TryGetValue("octets", out var octets)
+                ? long.Parse(octets, System.Globalization.CultureInfo.InvariantCulture) : null,
         };
     }
 

@@ -117,7 +117,6 @@ public sealed class ClientMeetsServerTests
             return new TestMail(From, To)
             {
                 Pieces = [.. wire.Chunk((wire.Length + Pieces - 1) / Pieces)],
-                IsStuffed = !stuffed.SequenceEqual(Lines, StringComparer.Ordinal),
                 IsSlow = IsSlow,
                 Is8Bit = Array.Exists(wire, octet => octet > 127),
             };

@@ -21,7 +21,8 @@ internal sealed class TestMail : IOutgoingMail
     /// <summary>In wire form; each in a TryRead of its own.</summary>
     public byte[][] Pieces { get; init; } = ["Subject: x\r\n\r\nhi\r\n.\r\n"u8.ToArray()];
 
-    public bool IsStuffed { get; init; }
+    /// <summary>How long it is without stuffed dots is not said.</summary>
+    public bool IsOfUnknownOctets { get; init; }
 
     public bool Is8Bit { get; init; }
 
@@ -45,6 +46,9 @@ internal sealed class TestMail : IOutgoingMail
 
     /// <summary>What is announced when it is not the truth.</summary>
     public long? WireBytes { get; init; }
+
+    /// <summary>Likewise, without stuffed dots and the end.</summary>
+    public long? Octets { get; init; }
 
     /// <summary>Before each piece TryRead says once that it is not there.</summary>
     public bool IsSlow { get; init; }
@@ -72,7 +76,16 @@ internal sealed class TestMail : IOutgoingMail
 
     public int Recipients => _recipients.Length;
 
-    public OutgoingContent Content => new(WireBytes ?? Pieces.Sum(piece => (long)piece.Length), IsStuffed);
+    public OutgoingContent Content
+    {
+        get
+        {
+            var wire = WireBytes ?? Pieces.Sum(piece => (long)piece.Length);
+            var lines = "\r\n" + Encoding.Latin1.GetString([.. Pieces.SelectMany(piece => piece)]);
+            var dots = lines.Split("\r\n.").Length - 1; // the final one too, whose line end is not the author's either
+            return new OutgoingContent(wire, IsOfUnknownOctets ? -1 : Octets ?? Math.Max(0, wire - dots - 2));
+        }
+    }
 
     public RcptArguments Recipient(int number) => new()
     {
