@@ -22,7 +22,7 @@ public readonly record struct BodyFacts
 /// log, built by one producer thread in the order envelope and meta, trace, body, seal; owned by the log while it is
 /// appended; returned by the observer's side. Calls out of order throw <see cref="InvalidOperationException"/>.
 /// </summary>
-public sealed class PendingMessage : PendingAppend
+public sealed partial class PendingMessage : PendingAppend
 {
     /// <summary>Longest body: POP3 clients count octets in 31 bits, and every second one may be a stuffed dot.</summary>
     public const long MaxBodyBytes = uint.MaxValue - (64L << 20);
@@ -289,47 +289,6 @@ public sealed class PendingMessage : PendingAppend
         _header.TraceBytes += (uint)fields.Length;
     }
 
-    /// <summary>
-    /// The next run of the body in wire form, the final <c>CRLF.CRLF</c> included at last; copied. Never blocks: ask
-    /// <see cref="MustWait"/> afterwards.
-    /// </summary>
-    public void AppendBody(ReadOnlySpan<byte> wire)
-    {
-        Require(State.Body);
-        if (_header.BodyBytes + (long)wire.Length > MaxBodyBytes)
-        {
-            throw new InvalidOperationException("the body is longer than a message may be; limit it while it arrives");
-        }
-
-        if (_body is null && _buffer.Length + wire.Length > _inlineBytes)
-        {
-            MoveBodyOut();
-        }
-
-        // Here and not in the appender: there is one appender and many producers.
-        _header.BodyCrc = Crc32C.Extend(_header.BodyCrc, wire);
-        _header.BodyBytes += (uint)wire.Length;
-        if (_body is null)
-        {
-            _buffer.Write(wire);
-        }
-        else
-        {
-            _body.Append(wire);
-            RememberEnd(wire);
-        }
-    }
-
-    /// <summary>
-    /// True when the disk does not keep up: whoever builds the message appends no more until
-    /// <paramref name="drained"/> has been called, once, on a thread of the log. It comes in any case, also when the
-    /// message is returned meanwhile.
-    /// </summary>
-    public bool MustWait(Action drained)
-    {
-        return _body is not null && _body.MustWait(drained);
-    }
-
     /// <summary>The body is complete. After this the message can only be appended or returned.</summary>
     public void Seal(in BodyFacts facts)
     {
@@ -353,28 +312,6 @@ public sealed class PendingMessage : PendingAppend
         padding.Clear();
         _buffer.Write(padding[..(int)(Bytes - _buffer.Length)]);
         _state = State.Sealed;
-    }
-
-    /// <summary>What takes the written message out of its maildrops and out of the queue again.</summary>
-    internal IEnumerable<PendingAppend> Unwinding()
-    {
-        if (_relayRecipients > 0)
-        {
-            yield return OwnQueueChanges.Cancelling(Seq);
-        }
-
-        for (int i = 0; i < _localRecipients; i++)
-        {
-            yield return PendingExpunge.Unwinding(_mailboxes[i], _uids[i]);
-        }
-    }
-
-    /// <summary>The body goes to its file; the appender gets the rest when that is durable.</summary>
-    internal bool TryFinishBody()
-    {
-        Require(State.Sealed);
-        _body?.Finish(this);
-        return _body is not null;
     }
 
     internal void Reset()
@@ -406,173 +343,6 @@ public sealed class PendingMessage : PendingAppend
         Outcome = AppendOutcome.Pending;
         Lsn = 0;
         Seq = 0;
-    }
-
-    internal override void Enqueued()
-    {
-        _state = State.Appended;
-    }
-
-    /// <summary>A body without a record, or with one that was not written, is of no use to anybody.</summary>
-    private void ReleaseBody()
-    {
-        if (_body is { } body)
-        {
-            _body = null;
-            body.ReturnCurrent();
-            // Failed: the record may be on the disk all the same, so the next start decides.
-            if (Outcome is not (AppendOutcome.Durable or AppendOutcome.Failed))
-            {
-                body.Abandon();
-            }
-        }
-    }
-
-    internal override RecordHeader Stamp(in RecordStamp stamp, MaildropTable maildrops, VectorList vectors)
-    {
-        for (int i = 0; i < _localRecipients; i++)
-        {
-            _uids[i] = maildrops.NextUid(_mailboxes[i], i == 0 ? _leastUid : 0);
-            _buffer.Patch(_uidPositions[i], _uids[i]);
-        }
-
-        // The number was free when the import looked, and somebody else's mail has taken it since.
-        if (_leastUid >= _freeUid && _leastUid > 0 && _uids[0] != _leastUid && _uniqueIdPosition > 0)
-        {
-            HasLostUniqueId = true;
-            _buffer.Patch(_uniqueIdPosition, "\0"u8);
-        }
-
-        Lsn = stamp.Lsn;
-        Seq = stamp.Seq;
-        _header.Lsn = stamp.Lsn;
-        _header.Seq = stamp.Seq;
-        _header.TimestampMicros = stamp.TimestampMicros;
-        LinkChanges(maildrops);
-        _header.MetaCrc = _buffer.Crc(RecordHeader.Bytes, (long)_header.MetaBytes + _header.TraceBytes);
-        _header.Write(_buffer.First, stamp.Salt);
-        _buffer.AddTo(vectors);
-        return _header;
-    }
-
-    internal override void Apply(MaildropTable maildrops)
-    {
-        maildrops.Liveness.Enter(
-            _header.Lsn, MaildropEntry.RecordBytesOf(_header), References);
-        for (int i = 0; i < _localRecipients; i++)
-        {
-            maildrops.Add(_mailboxes[i], new MaildropEntry(_uids[i], _header));
-        }
-
-        if (_body is not null)
-        {
-            maildrops.Bodies.Add(Lsn, _body.Id, References);
-        }
-
-        if (_relayRecipients > 0)
-        {
-            _ = maildrops.Queue.TryEnter(_header, (int)_relayRecipients);
-        }
-
-        if (_changeCount > 0)
-        {
-            ApplyChanges(maildrops);
-        }
-    }
-
-    private void LinkChanges(MaildropTable maildrops)
-    {
-        if (_changeCount == 0)
-        {
-            return;
-        }
-
-        Span<byte> links = stackalloc byte[StoredChange.LinkBytes];
-        lock (maildrops.Gate)
-        {
-            foreach (long position in _changes.AsSpan(0, _changeCount))
-            {
-                _buffer.Copy(position, links);
-                QueueFields.Link(links, Seq, Lsn, maildrops);
-                _buffer.Patch(position, links);
-            }
-        }
-    }
-
-    private void ApplyChanges(MaildropTable maildrops)
-    {
-        Span<byte> fieldHeader = stackalloc byte[MetaReader.FieldHeaderBytes];
-        Span<byte> value = stackalloc byte[StoredChange.MostBytes];
-        foreach (long position in _changes.AsSpan(0, _changeCount))
-        {
-            _buffer.Copy(position - fieldHeader.Length, fieldHeader);
-            int length = BinaryPrimitives.ReadUInt16LittleEndian(fieldHeader[sizeof(ushort)..]);
-            _buffer.Copy(position, value[..length]);
-            if (StoredChange.TryRead(value[..length], out StoredChange change))
-            {
-                maildrops.Queue.Apply(change, Lsn);
-            }
-        }
-    }
-
-    private bool EndsLikeContent()
-    {
-        if (_header.BodyBytes < 3)
-        {
-            return false;
-        }
-
-        if (_body is not null)
-        {
-            return (_end & 0xFF_FFFF_FFFF) == 0x0D_0A2E_0D0A; // CRLF.CRLF
-        }
-
-        Span<byte> end = stackalloc byte[5];
-        end = end[..(int)Math.Min(5, _header.BodyBytes)];
-        _buffer.Copy(_buffer.Length - end.Length, end);
-        return end.SequenceEqual("\r\n.\r\n"u8) || end.SequenceEqual(".\r\n"u8);
-    }
-
-    /// <summary>
-    /// The message has outgrown a record: what there is of the body moves into its file, whose name takes a place
-    /// behind the other fields of the meta.
-    /// </summary>
-    private void MoveBodyOut()
-    {
-        _body = _bodies.Begin();
-        long bodyStart = RecordHeader.Bytes + (long)_header.MetaBytes + _header.TraceBytes;
-        Span<byte> end = stackalloc byte[EndBytes];
-        end = end[..(int)Math.Min(EndBytes, _buffer.Length - bodyStart)];
-        _buffer.Copy(_buffer.Length - end.Length, end);
-        RememberEnd(end);
-        _buffer.MoveTo(bodyStart, _body);
-
-        byte[] trace = new byte[_header.TraceBytes];
-        long traceStart = RecordHeader.Bytes + (long)_header.MetaBytes;
-        _buffer.Copy(traceStart, trace);
-        _buffer.Truncate(traceStart);
-        Span<byte> value = stackalloc byte[BodyReference.FieldBytes];
-        new BodyReference(_body.Id, 0).Write(value); // the length follows when it is known
-        WriteField(MetaType.BodyFile, value, default);
-        _header.MetaBytes = (uint)(_buffer.Length - RecordHeader.Bytes);
-        _buffer.Write(trace);
-    }
-
-    private void PatchBodyFile()
-    {
-        if (_body is not null)
-        {
-            long position = RecordHeader.Bytes + _header.MetaBytes - sizeof(ulong);
-            _buffer.Patch(position, (ulong)_header.BodyBytes);
-        }
-    }
-
-    private void RememberEnd(ReadOnlySpan<byte> wire)
-    {
-        foreach (byte octet in wire[Math.Max(0, wire.Length - EndBytes)..])
-        {
-            _end = (_end << 8) | octet;
-        }
     }
 
     /// <summary>The field of a recipient and those of its wishes behind it: nobody is to read who it was.</summary>

@@ -6,7 +6,7 @@ namespace FastMail.Storage;
 /// (by the opening thread before that starts), shards replaced by the checkpointer, both under <see cref="Gate"/>;
 /// anyone may take a snapshot.
 /// </summary>
-internal sealed class MaildropTable
+internal sealed partial class MaildropTable
 {
     /// <summary>Parts of a checkpoint that are written anew or not at all.</summary>
     public const int Shards = 256;
@@ -133,19 +133,6 @@ internal sealed class MaildropTable
         lock (Gate)
         {
             return Get(mailboxId).GiveUid(_uidFloor, least);
-        }
-    }
-
-    /// <summary>
-    /// That many records of the log are missing here, and nobody knows for whom they were. A record gives a mailbox at
-    /// most one unique-id, so going on that much higher, in every mailbox and also where none was seen yet, keeps every
-    /// number that may have been given from naming another message. Opening thread only, in the order of the log.
-    /// </summary>
-    public void SkipUids(ulong missingRecords)
-    {
-        lock (Gate)
-        {
-            _uidFloor += missingRecords; // each mailbox's next number moves with it
         }
     }
 
@@ -292,210 +279,10 @@ internal sealed class MaildropTable
         return aim;
     }
 
-    /// <summary>
-    /// Enters a message of a cold segment; false when the mailbox has one of that unique-id. Opening thread only, and
-    /// without a checkpoint.
-    /// </summary>
-    public bool TryInsert(ulong mailboxId, in MaildropEntry entry)
-    {
-        _changes++;
-        return Get(mailboxId).TryInsert(entry, _uidFloor, _epoch);
-    }
-
-    /// <summary>
-    /// Enters a message that recovery found in the log, also when the mailbox seems to have it elsewhere: a copy in a
-    /// cold segment counts only from its MOVE record on. Opening thread only.
-    /// </summary>
-    public void Put(ulong mailboxId, in MaildropEntry entry)
-    {
-        _changes++;
-        if (Get(mailboxId).Put(entry, _uidFloor, _epoch) is { } replaced)
-        {
-            Liveness.Release(replaced, entry.RecordBytes, isLarge: false);
-            Bodies.Forget(replaced);
-        }
-    }
-
-    /// <summary>
-    /// Enters a message that is to be relayed and that recovery found in the log, also when the queue has it from a cold
-    /// segment, as <see cref="Put"/> does. Opening thread only.
-    /// </summary>
-    public void Enqueue(in RecordHeader header, int recipients)
-    {
-        if (!Queue.TryEnter(header, recipients) && Queue.LsnOf(header.Seq) is { } replaced && replaced != header.Lsn)
-        {
-            _ = Queue.TryMove(header.Seq, replaced, header.Lsn);
-            Liveness.Release(replaced, MaildropEntry.RecordBytesOf(header), isLarge: false);
-            Bodies.Forget(replaced);
-        }
-    }
-
-    /// <summary>
-    /// The MOVE of a record is found in the log: whoever still has the message, has it there from now on. Opening
-    /// thread only.
-    /// </summary>
-    /// <exception cref="IOException">The checkpoint's part of a maildrop cannot be read.</exception>
-    public void Take(in RecordHeader header, ReadOnlySpan<MailboxUid> recipients, bool isRelayed)
-    {
-        int before = 0;
-        int moved = 0;
-        long bytes = MaildropEntry.RecordBytesOf(header);
-        foreach (MailboxUid recipient in recipients)
-        {
-            Errno.Check(PrepareRemoval(recipient.MailboxId), "read the checkpoint of", $"maildrop {recipient.MailboxId}");
-            MaildropIndex maildrop = Get(recipient.MailboxId);
-            maildrop.CancelRemoval();
-            if (maildrop.LsnOf(recipient.Uid) is not { } lsn)
-            {
-                continue;
-            }
-
-            if (lsn == header.Lsn)
-            {
-                before++;
-                continue;
-            }
-
-            moved++;
-            maildrop.Replace(recipient.Uid, header, _epoch);
-            Liveness.Release(lsn, bytes, isLarge: false);
-            Bodies.Move(lsn, header.Lsn);
-        }
-
-        if (isRelayed && Queue.LsnOf(header.Seq) is { } queued)
-        {
-            if (Queue.TryMove(header.Seq, queued, header.Lsn) && queued != header.Lsn)
-            {
-                moved++;
-                Liveness.Release(queued, bytes, isLarge: false);
-                Bodies.Move(queued, header.Lsn);
-            }
-            else
-            {
-                before++;
-            }
-        }
-
-        _changes++;
-        Liveness.Join(header.Lsn, bytes, before, moved);
-    }
-
-    /// <summary>
-    /// Counts what is live in the segments anew, for a checkpoint that does not say. Opening thread only.
-    /// </summary>
-    /// <exception cref="IOException">A shard cannot be read.</exception>
-    public void CountLive()
-    {
-        Dictionary<ulong, (int References, long Bytes)> all = [];
-        foreach (Shard? shard in _stored)
-        {
-            for (int i = 0; i < (shard?.Mailboxes.Length ?? 0); i++)
-            {
-                Errno.Check(shard!.SliceOf(i).Read(out MaildropEntry[] entries), "read", "a checkpoint");
-                foreach (ref readonly MaildropEntry entry in entries.AsSpan())
-                {
-                    all[entry.Lsn] = (all.GetValueOrDefault(entry.Lsn).References + 1, entry.RecordBytes);
-                }
-            }
-        }
-
-        foreach ((ulong lsn, long bytes) in Queue.ReadRecords())
-        {
-            all[lsn] = (all.GetValueOrDefault(lsn).References + 1, bytes);
-        }
-
-        foreach ((ulong lsn, (int references, long bytes)) in all)
-        {
-            Liveness.Enter(lsn, bytes, references);
-        }
-    }
-
     /// <summary>All below that place has been applied. The caller holds <see cref="Gate"/>.</summary>
     public void Reached(in LogPoint point)
     {
         _point = point;
-    }
-
-    /// <summary>Begins with what a checkpoint says. Opening thread, first of all.</summary>
-    public void Load(Checkpoint checkpoint)
-    {
-        lock (Gate)
-        {
-            foreach (Shard shard in checkpoint.Shards)
-            {
-                _stored[shard.Reference.Number] = shard;
-                _count += shard.Mailboxes.Length;
-            }
-
-            _uidFloor = checkpoint.Manifest.UidFloor;
-            _point = checkpoint.Manifest.Point;
-            Bodies.Load(checkpoint.Manifest.Bodies.Span);
-            Queue.Load(checkpoint.Queue);
-        }
-    }
-
-    /// <summary>
-    /// Begins a capture: from here on the first change of each mailbox keeps what was there. Checkpointer only.
-    /// </summary>
-    public TableCapture BeginCapture()
-    {
-        lock (Gate)
-        {
-            _epoch++;
-            return new TableCapture(
-                _epoch, _point, _uidFloor, Changes, Bodies.ToBytes(), Queue.Capture(),
-                CaptureExtra?.Invoke() ?? default);
-        }
-    }
-
-    /// <summary>
-    /// The mailboxes of one shard that differed from it when the capture began, in no order. Checkpointer only.
-    /// </summary>
-    public void Capture(int number, in TableCapture capture, List<CapturedMaildrop> maildrops)
-    {
-        lock (Gate)
-        {
-            foreach ((ulong mailboxId, MaildropIndex maildrop) in _changed[number] ?? [])
-            {
-                if (maildrop.TryCapture(capture.Epoch, out MaildropState state))
-                {
-                    maildrops.Add(new CapturedMaildrop(mailboxId, state));
-                }
-            }
-        }
-    }
-
-    /// <summary>The shard as it is now, null when there is none. Checkpointer only, the one who replaces it.</summary>
-    public Shard? StoredShard(int number)
-    {
-        return _stored[number];
-    }
-
-    /// <summary>
-    /// Puts a new shard, made from a capture, in the place of the old one, and lets go of what it says in memory.
-    /// Checkpointer only.
-    /// </summary>
-    public void Replace(Shard shard, in TableCapture capture)
-    {
-        int number = shard.Reference.Number;
-        Shard? old;
-        lock (Gate)
-        {
-            old = _stored[number];
-            _stored[number] = shard;
-            Dictionary<ulong, MaildropIndex> changed = _changed[number] ?? [];
-            foreach ((ulong mailboxId, MaildropIndex maildrop) in changed)
-            {
-                int at = shard.Find(mailboxId);
-                ShardSlice slice = at < 0 ? default : shard.SliceOf(at);
-                if (!maildrop.Rebase(slice, capture.Epoch))
-                {
-                    _ = changed.Remove(mailboxId);
-                }
-            }
-        }
-
-        old?.Release();
     }
 
     /// <summary>Lets go of the shards; the log is being closed. Snapshots have what they need.</summary>
