@@ -195,7 +195,7 @@ public sealed partial class SmtpClientSession
             HandOut(transaction, NoContent, isLast: true);
             return OperationStatus.DestinationTooSmall;
         }
-        if (!_unsaid.IsEmpty && transaction.UsesChunk)
+        if (!_unsaid.IsEmpty)
         {
             return SayRun(transaction);
         }
