@@ -11,7 +11,8 @@ namespace FastMail.Server.Receive;
 /// </summary>
 /// <remarks>
 /// For a moment a message counts twice: from the flush, when the log counts it, to the answer, when its reservation
-/// ends. That errs towards a 452 which the next attempt does not meet.
+/// ends. That errs towards a 452 which the next attempt does not meet, and not for what has been reserved: a place, and
+/// as many octets.
 /// </remarks>
 internal sealed class Quotas
 {
@@ -44,9 +45,12 @@ internal sealed class Quotas
         return verdict;
     }
 
-    /// <summary>Whether a message of now known size fits, its own reservation of that many octets not counted.</summary>
+    /// <summary>
+    /// Whether a message of now known size fits, its own reservation of that many octets not counted. It has its place,
+    /// whatever the others do meanwhile, and if it is no larger than was reserved, its room.
+    /// </summary>
     public QuotaVerdict Judge(ulong mailboxId, long octets, long reservedOctets) =>
-        Judge(mailboxId, octets, new Reservation(reservedOctets, 1));
+        octets <= reservedOctets ? QuotaVerdict.Fits : Judge(mailboxId, octets, new Reservation(reservedOctets, 1));
 
     /// <summary>Gives a reservation another size.</summary>
     public void Resize(ulong mailboxId, long from, long to) => Change(mailboxId, to - from, messages: 0);
@@ -67,13 +71,13 @@ internal sealed class Quotas
         MaildropSize held = _log.Measure(mailboxId);
         Reservation others = _reserved.GetValueOrDefault(mailboxId);
         long heldOctets = held.Octets + others.Octets - own.Octets;
-        long heldMessages = held.Messages + others.Messages - own.Messages;
+        bool hasPlace = own.Messages > 0 || mostMessages == 0 || held.Messages + others.Messages < mostMessages;
         if (mostOctets > 0 && octets > mostOctets)
         {
             return heldOctets >= mostOctets ? QuotaVerdict.NeverFitsAndFull : QuotaVerdict.NeverFits;
         }
 
-        if ((mostOctets > 0 && heldOctets >= mostOctets) || (mostMessages > 0 && heldMessages >= mostMessages))
+        if (!hasPlace || (mostOctets > 0 && heldOctets >= mostOctets))
         {
             return QuotaVerdict.Full;
         }
