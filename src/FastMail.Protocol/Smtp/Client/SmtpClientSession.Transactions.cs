@@ -174,7 +174,6 @@ public sealed partial class SmtpClientSession
             transaction.IsContentBegun = true;
             _scanner.Start();
             _unstuffer = default;
-            _unsaid = default;
             return; // said when its octets are
         }
         else
