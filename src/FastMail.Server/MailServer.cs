@@ -88,7 +88,7 @@ internal sealed class MailServer : IAsyncDisposable
     internal OpenQueue Queue => _openQueue!;
 
     /// <summary>Loop thread only.</summary>
-    internal UnreadableMessages Unreadable { get; } = new();
+    internal UnreadableMessages Unreadable { get; private set; } = null!;
 
     /// <summary>Removes what has been kept long enough.</summary>
     public Expunger Expunger { get; private set; } = null!;
@@ -210,6 +210,8 @@ internal sealed class MailServer : IAsyncDisposable
     private void Start(Settings settings, TimeProvider clock, IDisk disk)
     {
         MailLog mailLog = OpenLog(settings, clock, disk);
+        InHand inHand = Own(InHand.Open(_directory, _log));
+        Unreadable = new UnreadableMessages(inHand);
         LiveAccounts accounts = OpenAccounts(settings, clock);
         _tls = Own(ServerTls.Start(_directory, settings, clock, _log));
         var exemptions = new Exemptions(settings.Get(LimitKeys.Exempt));
@@ -234,7 +236,7 @@ internal sealed class MailServer : IAsyncDisposable
         Listeners = new Listeners(
             loop, _stress, new Exemptions(settings.Get(ProxyKeys.Peers)), settings.Get(ProxyKeys.Listeners));
         Logins logins = MakeLogins(settings, accounts, exemptions, clock);
-        DeliveryEngine engine = StartRelay(settings, accounts, intake, quotas, clock);
+        DeliveryEngine engine = StartRelay(settings, accounts, intake, quotas, inHand, clock);
         OpenDoors(settings, accounts, allowance, intake, clock);
         Expunger = Own(new Expunger(mailLog, accounts, allowance, locks, loop, clock, _log));
         new SessionRoles
@@ -261,6 +263,7 @@ internal sealed class MailServer : IAsyncDisposable
                 MostHeld = settings.Get(RelayKeys.MostHeld),
             },
         }.Open(Listeners);
+        inHand.IsServing = true;
     }
 
     private MailLog OpenLog(Settings settings, TimeProvider clock, IDisk disk)
@@ -320,7 +323,7 @@ internal sealed class MailServer : IAsyncDisposable
     }
 
     private DeliveryEngine StartRelay(
-        Settings settings, LiveAccounts accounts, Intake intake, Quotas quotas, TimeProvider clock)
+        Settings settings, LiveAccounts accounts, Intake intake, Quotas quotas, InHand inHand, TimeProvider clock)
     {
         TlsClient tls = Own(new TlsClient(
             Math.Max(1, Environment.ProcessorCount / 2), settings.Get(TlsKeys.HandshakeTimeout)));
@@ -345,6 +348,7 @@ internal sealed class MailServer : IAsyncDisposable
             Hostname = SessionRoles.HostnameOf(settings),
             Schedule = RelayKeys.Schedule(settings),
             Options = RelayKeys.Delivery(settings) with { MostReturnedBytes = settings.Get(NotifyKeys.FullSize) },
+            InHand = inHand,
         });
         _engine.Start();
         return _engine;

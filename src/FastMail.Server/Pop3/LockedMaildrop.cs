@@ -90,6 +90,7 @@ internal sealed class LockedMaildrop : IMaildrop
         }
 
         _lastOpened = uid;
+        TakeInHand();
         _unreadable.Fault?.Invoke(uid);
         ReadStatus status = _open.TryRead(index, out StoredMessage message);
         if (status == ReadStatus.External)
@@ -116,6 +117,15 @@ internal sealed class LockedMaildrop : IMaildrop
         BodyReading reading = _reading!;
         part = Content(reading.Window, reading.HeaderWireBytes, reading.RestBytes, _readingFlags);
         return reading.Status == ReadStatus.NotFound ? ContentStatus.Gone : ContentStatusOf(reading.Status);
+    }
+
+    /// <summary>The session whose turn it is works on the message that it has opened last, if any.</summary>
+    public void TakeInHand()
+    {
+        if (_lastOpened != 0)
+        {
+            _unreadable.TakeInHand(_mailboxId, _lastOpened);
+        }
     }
 
     /// <summary>A mistake of ours has ended the session. True when the message it had opened is not tried any more.</summary>

@@ -57,8 +57,10 @@ internal sealed class Pop3Handler : IPooledHandler, ILoginOwner, ILoopWork
     public Turn Receive(
         ReadOnlySpan<byte> received, Span<byte> replies, out int consumed, out int written, out ReadOnlyMemory<byte> body)
     {
+        _maildrop?.TakeInHand();
         Turn turn = SessionTurn.Take(
             _session, _home.Policy, received, replies, out consumed, out written, out body, out bool isOurFault);
+        _home.Unreadable.PutDown();
         if (isOurFault && _maildrop is { } maildrop && maildrop.NoteFault())
         {
             _home.Logger.LogError(

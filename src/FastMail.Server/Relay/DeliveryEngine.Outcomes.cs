@@ -11,7 +11,7 @@ namespace FastMail.Server.Relay;
 /// <content>What becomes of an attempt: the end, another attempt, word to the sender.</content>
 internal sealed partial class DeliveryEngine
 {
-    private const int MostFaults = 3;
+    private const int MostFaults = InHand.MostDeaths;
     private const long LeastRelayMicros = 1_000_000; // BY= has whole seconds, and of those at least one (RFC 2852 4)
 
     private readonly byte[] _text = new byte[QueueChange.MaxTextBytes * 2];
@@ -85,6 +85,7 @@ internal sealed partial class DeliveryEngine
     private void Complete(Delivery delivery, Destination? closed)
     {
         Consignment consignment = delivery.Consignment;
+        int inHand = InHand.Take(consignment.Seq);
         Notice? letter;
         try
         {
@@ -95,6 +96,10 @@ internal sealed partial class DeliveryEngine
             ReturnDelivery(delivery);
             Failed(consignment, exception);
             return;
+        }
+        finally
+        {
+            InHand.PutDown(inHand);
         }
 
         if (letter is null)

@@ -70,6 +70,8 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
 
     public Random Random => _parts.Random;
 
+    public InHand InHand => _parts.InHand;
+
     /// <summary>Stands for a mistake of ours in tests: throws. Sees each step with the number of its message.</summary>
     public Action<DeliveryStep, ulong>? Fault { get; set; }
 
@@ -93,6 +95,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         }
         while (from != 0);
 
+        InHand.BeginMarking();
         if (_schedule.Waiting > 0)
         {
             _parts.Logger.LogInformation("queue: {Count} recipients are waiting", Log.Queue.Recipients);
@@ -201,6 +204,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     /// <summary>A new recipient; what goes wrong with it is no matter of who has brought it.</summary>
     private void Begin(Consignment consignment, ReadOnlySpan<byte> path, bool isHere)
     {
+        int inHand = InHand.Take(consignment.Seq);
         try
         {
             Route(consignment, path, isHere);
@@ -209,17 +213,21 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         {
             Failed(consignment, exception);
         }
+
+        InHand.PutDown(inHand);
     }
 
     private Consignment? Recover(in QueuedRecipient queued, Consignment? last, long wall)
     {
         if (queued.State == QueueState.Held)
         {
+            InHand.Forget(queued.Seq);
             return last; // until an operator says otherwise
         }
 
         Consignment consignment = _schedule.Make(queued.Seq, queued.Recipient);
         consignment.Attempts = (ushort)queued.Attempts;
+        consignment.Faults = (byte)Math.Min(InHand.DeathsWith(queued.Seq), MostFaults); // it travels alone, if at all
         consignment.IsDelayTold = queued.IsDelayTold;
         consignment.IsStale = !queued.ForwardPath.IsEmpty;
         long wait = Math.Max(0, queued.DueMicros - wall);
@@ -256,6 +264,12 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     /// <summary>Its time has come: each of its recipients is routed anew, for the world may have changed.</summary>
     private void Take(Consignment consignment)
     {
+        if (consignment.Faults >= MostFaults)
+        {
+            Hold(consignment, "5.3.0 held: the program has died with it in hand, again and again"u8.ToArray());
+            return;
+        }
+
         if (consignment.IsStale)
         {
             TakeRedirected(consignment);
@@ -451,6 +465,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     /// </summary>
     private void Guard(Consignment consignment, Action<Consignment> step)
     {
+        int inHand = InHand.Take(consignment.Seq);
         try
         {
             step(consignment);
@@ -459,6 +474,8 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         {
             Failed(consignment, exception);
         }
+
+        InHand.PutDown(inHand);
     }
 
     private void Failed(Consignment consignment, Exception exception)

@@ -45,6 +45,9 @@ internal sealed record DeliveryParts
     public required ScheduleOptions Schedule { get; init; }
 
     public required DeliveryOptions Options { get; init; }
+
+    /// <summary>What the process has died with, and what it works on now.</summary>
+    public required InHand InHand { get; init; }
 }
 
 /// <summary>How the engine behaves on its connections. Immutable; any thread.</summary>

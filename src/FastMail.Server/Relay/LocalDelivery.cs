@@ -112,6 +112,7 @@ internal sealed class LocalDelivery : ILoopWork
             return;
         }
 
+        int inHand = _engine.InHand.Take(Consignment.Seq);
         try
         {
             WriteMore(_reading!);
@@ -120,6 +121,8 @@ internal sealed class LocalDelivery : ILoopWork
         {
             Fail(exception);
         }
+
+        _engine.InHand.PutDown(inHand);
     }
 
     private void WriteMore(BodyReading reading)

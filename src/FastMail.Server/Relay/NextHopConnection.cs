@@ -144,6 +144,7 @@ internal sealed class NextHopConnection : IOutgoingHandler
             return Turn.Close; // not a word to a host that may be another
         }
 
+        int inHand = TakeInHand();
         try
         {
             return Converse(received, replies, out consumed, out written, out body);
@@ -158,6 +159,22 @@ internal sealed class NextHopConnection : IOutgoingHandler
             body = default;
             return Turn.Close;
         }
+        finally
+        {
+            _engine.InHand.PutDown(inHand);
+        }
+    }
+
+    /// <summary>All that is under way here, since a turn may work on each of them.</summary>
+    private int TakeInHand()
+    {
+        int inHand = _engine.InHand.Depth;
+        foreach (Delivery delivery in _deliveries)
+        {
+            _ = _engine.InHand.Take(delivery.Consignment.Seq);
+        }
+
+        return inHand;
     }
 
     private Turn Converse(
@@ -307,6 +324,7 @@ internal sealed class NextHopConnection : IOutgoingHandler
 
         delivery.Carrier = this;
         _deliveries.Add(delivery);
+        _ = _engine.InHand.Take(delivery.Consignment.Seq);
         _engine.Fault?.Invoke(DeliveryStep.Sending, delivery.Consignment.Seq);
         _session.Begin(delivery);
         return true;

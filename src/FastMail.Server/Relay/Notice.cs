@@ -78,6 +78,7 @@ internal sealed class Notice : ILoopWork
     {
         _message = _engine.Log.RentMessage();
         bool hasReader = true;
+        int inHand = _engine.InHand.Take(_seq);
         try
         {
             _engine.Fault?.Invoke(DeliveryStep.Telling, _seq);
@@ -93,6 +94,7 @@ internal sealed class Notice : ILoopWork
             Fail(exception);
         }
 
+        _engine.InHand.PutDown(inHand);
         if (!hasReader)
         {
             Cancel(holdsFailed: false); // nobody here has that address (any more): there is nobody to tell
@@ -131,6 +133,7 @@ internal sealed class Notice : ILoopWork
     {
         if (!_isAppended)
         {
+            int inHand = _engine.InHand.Take(_seq);
             try
             {
                 WriteOriginal(_reading!);
@@ -140,6 +143,7 @@ internal sealed class Notice : ILoopWork
                 Fail(exception);
             }
 
+            _engine.InHand.PutDown(inHand);
             return;
         }
 

@@ -69,11 +69,20 @@ internal sealed class ServerFixture : IAsyncDisposable
         return fixture;
     }
 
+    /// <summary>What the server would leave of the messages in hand if it died now.</summary>
+    public byte[] InHand => File.ReadAllBytes(Path.Join(_directory, FastMail.Server.InHand.FileName));
+
     /// <summary>Stops the server and starts it once more on the same store; its ports are others then.</summary>
-    public async Task RestartAsync()
+    /// <param name="inHand">What it leaves behind as if it had died; null for nothing.</param>
+    public async Task RestartAsync(byte[]? inHand = null)
     {
         await Server.StopAsync();
         await Server.DisposeAsync();
+        if (inHand is not null)
+        {
+            await File.WriteAllBytesAsync(Path.Join(_directory, FastMail.Server.InHand.FileName), inHand);
+        }
+
         Server = await _start();
     }
 

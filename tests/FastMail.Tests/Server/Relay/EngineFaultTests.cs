@@ -351,10 +351,10 @@ public sealed class EngineFaultTests
         }
     }
 
-    private static List<QueueEntry> Waiting(ServerFixture fixture) =>
+    internal static List<QueueEntry> Waiting(ServerFixture fixture) =>
         [.. new QueueReader(fixture.Log).Read(new QueueSelector(), DateTimeOffset.MaxValue)];
 
-    private static string Talk(ServerFixture fixture, params string[] commands)
+    internal static string Talk(ServerFixture fixture, params string[] commands)
     {
         using Socket client = fixture.Connect("pop3");
         Defence.Talk.Send(client, string.Join("\r\n", ["USER u@local.test", $"PASS {ServerFixture.Password}", .. commands, ""]));
