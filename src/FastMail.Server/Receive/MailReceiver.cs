@@ -159,7 +159,7 @@ internal sealed class MailReceiver : IMailSink
 
         _sender = _release > 0 ? DeliveryEngine.SubmitterOf(mail.AuthIdentity)
             : DeliveryEngine.SenderOf(mail.AuthIdentity.IsEmpty ? mail.ReversePath : mail.AuthIdentity);
-        if (_release > 0 && Relay is { } relay && relay.Engine.HeldOf(_sender) >= relay.MostHeld)
+        if (_release > 0 && MayHold() <= 0)
         {
             return SmtpReply.TooMuchHeld;
         }
@@ -181,8 +181,13 @@ internal sealed class MailReceiver : IMailSink
             return zone.Refusal;
         }
 
-        return _recipients.Add(_message!, rcpt);
+        return _release > 0 && _recipients.Relayed.Count >= MayHold()
+            ? SmtpReply.TooManyRecipients
+            : _recipients.Add(_message!, rcpt);
     }
+
+    /// <summary>Recipients that the submitter may have held back beside those of earlier transactions.</summary>
+    private long MayHold() => Relay is { } relay ? relay.MostHeld - relay.Engine.HeldOf(_sender) : long.MaxValue;
 
     public SmtpReply? BeginContent(in TransactionFacts facts)
     {

@@ -377,9 +377,18 @@ public sealed class HeldMailTests
     {
         var clock = new HandClock();
         using var host = new ScriptedHost();
-        await using ServerFixture fixture = await StartAsync(clock, host, "relay.most_held=3");
+        await using ServerFixture fixture = await StartAsync(clock, host, "relay.most_held=4");
         Submit(fixture, "HOLDFOR=3600", ["b@relay.test", "v@local.test"]);
-        Submit(fixture, "HOLDFOR=7200", ["c@relay.test", "d@relay.test"]); // there was room for one
+        using (Socket client = Login(fixture, out _))
+        {
+            Assert.StartsWith("250", Say(client, "MAIL FROM:<u@local.test> HOLDFOR=7200"), StringComparison.Ordinal);
+            Assert.StartsWith("250", Say(client, "RCPT TO:<c@relay.test>"), StringComparison.Ordinal);
+            Assert.StartsWith("250", Say(client, "RCPT TO:<d@relay.test>"), StringComparison.Ordinal);
+            Assert.StartsWith("452 4.5.3", Say(client, "RCPT TO:<e@relay.test>"), StringComparison.Ordinal);
+            Assert.StartsWith("354", Say(client, "DATA"), StringComparison.Ordinal);
+            Assert.StartsWith("250", Say(client, "x\r\n."), StringComparison.Ordinal);
+        }
+
         AssertHolds(fixture, "552 5.7.16");
         await fixture.RestartAsync();
         AssertHolds(fixture, "552 5.7.16");
@@ -393,22 +402,28 @@ public sealed class HeldMailTests
         AssertHolds(fixture, "552 5.7.16");
         await AdvanceAsync(fixture, clock, Hour + TimeSpan.FromSeconds(1));
         AssertHolds(fixture, "250");
-        Submit(fixture, "HOLDFOR=3600", ["b@relay.test"]);
+        Submit(fixture, "HOLDFOR=3600", ["b@relay.test", "c@relay.test"]);
         AssertHolds(fixture, "552 5.7.16");
-        Assert.Equal(3, (await ApplyAsync(fixture, QueueAction.Cancel)).Changed);
+        Assert.Equal(4, (await ApplyAsync(fixture, QueueAction.Cancel)).Changed);
         AssertHolds(fixture, "250");
     }
 
     private static void AssertHolds(ServerFixture fixture, string reply, string user = "u@local.test")
     {
-        using Socket client = fixture.Connect("submission");
+        using Socket client = LoginAs(fixture, user);
+        Assert.StartsWith("250", Say(client, $"MAIL FROM:<{user}>"), StringComparison.Ordinal);
+        Assert.StartsWith("250", Say(client, "RSET"), StringComparison.Ordinal);
+        Assert.StartsWith(reply, Say(client, $"MAIL FROM:<{user}> HOLDFOR=60"), StringComparison.Ordinal);
+    }
+
+    private static Socket LoginAs(ServerFixture fixture, string user)
+    {
+        Socket client = fixture.Connect("submission");
         Talk.ReadLine(client);
         SayAll(client, "EHLO c.test");
         string login = Convert.ToBase64String(Encoding.ASCII.GetBytes($"\0{user}\0{ServerFixture.Password}"));
         Assert.StartsWith("235", Say(client, "AUTH PLAIN " + login), StringComparison.Ordinal);
-        Assert.StartsWith("250", Say(client, $"MAIL FROM:<{user}>"), StringComparison.Ordinal);
-        Assert.StartsWith("250", Say(client, "RSET"), StringComparison.Ordinal);
-        Assert.StartsWith(reply, Say(client, $"MAIL FROM:<{user}> HOLDFOR=60"), StringComparison.Ordinal);
+        return client;
     }
 
     /// <summary>both@local.test is v and w.</summary>
