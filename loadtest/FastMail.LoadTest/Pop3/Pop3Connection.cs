@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text;
 using FastMail.LoadTest.Kernel;
+using FastMail.LoadTest.Messages;
 
 namespace FastMail.LoadTest.Pop3;
 

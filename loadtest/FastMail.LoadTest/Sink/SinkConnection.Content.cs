@@ -1,16 +1,13 @@
 using FastMail.LoadTest.Messages;
-using FastMail.LoadTest.Pop3;
 
 namespace FastMail.LoadTest.Sink;
 
 // Content after DATA or in the chunks of BDAT, and what becomes of it.
 internal sealed unsafe partial class SinkConnection
 {
-    private const int EndOctets = 5; // CRLF.CRLF
-
     private readonly OwnPart? _own = server.IsRecording ? new OwnPart() : null; // when somebody wants to know
     private long _contentOctets;
-    private bool _isContentStart;
+    private WireContent _wire; // behind DATA
     private long _chunkLeft;
     private bool _isLastChunk;
     private bool _isInChunks;
@@ -19,28 +16,26 @@ internal sealed unsafe partial class SinkConnection
     {
         _phase = phase;
         _contentOctets = 0;
-        _isContentStart = true;
+        _wire.Begin();
     }
 
     private int TakeChunk(ReadOnlySpan<byte> rest)
     {
-        if (_own is null)
+        int taken = (int)Math.Min(rest.Length, _chunkLeft);
+        if (_own is { WantsLines: true })
         {
-            int all = (int)Math.Min(rest.Length, _chunkLeft);
-            CountChunk(all);
-            return all;
-        }
+            int end = rest[..taken].IndexOf((byte)'\n');
+            if (end < 0 && taken < _chunkLeft && rest.Length < ReceiveOctets)
+            {
+                return 0; // the rest of the line first
+            }
 
-        int end = rest.IndexOf((byte)'\n');
-        int taken = (int)Math.Min(end < 0 ? rest.Length : end + 1, _chunkLeft);
-        if (end < 0 && taken < _chunkLeft && rest.Length < ReceiveOctets)
-        {
-            return 0; // the rest of the line first
+            taken = end < 0 ? taken : end + 1;
         }
 
         if (taken > 0)
         {
-            _own.Append(rest[..taken]);
+            _own?.Append(rest[..taken]);
             CountChunk(taken);
         }
 
@@ -70,51 +65,16 @@ internal sealed unsafe partial class SinkConnection
         }
     }
 
-    /// <summary>Content in wire form: line by line when it is recorded, else only its end is looked for.</summary>
     private int TakeContent(ReadOnlySpan<byte> rest)
     {
-        if (_own is not null)
+        int taken = _wire.Take(rest, ReceiveOctets, _own, out bool isEnded);
+        if (isEnded)
         {
-            return TakeLine(rest);
-        }
-
-        if (_isContentStart && rest.StartsWith(".\r\n"u8))
-        {
-            EndContent();
-            return 3;
-        }
-
-        int end = rest.IndexOf("\r\n.\r\n"u8);
-        int taken = end < 0 ? Math.Max(0, rest.Length - (EndOctets - 1)) : end + EndOctets;
-        _isContentStart &= taken == 0;
-        _contentOctets += taken;
-        if (end >= 0)
-        {
+            _contentOctets = _wire.Octets;
             EndContent();
         }
 
         return taken;
-    }
-
-    private int TakeLine(ReadOnlySpan<byte> rest)
-    {
-        int end = rest.IndexOf((byte)'\n');
-        if (end < 0 && rest.Length < ReceiveOctets)
-        {
-            return 0;
-        }
-
-        ReadOnlySpan<byte> line = end < 0 ? rest : rest[..(end + 1)];
-        _contentOctets += line.Length;
-        if (_isContentStart && line.SequenceEqual(".\r\n"u8))
-        {
-            EndContent();
-            return line.Length;
-        }
-
-        _own!.Append(_isContentStart && line[0] == (byte)'.' ? line[1..] : line);
-        _isContentStart = end >= 0; // here: at the start of a line
-        return line.Length;
     }
 
     private void EndContent()

@@ -1,7 +1,6 @@
 using System.Text;
 using FastMail.LoadTest.Ledgers;
 using FastMail.LoadTest.Messages;
-using FastMail.LoadTest.Pop3;
 using Xunit;
 
 namespace FastMail.Tests.LoadTest;

@@ -1,6 +1,5 @@
 using System.Text;
 using FastMail.LoadTest.Messages;
-using FastMail.LoadTest.Pop3;
 using FsCheck;
 using FsCheck.Fluent;
 using Xunit;

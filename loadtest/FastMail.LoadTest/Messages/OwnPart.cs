@@ -1,8 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
-using FastMail.LoadTest.Messages;
 
-namespace FastMail.LoadTest.Pop3;
+namespace FastMail.LoadTest.Messages;
 
 /// <summary>
 /// Finds a generated message inside a collected one: servers prepend trace fields, so its own part starts with the

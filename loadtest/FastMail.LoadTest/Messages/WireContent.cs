@@ -1,8 +1,8 @@
-namespace FastMail.LoadTest.Pop3;
+namespace FastMail.LoadTest.Messages;
 
 /// <summary>
-/// Reads a message in wire form, as it comes, to its lone dot (RFC 1939 section 3), and counts its octets without the
-/// stuffed dots. A mutable part of its connection.
+/// Reads a message in wire form, as it comes, to its lone dot (RFC 1939 section 3, RFC 5321 section 4.5.2), and counts its
+/// octets without the stuffed dots. A mutable part of its connection.
 /// </summary>
 internal struct WireContent
 {
