@@ -11,7 +11,6 @@ namespace FastMail.Server.Relay;
 /// <content>What becomes of an attempt: the end, another attempt, word to the sender.</content>
 internal sealed partial class DeliveryEngine
 {
-    private const int MostFaults = InHand.MostDeaths;
     private const long LeastRelayMicros = 1_000_000; // BY= has whole seconds, and of those at least one (RFC 2852 4)
 
     private readonly byte[] _text = new byte[QueueChange.MaxTextBytes * 2];
@@ -343,19 +342,6 @@ internal sealed partial class DeliveryEngine
             case QueueState.Delivered: _delivered++; break;
             case QueueState.Deferred: _deferred++; break;
             default: _failed++; break;
-        }
-    }
-
-    /// <summary>After a mistake of ours.</summary>
-    private void DeferOrHold(Consignment consignment)
-    {
-        if (consignment.Faults >= MostFaults)
-        {
-            Hold(consignment, "5.3.0 held: each attempt has failed by a mistake of the program"u8.ToArray());
-        }
-        else
-        {
-            Defer(consignment);
         }
     }
 
