@@ -24,8 +24,10 @@ internal sealed partial class DeliveryEngine
         {
             Failed(consignment, exception);
         }
-
-        InHand.PutDown(inHand);
+        finally
+        {
+            InHand.PutDown(inHand);
+        }
     }
 
     private void Failed(Consignment consignment, Exception exception)

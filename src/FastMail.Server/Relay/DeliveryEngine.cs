@@ -213,8 +213,10 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         {
             Failed(consignment, exception);
         }
-
-        InHand.PutDown(inHand);
+        finally
+        {
+            InHand.PutDown(inHand);
+        }
     }
 
     private Consignment? Recover(in QueuedRecipient queued, Consignment? last, long wall)

@@ -121,8 +121,10 @@ internal sealed class LocalDelivery : ILoopWork
         {
             Fail(exception);
         }
-
-        _engine.InHand.PutDown(inHand);
+        finally
+        {
+            _engine.InHand.PutDown(inHand);
+        }
     }
 
     private void WriteMore(BodyReading reading)

@@ -93,8 +93,11 @@ internal sealed class Notice : ILoopWork
         {
             Fail(exception);
         }
+        finally
+        {
+            _engine.InHand.PutDown(inHand);
+        }
 
-        _engine.InHand.PutDown(inHand);
         if (!hasReader)
         {
             Cancel(holdsFailed: false); // nobody here has that address (any more): there is nobody to tell
@@ -142,8 +145,11 @@ internal sealed class Notice : ILoopWork
             {
                 Fail(exception);
             }
+            finally
+            {
+                _engine.InHand.PutDown(inHand);
+            }
 
-            _engine.InHand.PutDown(inHand);
             return;
         }
 
