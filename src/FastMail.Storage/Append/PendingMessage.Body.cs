@@ -119,8 +119,10 @@ public sealed partial class PendingMessage
         {
             _body = null;
             body.ReturnCurrent();
-            // Failed: the record may be on the disk all the same, so the next start decides.
-            if (Outcome is not (AppendOutcome.Durable or AppendOutcome.Failed))
+            // Failed: the record may be on the disk all the same, so the next start decides. Withdrawn when it was
+            // written already: the file goes with the removal, once that is durable.
+            bool isWritten = Lsn != 0;
+            if (Outcome is not (AppendOutcome.Durable or AppendOutcome.Failed) && !isWritten)
             {
                 body.Abandon();
             }

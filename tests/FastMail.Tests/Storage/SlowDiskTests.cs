@@ -96,6 +96,33 @@ public sealed class SlowDiskTests
     }
 
     [Fact]
+    public void A_long_message_given_up_in_its_group_keeps_its_body_until_the_removal_is_durable()
+    {
+        ScriptedDisk disk = new();
+        using LogScene scene = new(disk, LogScene.Tiny);
+        MailLog log = scene.Open();
+        using StuckFlush stuck = new(disk);
+        string body = new('x', 500_000);
+        PendingMessage message = scene.Build(body, 1);
+        using SemaphoreSlim done = new(0);
+        message.Owner = done;
+        log.Append(message);
+        stuck.AwaitCall();
+        Assert.True(log.GiveUp(message));
+        // The message is durable, and what is to take it out of its maildrop never comes to be.
+        stuck.Release(static (call, name) =>
+            call == "write" && name.EndsWith(".seg", StringComparison.Ordinal) ? Errno.InputOutput : 0);
+        Assert.True(done.Wait(TimeSpan.FromSeconds(60)));
+        Assert.Equal(AppendOutcome.Withdrawn, message.Outcome);
+        log.Return(message);
+        scene.Close();
+        Assert.Equal(Errno.InputOutput, scene.FailedErrno);
+        disk.Script = static (_, _) => 0;
+        scene.Open();
+        Assert.Equal([body], scene.Bodies(1));
+    }
+
+    [Fact]
     public void The_age_of_the_group_tells_how_slow_the_disk_is()
     {
         ScriptedDisk disk = new();
@@ -196,7 +223,12 @@ public sealed class SlowDiskTests
 
         public void Release()
         {
-            _disk.Script = static (_, _) => 0;
+            Release(static (_, _) => 0);
+        }
+
+        public void Release(Func<string, string, int> next)
+        {
+            _disk.Script = next;
             _go.Set();
         }
 
