@@ -222,7 +222,12 @@ public sealed class LogInspector : IDisposable
     private IEnumerable<LogFinding> ReadHot(string[] names, MoveSurvey survey, ulong fromLsn, bool checkBodies)
     {
         LogChain chain = new(isSeqKnown: fromLsn == 0);
-        ulong dropped = Math.Max(survey.RetiredBelow, Checkpoints.Max(c => (ulong?)c.OldestNeededLsn) ?? 0);
+        ulong dropped = survey.RetiredBelow;
+        if (survey.MayBeUnsaid)
+        {
+            dropped = Math.Max(dropped, Checkpoints.Max(c => (ulong?)c.OldestNeededLsn) ?? 0);
+        }
+
         for (int i = 0; i < names.Length; i++)
         {
             string path = Path.Join(_directory, names[i]);

@@ -12,16 +12,20 @@ internal sealed class MoveSurvey
     /// <summary>Hot segments below were dropped on purpose.</summary>
     public ulong RetiredBelow { get; private set; }
 
+    /// <summary>Records are damaged: one of them may have said more.</summary>
+    public bool MayBeUnsaid { get; private set; }
+
     /// <summary>Reads the headers of the log, if anything in it can depend on what they say.</summary>
+    /// <exception cref="IOException">The disk failed.</exception>
     public static MoveSurvey Read(string directory, Guid storeId, string[] hot, bool hasCold, ulong? endLsn)
     {
         MoveSurvey survey = new();
-        bool isWhole = !hasCold && hot.Length > 0 && SegmentHeader.TryParseName(hot[0], out _, out ulong first)
-            && first == 0;
+        bool isWhole = !hasCold && AreAdjacent(directory, hot);
         foreach (string name in isWhole ? [] : hot)
         {
             string path = Path.Join(directory, name);
             LogChain chain = new(isSeqKnown: false);
+            chain.Restart(LogInspector.BaseLsnOf(name));
             bool isLast = name == hot[^1];
             using InspectedSegment segment = InspectedSegment.Open(
                 path, storeId, chain, isLast, isLast ? endLsn : null);
@@ -31,6 +35,8 @@ internal sealed class MoveSurvey
                 {
                     survey.Add(move);
                 }
+
+                survey.MayBeUnsaid |= finding is LogProblem;
             }
         }
 
@@ -50,6 +56,29 @@ internal sealed class MoveSurvey
                     "messages were moved to this segment, and it is not there");
             }
         }
+    }
+
+    /// <summary>From the first segment of all, each as long as the place of its successor says.</summary>
+    private static bool AreAdjacent(string directory, string[] hot)
+    {
+        ulong next = 0;
+        foreach (string name in hot)
+        {
+            if (LogInspector.BaseLsnOf(name) != next)
+            {
+                return false;
+            }
+
+            string path = Path.Join(directory, name);
+            Errno.Check(ReadOnlyDisk.Instance.Open(path, FileUse.Existing, out IDiskFile? file), "open", path);
+            using (file)
+            {
+                Errno.Check(file!.Length(out long length), "measure", path);
+                next += (ulong)length;
+            }
+        }
+
+        return hot.Length > 0;
     }
 
     private void Add(LogRecord move)

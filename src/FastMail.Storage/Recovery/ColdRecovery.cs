@@ -18,6 +18,9 @@ internal sealed class ColdRecovery(MaildropTable maildrops, SegmentList segments
     private readonly List<(ulong Base, ulong End)> _retired = [];
     private readonly HashSet<ulong> _moved = [];
 
+    /// <summary>The checkpoint does not say which segments had been dropped when it was made.</summary>
+    public bool IsRetiredUnknown { get; private set; }
+
     /// <summary>Begins with what the checkpoint says; without one, with everything that is in cold segments.</summary>
     /// <exception cref="IOException">The disk failed.</exception>
     public void Begin(Checkpoint? checkpoint)
@@ -33,6 +36,7 @@ internal sealed class ColdRecovery(MaildropTable maildrops, SegmentList segments
         }
         else if (!ReclaimExtra.TryRestore(checkpoint.Manifest, segments, maildrops.Liveness, _moved))
         {
+            IsRetiredUnknown = true;
             maildrops.CountLive();
         }
     }

@@ -132,18 +132,25 @@ internal sealed class Recovery(
     }
 
     /// <summary>
-    /// Segments at the beginning may have been dropped, but only below what a record of a checkpoint says; otherwise
-    /// the operator may still have them.
+    /// Segments at the beginning may have been dropped, but only below what a record says; otherwise the operator may
+    /// still have them. Records that are lost may have said it: then it is enough that checkpoints let go of what is
+    /// missing, unless older segments are still there, which nobody but a record may condemn.
     /// </summary>
     private void AdmitBeginning()
     {
         Segment first = segments.Hot[0];
-        ulong retired = Math.Max(maildrops.Liveness.RetiredBelow, found.OldestNeededLsn);
-        if (Math.Max(_replay!.OldestNeededLsn, retired) < first.BaseLsn)
+        ulong retired = maildrops.Liveness.RetiredBelow;
+        bool mayBeUnsaid = _cold!.IsRetiredUnknown || _damage.Exists(static d => d.Missing != 0);
+        if (mayBeUnsaid && _opening!.Stale.Count == 0)
+        {
+            retired = Math.Max(retired, Math.Max(_replay!.OldestNeededLsn, found.OldestNeededLsn));
+        }
+
+        if (retired < first.BaseLsn)
         {
             throw new DamagedLogException(
-                $"{first.Path}: a segment is missing: position 0x0 is not followed by this file. Nothing was modified; "
-                + "put the missing file back");
+                $"{first.Path}: a segment is missing in front of this file, and no record says that it was dropped. "
+                + "Nothing was modified; put the missing file back");
         }
 
         _hasLostBeginning = found.Checkpoint is null && first.BaseLsn > maildrops.Liveness.RetiredBelow;

@@ -293,6 +293,42 @@ public sealed class CheckpointTests
         Assert.Throws<DamagedLogException>(() => scene.Open());
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void A_segment_of_live_mail_that_both_checkpoints_have_read_is_missing(int lost)
+    {
+        using LogScene scene = new(options: LogScene.Saving);
+        scene.Open();
+        for (int i = 0; i < 24; i++)
+        {
+            scene.Deliver(new string('x', 60_000), 1);
+        }
+
+        scene.Log!.TakeCheckpoint();
+        scene.Deliver("last", 1);
+        scene.Log.TakeCheckpoint();
+        scene.Close();
+        string[] segments = [.. Directory.GetFiles(scene.LogDirectory, "0-*.seg").Order(StringComparer.Ordinal)];
+        Assert.True(segments.Length > 3);
+        string away = segments[lost] + ".away";
+        File.Move(segments[lost], away);
+        SortedDictionary<string, byte[]> before = scene.Files();
+        string why = Assert.Throws<DamagedLogException>(() => scene.Open()).Message;
+        Assert.Contains("a segment is missing in front of this file", why, StringComparison.Ordinal);
+        Assert.Equal(before, scene.Files());
+        using (LogInspector inspector = LogInspector.Open(scene.Directory))
+        {
+            Assert.Contains(
+                inspector.Read().OfType<LogProblem>(), static p => p.Kind == LogProblemKind.MissingSegment);
+        }
+
+        File.Move(away, segments[lost]);
+        scene.Open();
+        Assert.Equal(25, scene.Bodies(1).Count(b => b[0] != '!'));
+    }
+
     [Fact]
     public void A_checkpoint_that_cannot_be_written_is_told_and_costs_nothing()
     {
