@@ -58,6 +58,9 @@ public sealed class SmtpReply
     public static readonly SmtpReply ExceedsMailbox = new(552, "5.2.2 Message is larger than the mailbox may be");
     public static readonly SmtpReply TooManyRecipients = new(452, "4.5.3 Too many recipients");
     public static readonly SmtpReply NoSuchMailbox = new(550, "5.1.1 No such mailbox here");
+
+    /// <summary>For now: whoever runs the server can mend the alias (RFC 3463 3.3).</summary>
+    public static readonly SmtpReply AliasTooLarge = new(451, "4.2.4 The alias reaches too many mailboxes");
     public static readonly SmtpReply SenderNotOwned = new(553, "5.7.1 This sender address is not yours");
     public static readonly SmtpReply HeldTooLong = new(501, "5.5.4 May not be held so long: see FUTURERELEASE of EHLO");
     public static readonly SmtpReply TooMuchHeld = new(552, "5.7.16 So much of your mail is held already that no more can be"); // RFC 4865 6

@@ -8,8 +8,6 @@ namespace FastMail.Server.Accounts;
 /// </summary>
 internal sealed class AccountDirectory
 {
-    private const int DeepestAlias = 16; // the command line refuses loops; two of them at once could still make one
-    private const int MostMailboxes = 1000; // of one recipient
     private const string Postmaster = "postmaster";
 
     private readonly AddressBook _book;
@@ -187,25 +185,17 @@ internal sealed class AccountDirectory
             return localPart.SequenceEqual(Postmaster) ? ResolvePostmaster(mailboxes) : Residence.UnknownHere;
         }
 
-        if (_book.Find(key) is { } entry)
-        {
-            Expand(entry, 0, mailboxes);
-        }
-        else if (FindUndelimited(localPart, key[at..]) is { } plain)
-        {
-            Expand(plain, 0, mailboxes);
-        }
-        else if (localPart.SequenceEqual(Postmaster))
-        {
-            // RFC 5321 4.5.1: postmaster of a hosted domain always has a reader.
-            Expand(domain.Eldest ?? _eldest, 0, mailboxes);
-        }
-        else
-        {
-            Expand(domain.CatchAll, 0, mailboxes);
-        }
+        object? entry = _book.Find(key) ?? FindUndelimited(localPart, key[at..]);
+        // RFC 5321 4.5.1: postmaster of a hosted domain always has a reader.
+        bool isPostmaster = localPart.SequenceEqual(Postmaster);
+        return Expand(entry ?? (isPostmaster ? domain.Eldest ?? _eldest : domain.CatchAll), mailboxes);
+    }
 
-        return mailboxes.Count > 0 ? Residence.Mailbox : Residence.UnknownHere;
+    /// <summary>What an alias means by a target: an account, the targets of another alias, or null for nobody.</summary>
+    internal object? Named(string target)
+    {
+        int at = target.LastIndexOf('@');
+        return _book.Find(target) ?? FindUndelimited(target.AsSpan(0, at), target.AsSpan(at));
     }
 
     /// <summary>The account of a login name, or null; an alias is no login name.</summary>
@@ -280,13 +270,8 @@ internal sealed class AccountDirectory
     {
         Span<char> key = stackalloc char[Postmaster.Length + 1 + 255];
         _ = key.TryWrite($"{Postmaster}@{_rules.Hostname}", out int length);
-        Expand(_book.Find(key[..length]), 0, mailboxes);
-        if (mailboxes.Count == 0)
-        {
-            Expand(_eldest, 0, mailboxes);
-        }
-
-        return mailboxes.Count > 0 ? Residence.Mailbox : Residence.UnknownHere;
+        Residence named = Expand(_book.Find(key[..length]), mailboxes);
+        return named == Residence.UnknownHere ? Expand(_eldest, mailboxes) : named;
     }
 
     /// <summary>What the local-part in front of the delimiter names.</summary>
@@ -306,29 +291,16 @@ internal sealed class AccountDirectory
             ?? (localPart[..end].SequenceEqual(Postmaster) ? (_book.Find(atDomain) as HostedDomain)?.Eldest : null);
     }
 
-    private void Expand(object? entry, int depth, List<Account> mailboxes)
+    private Residence Expand(object? entry, List<Account> mailboxes)
     {
-        if (entry is Account account)
+        AliasExpansion expansion = new(this, mailboxes);
+        if (!expansion.TryAdd(entry))
         {
-            if (mailboxes.Count < MostMailboxes && !mailboxes.Contains(account))
-            {
-                mailboxes.Add(account);
-            }
+            mailboxes.Clear();
+            return Residence.TooMany;
         }
-        else if (entry is string[] targets && depth < DeepestAlias)
-        {
-            foreach (string target in targets)
-            {
-                if (mailboxes.Count >= MostMailboxes)
-                {
-                    return;
-                }
 
-                int at = target.LastIndexOf('@');
-                object? named = _book.Find(target) ?? FindUndelimited(target.AsSpan(0, at), target.AsSpan(at));
-                Expand(named, depth + 1, mailboxes);
-            }
-        }
+        return mailboxes.Count > 0 ? Residence.Mailbox : Residence.UnknownHere;
     }
 }
 
@@ -369,6 +341,9 @@ internal enum Residence
 
     /// <summary>In a hosted domain, but there is no such mailbox.</summary>
     UnknownHere,
+
+    /// <summary>An alias that reaches more maildrops than a recipient may have: none of them gets anything.</summary>
+    TooMany,
 
     /// <summary>In a domain that is not hosted here.</summary>
     Elsewhere,

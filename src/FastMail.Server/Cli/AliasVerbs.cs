@@ -82,6 +82,13 @@ internal sealed class AliasVerbs
             targets.Add(target);
         }
 
+        if (ReachesTooMany(store, [.. store.TargetsOf(alias) ?? [], .. targets]))
+        {
+            return AccountEdit.Fail(
+                ExitCode.DataError,
+                $"{alias} would reach more than {AliasExpansion.MostMailboxes} accounts: mail for it would be refused");
+        }
+
         bool isAnyNew = false;
         foreach (string target in targets)
         {
@@ -111,6 +118,28 @@ internal sealed class AliasVerbs
         return LeadsTo(store, target, alias, path, [])
             ? AccountEdit.Fail(ExitCode.DataError, $"that would be a loop: {string.Join(" -> ", path)}")
             : null;
+    }
+
+    private static bool ReachesTooMany(AccountStore store, IEnumerable<string> targets)
+    {
+        var left = new Stack<string>(targets);
+        var seen = new HashSet<string>(StringComparer.Ordinal);
+        int accounts = 0;
+        while (left.TryPop(out string? target))
+        {
+            if (!seen.Add(target))
+            {
+                continue;
+            }
+
+            accounts += store.Find(target) is null ? 0 : 1;
+            foreach (string next in store.TargetsOf(target) ?? [])
+            {
+                left.Push(next);
+            }
+        }
+
+        return accounts > AliasExpansion.MostMailboxes;
     }
 
     private static bool LeadsTo(AccountStore store, string from, string to, List<string> path, HashSet<string> seen)

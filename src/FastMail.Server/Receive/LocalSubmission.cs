@@ -159,6 +159,9 @@ internal sealed class LocalSubmission
                     break;
                 case Residence.UnknownHere:
                     throw new SubmissionException($"<{text}>: there is no such address here") { IsUnknownUser = true };
+                case Residence.TooMany:
+                    throw new SubmissionException(
+                        $"<{text}>: the alias reaches more than {AliasExpansion.MostMailboxes} mailboxes");
                 default:
                     isRelayed = true;
                     if (relayed.Add(AddressKey.Of(path) ?? text))

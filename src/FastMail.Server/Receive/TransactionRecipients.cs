@@ -80,6 +80,8 @@ internal sealed class TransactionRecipients
                 break;
             case Residence.UnknownHere:
                 return SmtpReply.NoSuchMailbox;
+            case Residence.TooMany:
+                return SmtpReply.AliasTooLarge;
             default:
                 return AddRelayed(message, rcpt);
         }

@@ -17,10 +17,12 @@ internal sealed partial class DeliveryEngine
             return;
         }
 
-        FindMailboxes(delivery[0]);
-        if (_mailboxes.Count == 0)
+        bool isWhole = TryFindMailboxes(delivery[0]);
+        if (!isWhole || _mailboxes.Count == 0)
         {
-            delivery.AnswerRest(RouteFailure.Permanent(550, "5.1.1", "No such mailbox here"));
+            delivery.AnswerRest(isWhole
+                ? RouteFailure.Permanent(550, "5.1.1", "No such mailbox here")
+                : RouteFailure.Temporary("4.2.4", "the alias reaches too many mailboxes"));
             Complete(delivery, null);
             return;
         }
@@ -37,24 +39,34 @@ internal sealed partial class DeliveryEngine
         new LocalDelivery(this, delivery, _mailboxes, octets).Begin();
     }
 
-    /// <summary>Whose maildrops it means: those that it meant when it was received, if the record names them.</summary>
-    private void FindMailboxes(in Addressee recipient)
+    /// <summary>
+    /// Whose maildrops it means: those that it meant when it was received, if the record names them. False when an alias
+    /// reaches too many.
+    /// </summary>
+    private bool TryFindMailboxes(in Addressee recipient)
     {
         AccountDirectory accounts = _parts.Accounts.Current;
         if (recipient.Maildrops.IsEmpty)
         {
-            _ = accounts.Resolve(recipient.Path.Span, "", _mailboxes);
-            return;
+            return accounts.Resolve(recipient.Path.Span, "", _mailboxes) != Residence.TooMany;
         }
 
         _mailboxes.Clear();
+        HashSet<ulong> known = [];
         List<Account> found = [];
         MetaReader reader = new(recipient.Maildrops.Span);
         while (reader.Read())
         {
-            _ = accounts.Resolve(reader.Value, "", found); // an account that is gone may have left an alias
-            _mailboxes.AddRange(found.Where(account => !_mailboxes.Contains(account)));
+            // An account that is gone may have left an alias.
+            if (accounts.Resolve(reader.Value, "", found) == Residence.TooMany)
+            {
+                return false;
+            }
+
+            _mailboxes.AddRange(found.Where(account => known.Add(account.MailboxId)));
         }
+
+        return true;
     }
 
     /// <summary>Room in each of the mailboxes, or in none; then why.</summary>

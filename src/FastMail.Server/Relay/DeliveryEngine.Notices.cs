@@ -45,6 +45,9 @@ internal sealed partial class DeliveryEngine
             case Residence.Elsewhere:
                 message.AddRelayRecipient(address);
                 return paths.TryAdd(address);
+            case Residence.TooMany:
+                _parts.Logger.LogWarning("a notification has no reader: the sender's address is an alias of too many");
+                return false;
             default:
                 _parts.Logger.LogWarning("a notification has no reader: nobody here has the sender's address any more");
                 return false;

@@ -194,6 +194,33 @@ public sealed class AccountDirectoryTests
 
     private static Account Named(ulong id, string address) => new(id, address, Hash, DateTimeOffset.UnixEpoch);
 
+    [Theory]
+    [InlineData(1000, 1, "Mailbox")]
+    [InlineData(1001, 1, "TooMany")]
+    [InlineData(1000, 16, "Mailbox")]
+    [InlineData(1000, 17, "TooMany")]
+    public void An_alias_reaches_all_of_its_mailboxes_or_none(int members, int depth, string residence)
+    {
+        string[] names = [.. Enumerable.Range(1, members).Select(i => $"m{i}@local.test")];
+        Dictionary<string, string[]> aliases = new(StringComparer.Ordinal)
+        {
+            ["a1@local.test"] = [.. names, .. names], // whoever is named twice counts once
+        };
+        for (int i = 2; i <= depth; i++)
+        {
+            string below = $"a{i - 1}@local.test";
+            aliases[$"a{i}@local.test"] = [below, below, "m1@local.test"];
+        }
+
+        var directory = AccountDirectory.Make(
+            1, [.. names.Select((name, i) => Named((ulong)i + 1, name))], aliases, [], new AddressRules());
+        List<Account> mailboxes = [];
+        Residence found = directory.Resolve(Encoding.UTF8.GetBytes($"a{depth}@local.test"), "", mailboxes);
+        Assert.Equal(residence, found.ToString());
+        Assert.Equal(found == Residence.Mailbox ? members : 0, mailboxes.Count);
+        Assert.Equal(mailboxes.Count, mailboxes.DistinctBy(m => m.MailboxId).Count());
+    }
+
     private static Residence Find(string address, out string found)
     {
         var mailboxes = new List<Account>();

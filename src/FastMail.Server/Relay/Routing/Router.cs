@@ -192,7 +192,7 @@ internal sealed class Router
         ReadOnlySpan<char> key = buffer[..Math.Max(0, length)];
         route = _accounts().Resolve(forwardPath, [], _mailboxes) switch
         {
-            Residence.Mailbox => Hosted,
+            Residence.Mailbox or Residence.TooMany => Hosted,
             Residence.UnknownHere => UnknownHere,
             _ => key.LastIndexOf('@') <= 0 || key[^1] == '@' ? NoAddress : null,
         };
