@@ -118,6 +118,34 @@ def test_a_new_password_counts_for_scram_at_once(folder):
             assert ScramClient(USER, "other").over_smtp(smtp) == 235
 
 
+def test_a_session_does_not_outlive_its_login(folder):
+    """Once the account has another password, is gone or made anew, the session that is open sends nothing more."""
+    other = "other@local.test"
+    with Server(folder + "/data") as server:
+        add_account(server.data, other)
+
+        def logged_in(user, password):
+            smtp = submission(server)
+            assert smtp.login(user, password)[0] == 235
+            assert smtp.mail(user)[0] == 250 and smtp.rset()[0] == 250
+            return smtp
+
+        def change(verb, password):
+            words = ["account", verb, other, "--data", server.data]
+            done = run(*words, "--password-stdin", stdin=password + "\n") if password else run(*words)
+            assert done.returncode == 0, done.stderr
+
+        stays = logged_in(USER, PASSWORD)
+        password = PASSWORD
+        for changes in ([("passwd", "second")], [("remove", None), ("add", "second")], [("remove", None)]):
+            stale = logged_in(other, password)
+            password = "second"
+            for verb, text in changes:
+                change(verb, text)
+            assert stale.mail("")[0] == 421, changes  # the null reverse-path is nobody's: no other rule refuses it
+        assert stays.mail(USER)[0] == 250
+
+
 def test_guessing_is_slowed_down_and_the_owner_elsewhere_is_not(folder):
     with Server(folder + "/data", "--set", "auth.failure_delay=300ms", "--set", "auth.pair_failures=3",
                 exempt="127.0.0.2") as server:

@@ -61,6 +61,10 @@ public sealed class SmtpReply
 
     /// <summary>For now: whoever runs the server can mend the alias (RFC 3463 3.3).</summary>
     public static readonly SmtpReply AliasTooLarge = new(451, "4.2.4 The alias reaches too many mailboxes");
+
+    /// <summary>The account is gone or has another password. The session closes with it: to log in anew is no harm.</summary>
+    public static readonly SmtpReply LoginRevoked = new(421, "4.7.0 Your login is not valid any more, log in again");
+
     public static readonly SmtpReply SenderNotOwned = new(553, "5.7.1 This sender address is not yours");
     public static readonly SmtpReply HeldTooLong = new(501, "5.5.4 May not be held so long: see FUTURERELEASE of EHLO");
     public static readonly SmtpReply TooMuchHeld = new(552, "5.7.16 So much of your mail is held already that no more can be"); // RFC 4865 6

@@ -19,6 +19,8 @@ internal sealed class LiveAccounts : IDisposable
     private readonly Thread _thread;
     private readonly ConcurrentQueue<(Account Account, Credentials Credentials)> _renewals = new();
     private readonly ConcurrentDictionary<ulong, Account> _renewing = new(); // whose hashes are being made or stored
+    // Passwords that were stored anew and are the same as before.
+    private readonly ConcurrentDictionary<ulong, (string Before, string Now)> _renewed = new();
     private volatile AccountDirectory _current;
 
     /// <param name="store">Belongs to this object from now on.</param>
@@ -47,6 +49,25 @@ internal sealed class LiveAccounts : IDisposable
 
     /// <summary>Raised on the following thread after <see cref="Current"/> has changed.</summary>
     public event Action? Changed;
+
+    /// <summary>
+    /// A login of then counts now: the account is still there and has the same password. Allocates only after a change
+    /// of the account.
+    /// </summary>
+    /// <param name="login">The account as it was when it logged in.</param>
+    public bool Holds(Account login)
+    {
+        Account? now = _current.Find(login.MailboxId, login.Address);
+        if (now is null || ReferenceEquals(now, login))
+        {
+            return now is not null;
+        }
+
+        (string before, string after) = (login.Password.ToString(), now.Password.ToString());
+        return before == after
+            || (_renewed.TryGetValue(login.MailboxId, out (string Before, string Now) renewed)
+                && renewed == (before, after));
+    }
 
     /// <summary>True for one caller at a time, who then makes new hashes of a password that has matched.</summary>
     public bool TryClaimRenewal(Account account) =>
@@ -93,7 +114,12 @@ internal sealed class LiveAccounts : IDisposable
         while (_renewals.TryDequeue(out (Account Account, Credentials Credentials) renewal))
         {
             _renewing.TryRemove(renewal.Account.MailboxId, out _);
-            isAnyStored |= _store.TryRenew(renewal.Account, renewal.Credentials);
+            if (_store.TryRenew(renewal.Account, renewal.Credentials))
+            {
+                isAnyStored = true;
+                _renewed[renewal.Account.MailboxId] =
+                    (renewal.Account.Password.ToString(), renewal.Credentials.Password.ToString());
+            }
         }
 
         return isAnyStored;

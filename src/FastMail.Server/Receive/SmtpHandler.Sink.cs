@@ -22,6 +22,11 @@ internal sealed partial class SmtpHandler : IMailSink
 
     SmtpReply IMailSink.Begin(in MailArguments mail)
     {
+        if (_account is not null && !_home.Logins.Accounts.Holds(_account))
+        {
+            return SmtpReply.LoginRevoked;
+        }
+
         _seat ??= _home.RentSeat(this);
         MailReceiver receiver = _seat.Receiver;
         receiver.Connect(_connection!.IsLocal ? null : _connection.RemoteEndPoint.Address); // XCLIENT may have changed it

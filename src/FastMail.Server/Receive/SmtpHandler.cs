@@ -21,6 +21,7 @@ internal sealed partial class SmtpHandler : IPooledHandler, ILoginOwner
     private readonly SessionPacing _pacing;
     private WatchedCommit? _commit; // made by the first one
     private Connection? _connection;
+    private Account? _account; // as it was when it logged in; null where nobody has
 
     public SmtpHandler(SmtpHandlers home)
     {
@@ -37,6 +38,7 @@ internal sealed partial class SmtpHandler : IPooledHandler, ILoginOwner
     public void Opened(Connection connection)
     {
         _connection = connection;
+        _account = null;
         _session.Reset();
         if (_home.Xclient.Contains(connection.RemoteEndPoint.Address))
         {
@@ -197,6 +199,7 @@ internal sealed partial class SmtpHandler : IPooledHandler, ILoginOwner
     {
         if (_connection is not null)
         {
+            _account = account;
             _session.Authenticated(verdict, account is null ? default : Encoding.UTF8.GetBytes(account.Address));
         }
 
