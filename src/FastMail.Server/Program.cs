@@ -12,9 +12,8 @@ if (!Nfc.IsAvailable)
 
 // The name it was called by: the runtime tells only the file behind a link.
 string calledAs = File.ReadAllText("/proc/self/cmdline").Split('\0')[0];
-string[] words = SendmailVerbs.VerbOf(calledAs) is { } verb ? [verb, .. args] : args;
 RootCommand root = CommandTree.Build();
-ParseResult parsed = root.Parse(words, new ParserConfiguration
+ParseResult parsed = root.Parse(SendmailVerbs.Hide(calledAs, args), new ParserConfiguration
 {
     ResponseFileTokenReplacer = null, // @example.org is a domain here, not a file of arguments
 });

@@ -257,6 +257,14 @@ def test_sendmail_sends_with_and_without_a_server_and_mailq_lists(folder):
             assert call("sendmail", "x@far.test", text="a\0b\n").returncode == 65
             assert call("mailq").stdout == "Mail queue is empty\n"
 
+            # The hop count is sendmail's own, not our help; and an envelope of any length reaches the server.
+            many = {f"recipient-{number:04}@far.test" for number in range(400)}
+            assert call("sendmail", "-h", "17", *many, text="Subject: many\n\nx\n").stdout == ""
+            deadline = time.monotonic() + 60
+            while (reached := {r for m in list(sink.mail) for r in m[1]} & many) < many and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert reached == many, len(reached)
+
             server.stop()
             kept = call("sendmail", "-oi", "later@far.test", text="Subject: later\n\nx\n")
             assert kept.returncode == 0, kept

@@ -15,21 +15,62 @@ namespace FastMail.Server.Cli;
 /// </summary>
 internal sealed class SendmailVerbs
 {
+    private const string Verb = "sendmail";
+
     private readonly Option<string> _data;
+    private readonly Argument<string[]> _words = new("ARGUMENT")
+    {
+        Description = "Those of sendmail, which has a syntax of its own.",
+        Arity = ArgumentArity.ZeroOrMore,
+    };
 
     public SendmailVerbs(Option<string> data) => _data = data;
 
     /// <summary>The verb for the name under which the program was called, null for its own.</summary>
     public static string? VerbOf(string calledAs) => Path.GetFileName(calledAs) switch
     {
-        "sendmail" => "sendmail",
+        Verb => Verb,
         "mailq" => "mailq",
         _ => null,
     };
 
+    /// <summary>
+    /// What the command line parser is to read: the words behind sendmail are hidden from it, which would take some of
+    /// them for its own, such as the hop count -h. Long options directly behind the verb are still the program's.
+    /// </summary>
+    /// <param name="calledAs">The name by which the program was called.</param>
+    /// <param name="words">What came behind it.</param>
+    public static string[] Hide(string calledAs, string[] words)
+    {
+        if (VerbOf(calledAs) is { } verb)
+        {
+            return verb == Verb ? [verb, "--", .. words] : [verb, .. words];
+        }
+
+        int at = EndOfLongOptions(words, 0);
+        if (at >= words.Length || words[at] != Verb)
+        {
+            return words;
+        }
+
+        at = EndOfLongOptions(words, at + 1);
+        return [.. words[..at], "--", .. words[at..]];
+    }
+
+    private static int EndOfLongOptions(string[] words, int start)
+    {
+        int at = start;
+        while (at < words.Length && words[at].Length > 2 && words[at].StartsWith("--", StringComparison.Ordinal))
+        {
+            at += words[at] == "--data" ? 2 : 1;
+        }
+
+        return Math.Min(at, words.Length);
+    }
+
     public Command BuildSendmail()
     {
-        var command = new Command("sendmail", """
+        var command = new Command(Verb, """
             Sends the message on standard input to the addresses given, and with -t to those of its To, Cc and Bcc: Bcc
             is taken out. -i: a line with a dot alone does not end it. -f ADDRESS: the reverse-path, where notifications
             go. -F NAME, -N never|success,failure,delay, -R full|hdrs and -V ENVID as elsewhere; -bp lists the queue.
@@ -39,7 +80,7 @@ internal sealed class SendmailVerbs
             address here does not exist; nothing is sent then.
             """)
         {
-            TreatUnmatchedTokensAsErrors = false, // they are the real arguments: sendmail has a syntax of its own
+            _words,
         };
         command.SetAction(Sendmail);
         return command;
@@ -57,7 +98,7 @@ internal sealed class SendmailVerbs
         string directory = parsed.GetRequiredValue(_data);
         try
         {
-            SendmailArguments arguments = SendmailArguments.Parse([.. parsed.UnmatchedTokens]);
+            SendmailArguments arguments = SendmailArguments.Parse(parsed.GetValue(_words) ?? []);
             return arguments.IsForNothing ? ExitCode.Ok
                 : Run(() => arguments.ListsQueue ? Mailq(directory) : Send(directory, arguments));
         }
@@ -204,17 +245,19 @@ internal sealed class RemoteMail : IMailAccess
 
     public string Submit(LocalEnvelope envelope, byte[] message)
     {
-        var query = new StringBuilder("v1/mail?from=").Append(Uri.EscapeDataString(envelope.ReversePath));
-        foreach (string recipient in envelope.Recipients)
+        if (envelope.Recipients.FirstOrDefault(r => r.Contains('\n', StringComparison.Ordinal)) is { } broken)
         {
-            query.Append("&to=").Append(Uri.EscapeDataString(recipient));
+            throw new SubmissionException($"<{QueueText.Clean(broken)}> is not an address"); // each is a line of the body
         }
 
+        byte[] recipients = Encoding.UTF8.GetBytes(string.Concat(envelope.Recipients.Select(static r => r + "\n")));
+        var query = new StringBuilder("v1/mail?from=").Append(Uri.EscapeDataString(envelope.ReversePath));
+        query.Append(CultureInfo.InvariantCulture, $"&recipients={envelope.Recipients.Count}");
         query.Append(CultureInfo.InvariantCulture, $"&notify={(int)envelope.Notify}&ret={(int)envelope.Return}");
         query.Append("&envid=").Append(Uri.EscapeDataString(envelope.EnvelopeId));
         try
         {
-            return _server.Post(query.ToString(), new MemoryStream(message), SubmissionJson.Default.Submitted).Id;
+            return _server.Post(query.ToString(), new MemoryStream([.. recipients, .. message]), SubmissionJson.Default.Submitted).Id;
         }
         catch (ControlException e)
         {

@@ -1,3 +1,5 @@
+using System.CommandLine;
+using System.CommandLine.Help;
 using System.Text;
 using FastMail.Protocol.Smtp;
 using FastMail.Server.Cli;
@@ -24,6 +26,33 @@ public sealed class SendmailTests
         Assert.Equal(
             (readsRecipients, ignoresDots, sender, recipients),
             (arguments.ReadsRecipients, arguments.IgnoresDots, arguments.Sender, string.Join(' ', arguments.Recipients)));
+    }
+
+    [Theory]
+    [InlineData("/usr/sbin/sendmail", "-h 17 a@x", "-h 17 a@x")]
+    [InlineData("/usr/sbin/sendmail", "-t -- -odd@y", "-t -- -odd@y")]
+    [InlineData("/usr/sbin/sendmail", "--data", "--data")]
+    [InlineData("fastmail", "sendmail -h 17 a@x", "-h 17 a@x")]
+    [InlineData("fastmail", "sendmail -- -odd@y", "-- -odd@y")]
+    [InlineData("fastmail", "sendmail --data /d -t -h 17", "-t -h 17")]
+    [InlineData("fastmail", "--data /d sendmail -?", "-?")]
+    public void What_is_sendmails_is_not_taken_for_ours(string calledAs, string words, string arguments)
+    {
+        ParseResult parsed = CommandTree.Build().Parse(SendmailVerbs.Hide(calledAs, words.Split(' ')));
+        Assert.Empty(parsed.Errors);
+        Assert.Equal("sendmail", parsed.CommandResult.Command.Name);
+        Assert.IsNotType<HelpAction>(parsed.Action);
+        Assert.Equal(arguments, string.Join(' ', parsed.GetValue<string[]>("ARGUMENT") ?? []));
+        Assert.Equal(words.Contains("--data /d", StringComparison.Ordinal), parsed.GetValue<string>("--data") == "/d");
+    }
+
+    [Theory]
+    [InlineData("fastmail", "sendmail --help")]
+    [InlineData("fastmail", "queue -h")]
+    public void What_is_ours_is_ours(string calledAs, string words)
+    {
+        ParseResult parsed = CommandTree.Build().Parse(SendmailVerbs.Hide(calledAs, words.Split(' ')));
+        Assert.IsType<HelpAction>(parsed.Action);
     }
 
     [Fact]
