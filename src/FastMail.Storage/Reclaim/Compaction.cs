@@ -5,7 +5,8 @@ namespace FastMail.Storage;
 /// <summary>
 /// One run of the compaction: copies the live records of some segments into one cold segment, in order of their
 /// numbers, and lets the copies take the place of the originals. Every record is verified on the way: one that cannot
-/// be read is not dropped silently, its segment is kept as it is. Used once, on the reclaimer's thread.
+/// be read is not dropped silently, its segment is kept as it is. A body that has rotted moves as it is, under the
+/// checksum that says so. Used once, on the reclaimer's thread.
 /// </summary>
 /// <remarks>
 /// Until the MOVE record is durable nothing has happened: the copy is a file that nobody reads. From then on the
@@ -33,8 +34,14 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
     /// </summary>
     public bool HasLeftFile { get; private set; }
 
+    /// <summary>A source that cannot be copied now; null when there was none.</summary>
+    public Obstacle? Obstacle { get; private set; }
+
+    /// <summary>All sources were read, and no live message was met in them.</summary>
+    public bool FoundNothing { get; private set; }
+
     /// <summary>Runs it; false when nothing has changed.</summary>
-    /// <exception cref="IOException">A source cannot be read, or the disk failed.</exception>
+    /// <exception cref="IOException">The disk failed.</exception>
     public bool Run(CancellationToken cancellation)
     {
         // From here on a removal says that its message may be copied. The mark behind it says when every removal that
@@ -58,24 +65,33 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
     {
         foreach (Segment source in sources)
         {
-            SegmentScan scan = new(source, 0, isSeqKnown: false);
-            while (scan.MoveNext())
+            try
             {
-                cancellation.ThrowIfCancellationRequested();
-                if (scan.Current.Type == RecordType.Seal)
-                {
-                    break;
-                }
-
-                if (scan.Current.Type == RecordType.Message)
-                {
-                    PlanRecord(source, scan);
-                }
+                PlanSource(source, cancellation);
+            }
+            catch (IOException e)
+            {
+                Obstacle = new Obstacle(source, e.Message);
+                return false;
             }
         }
 
         _plan.Sort(static (a, b) => a.Seq.CompareTo(b.Seq));
-        return _plan.Count > 0;
+        FoundNothing = _plan.Count == 0;
+        return !FoundNothing;
+    }
+
+    private void PlanSource(Segment source, CancellationToken cancellation)
+    {
+        SegmentScan scan = new(source, 0, isSeqKnown: false);
+        while (scan.MoveNext() && scan.Current.Type != RecordType.Seal)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            if (scan.Current.Type == RecordType.Message)
+            {
+                PlanRecord(source, scan);
+            }
+        }
     }
 
     private void PlanRecord(Segment source, SegmentScan scan)
@@ -144,7 +160,7 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
                 continue; // removed since it was planned
             }
 
-            if (!TryVerify(planned, out RecordHeader header, out ReadOnlySpan<byte> record))
+            if (!TryVerify(planned, cancellation, out RecordHeader header, out ReadOnlySpan<byte> record))
             {
                 return false;
             }
@@ -185,28 +201,50 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
         _moved.Add(record);
     }
 
-    private bool TryVerify(in Planned planned, out RecordHeader header, out ReadOnlySpan<byte> record)
+    private bool TryVerify(
+        in Planned planned, CancellationToken cancellation, out RecordHeader header, out ReadOnlySpan<byte> record)
     {
         header = default;
         record = default;
         ReadStatus status = RecordReader.TryRead(planned.Source, planned.Lsn, out _);
-        if (status is not (ReadStatus.Ok or ReadStatus.External)) // a body file stays where it is
+        bool isRotten = status == ReadStatus.Damaged && IsBodyRotten(planned, cancellation);
+        if (status is not (ReadStatus.Ok or ReadStatus.External) && !isRotten) // a body file stays where it is
         {
-            lock (scene.Maildrops.Gate)
-            {
-                planned.Source.Life.IsUnreadable = true;
-            }
-
-            scene.Notice(
-                $"{planned.Source.Path}: message {planned.Seq} at position 0x{planned.Lsn:x} cannot be moved: "
-                + $"{status}; the segment is kept until it is removed from its maildrops");
+            Obstacle = new Obstacle(planned.Source, $"{planned.Where} cannot be moved: {status}");
             return false;
+        }
+
+        if (isRotten)
+        {
+            scene.Notice($"{planned.Where} moves with a body that fails its checksum; it stays listed as damaged");
         }
 
         long offset = (long)(planned.Lsn - planned.Source.BaseLsn);
         header = RecordHeader.Read(planned.Source.Span(offset, RecordHeader.Bytes));
         record = planned.Source.Span(offset, (int)header.TotalBytes);
         return true;
+    }
+
+    /// <summary>
+    /// Only the body is not what was written, and the disk itself says so: then a copy is worth what the original is.
+    /// What is wrong in memory alone, or what the disk cannot give, may be read some other time.
+    /// </summary>
+    private bool IsBodyRotten(in Planned planned, CancellationToken cancellation)
+    {
+        long offset = (long)(planned.Lsn - planned.Source.BaseLsn);
+        if (!RecordReader.TryReadMeta(planned.Source, planned.Lsn, out RecordHeader header, out _)
+            || planned.Source.Populate(offset, header.TotalBytes) != 0
+            || scene.Disk.Open(planned.Source.Path, FileUse.ExistingUncached, out IDiskFile? file) != 0)
+        {
+            return false;
+        }
+
+        using (file)
+        {
+            ScrubWindow window = scene.LookPastCache(file!, planned.Source.Length, cancellation);
+            long body = offset + RecordHeader.Bytes + header.MetaBytes + header.TraceBytes;
+            return SegmentScrub.TryExtend(window, body, header.BodyBytes, out uint crc) && crc != header.BodyCrc;
+        }
     }
 
     /// <summary>Behind a durable MOVE the copies are the messages.</summary>
@@ -276,5 +314,14 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
     }
 
     private readonly record struct Planned(
-        Segment Source, ulong Lsn, ulong Seq, int FirstRecipient, int Recipients, bool IsRelayed);
+        Segment Source, ulong Lsn, ulong Seq, int FirstRecipient, int Recipients, bool IsRelayed)
+    {
+        /// <summary>For the operator.</summary>
+        public string Where => $"{Source.Path}: message {Seq} at position 0x{Lsn:x}";
+    }
 }
+
+/// <summary>Why a segment cannot be copied now. Immutable.</summary>
+/// <param name="Source">Which.</param>
+/// <param name="What">For the operator.</param>
+internal sealed record Obstacle(Segment Source, string What);

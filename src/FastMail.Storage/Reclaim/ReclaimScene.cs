@@ -19,6 +19,22 @@ internal sealed class ReclaimScene(
     /// <summary>Microseconds since 1970 UTC.</summary>
     public long NowMicros => (clock.GetUtcNow().UtcTicks - DateTime.UnixEpoch.Ticks) / TimeSpan.TicksPerMicrosecond;
 
+    /// <summary>A moment, to be held against a later one: the clock of the wall may be set.</summary>
+    public long Timestamp => clock.GetTimestamp();
+
+    public TimeSpan ElapsedSince(long timestamp)
+    {
+        return clock.GetElapsedTime(timestamp);
+    }
+
+    /// <summary>Shows what the disk has in a file, whatever the page cache says; gives way to mail.</summary>
+    public ScrubWindow LookPastCache(IDiskFile file, long fileBytes, CancellationToken cancellation)
+    {
+        ScrubWindow window = new(new ScrubPace(bytesPerSecond: 0, appender));
+        window.Open(file, fileBytes, cancellation);
+        return window;
+    }
+
     public void Notice(string what)
     {
         notice(what);

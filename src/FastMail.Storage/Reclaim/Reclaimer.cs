@@ -11,6 +11,8 @@ internal sealed class Reclaimer : IDisposable
 
     private static readonly TimeSpan UrgentInterval = TimeSpan.FromMilliseconds(500); // while mail is refused
 
+    private static readonly TimeSpan RetryInterval = TimeSpan.FromHours(1); // for what could not be read
+
     // What a copy has besides the records: header page, GROUP, SEAL, the rest of the last page; and its name.
     private const long CopyOverhead = 8 * SegmentHeader.Bytes;
 
@@ -25,6 +27,7 @@ internal sealed class Reclaimer : IDisposable
     private readonly Lock _gate = new();
     private readonly Queue<Request> _requests = new();
     private readonly Thread _thread;
+    private long _triedAt; // all segments, also those that could not be read before
     private bool _isClosed;
     private bool _isGone; // the bell is
 
@@ -221,6 +224,11 @@ internal sealed class Reclaimer : IDisposable
     {
         CompactProgress progress = default;
         Throttle throttle = new(options.BytesPerSecond);
+        if (isAsked || _scene.ElapsedSince(_triedAt) >= RetryInterval)
+        {
+            ForgetUnreadable();
+        }
+
         if (options.IncludesCurrent)
         {
             _ = _scene.Append(new PendingMark(endsSegment: true)); // without space for another it stays as it is
@@ -234,6 +242,19 @@ internal sealed class Reclaimer : IDisposable
         while (CompactOnce(options.DeadRatio, newestMicros, throttle, ref progress, cancellation));
 
         return progress;
+    }
+
+    /// <summary>What the disk could not give may be readable by now.</summary>
+    private void ForgetUnreadable()
+    {
+        _triedAt = _scene.Timestamp;
+        lock (_scene.Maildrops.Gate)
+        {
+            foreach (Segment segment in _scene.Segments.All)
+            {
+                segment.Life.IsUnreadable = false;
+            }
+        }
     }
 
     /// <summary>Removes and punches what needs no copying.</summary>
@@ -313,7 +334,13 @@ internal sealed class Reclaimer : IDisposable
             Messages = progress.Messages + (isDone ? compaction.Messages : 0),
             CopiedBytes = progress.CopiedBytes + compaction.CopiedBytes,
         };
-        return isDone ? NoteMissed(sources) : sources.Any(static s => s.Life.IsUnreadable);
+        if (compaction.Obstacle is { } obstacle)
+        {
+            Keep(obstacle.Source, obstacle.What);
+            return true; // the next choice leaves it out
+        }
+
+        return (isDone || compaction.FoundNothing) && NoteMissed(sources);
     }
 
     /// <summary>A live message that was not met where the index has it stands behind damage: its segment is kept.</summary>
@@ -325,16 +352,28 @@ internal sealed class Reclaimer : IDisposable
             lock (_scene.Maildrops.Gate)
             {
                 missed = source.Life.Messages;
-                source.Life.IsUnreadable = missed > 0;
             }
 
             if (missed > 0)
             {
-                _scene.Notice($"{source.Path}: {missed} messages in it could not be read to be moved; it is kept");
+                Keep(source, $"{source.Path}: {missed} messages in it could not be read to be moved");
             }
         }
 
         return true;
+    }
+
+    private void Keep(Segment source, string why)
+    {
+        lock (_scene.Maildrops.Gate)
+        {
+            source.Life.IsUnreadable = true;
+        }
+
+        string behind = source.IsCold ? "" : ", and every segment of the log behind it, whose space does not come back,";
+        _scene.Notice(
+            $"{why}; the segment{behind} is kept until these messages can be read or are removed from their maildrops; "
+            + "tried again every hour and by fastmail log compact");
     }
 
     private bool HasRoomFor(long liveBytes)

@@ -2,7 +2,7 @@ namespace FastMail.Storage;
 
 /// <summary>
 /// Keeps the scrubber out of the way of mail: some bytes a second at most, fewer while the log is busy, none while a
-/// flush is slow. Owned by the <see cref="Scrubber"/>; used by one thread at a time.
+/// flush is slow. Owned by its <see cref="ScrubWindow"/>; used by one thread at a time.
 /// </summary>
 /// <param name="bytesPerSecond">At most; 0 for no limit.</param>
 /// <param name="appender">Whose load counts.</param>

@@ -2,7 +2,7 @@ namespace FastMail.Storage;
 
 /// <summary>
 /// A file seen through one aligned buffer of 256 KiB. Where the disk cannot read, the pages around it still come: what
-/// is unreadable is found to the page. Owned by the <see cref="Scrubber"/>; one thread at a time; what it returns is
+/// is unreadable is found to the page. Owned by whoever looks through it; one thread at a time; what it returns is
 /// valid until the next call.
 /// </summary>
 internal sealed class ScrubWindow(ScrubPace pace)

@@ -24,6 +24,6 @@ internal sealed class SegmentLife
     /// <summary>The log says that it is no longer needed; its file may go.</summary>
     public bool IsRetired { get; set; }
 
-    /// <summary>A live message in it could not be read: it is kept as it is.</summary>
+    /// <summary>A live message in it could not be read: it is kept as it is until that is tried again.</summary>
     public bool IsUnreadable { get; set; }
 }

@@ -245,21 +245,17 @@ public abstract class ReclaimStory(bool takesCheckpoints)
     }
 
     [Fact]
-    public async Task A_live_message_that_cannot_be_read_keeps_its_segment_and_is_told()
+    public async Task A_live_message_with_a_rotten_body_moves_as_it_is_and_stays_listed_as_damaged()
     {
         using LogScene scene = new(options: Manual);
         scene.Open();
         (ulong[] uids, string[] bodies) = MostlyDead(scene);
-        ulong lsn = scene.Log!.Snapshot(1)[1].Lsn;
-        using (FileStream file = new(scene.FirstSegment, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite))
-        {
-            file.Position = (long)lsn + 400;
-            file.WriteByte(0xFF);
-        }
+        Rot(scene.FirstSegment, (long)scene.Log!.Snapshot(1)[1].Lsn + 400);
 
         CompactProgress done = await scene.Log.CompactAsync(new CompactOptions());
-        Assert.Equal(0, done.Segments);
-        Assert.Contains(scene.Notices, n => n.Contains("cannot be moved", StringComparison.Ordinal));
+        Assert.True(done.Segments >= 2, done.ToString());
+        Assert.False(File.Exists(scene.FirstSegment));
+        Assert.Contains(scene.Notices, n => n.Contains("fails its checksum", StringComparison.Ordinal));
         string[] expected = [.. bodies];
         expected[1] = "!Damaged";
         Assert.Equal(expected, scene.Bodies(1));
@@ -326,6 +322,16 @@ public abstract class ReclaimStory(bool takesCheckpoints)
             TakesCheckpoints = takesCheckpoints,
             CheckpointInterval = Timeout.InfiniteTimeSpan,
         };
+    }
+
+    /// <summary>One octet of a file is another one.</summary>
+    internal static void Rot(string path, long offset)
+    {
+        using FileStream file = new(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+        file.Position = offset;
+        int octet = file.ReadByte();
+        file.Position = offset;
+        file.WriteByte((byte)~octet);
     }
 
     /// <summary>Delivers until so many more segments are full.</summary>
