@@ -30,9 +30,13 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
     public Segment? Cold { get; private set; }
 
     /// <summary>
-    /// A file may have stayed behind that holds copies without a MOVE. No removal must be forgotten while it exists.
+    /// Name of a file that may hold copies without a MOVE, to be removed: no removal of a message must be forgotten while
+    /// it exists. Null when there is none.
     /// </summary>
-    public bool HasLeftFile { get; private set; }
+    public string? UnusedFile { get; private set; }
+
+    /// <summary>The log has failed, and only the next start knows whether the copies count: their file must stay.</summary>
+    public bool IsInDoubt { get; private set; }
 
     /// <summary>A source that cannot be copied now; null when there was none.</summary>
     public Obstacle? Obstacle { get; private set; }
@@ -176,7 +180,7 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
         if (errno == 0 && _moved.Count > 0)
         {
             errno = writer.Complete(out cold);
-            HasLeftFile = errno != 0 && !scene.TryRemove(identity.FileName);
+            UnusedFile = errno != 0 ? identity.FileName : null;
         }
 
         if (errno != 0)
@@ -270,8 +274,9 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
 
     private bool GiveUp(AppendOutcome outcome)
     {
-        // When the log has failed the MOVE may be durable all the same: then the next start knows, and needs the file.
-        HasLeftFile = outcome != AppendOutcome.NoSpace || !scene.TryRemove(Path.GetFileName(Cold!.Path));
+        // When the log has failed the MOVE may be durable all the same: then the next start needs the file.
+        IsInDoubt = outcome != AppendOutcome.NoSpace;
+        UnusedFile = IsInDoubt ? null : Path.GetFileName(Cold!.Path);
         Cold = null;
         return false;
     }

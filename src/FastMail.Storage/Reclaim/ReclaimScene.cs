@@ -68,29 +68,6 @@ internal sealed class ReclaimScene(
     {
         return new ColdIdentity(storeId, baseLsn, firstSource, (uint)random.NextInt64(1L << 32), NowMicros);
     }
-
-    /// <summary>Removes a file of the log, durably; false when it may still be there.</summary>
-    public bool TryRemove(string name)
-    {
-        int errno;
-        lock (holds.Gate)
-        {
-            if (holds.IsHeld)
-            {
-                return false;
-            }
-
-            errno = place.Disk.Remove(Path.Join(place.LogPath, name));
-        }
-
-        errno = errno != 0 ? errno : place.Disk.SyncDirectory(place.LogPath);
-        if (errno != 0)
-        {
-            notice($"{name} could not be removed: {Errno.Text(errno)}");
-        }
-
-        return errno == 0;
-    }
 }
 
 /// <summary>

@@ -306,7 +306,7 @@ internal sealed class Reclaimer : IDisposable
             live = sources.Sum(static s => s.Life.Bytes);
         }
 
-        if (sources.Length == 0 || _retirement.IsHalted || !HasRoomFor(live))
+        if (sources.Length == 0 || _retirement.IsHalted || _retirement.HasUnused || !HasRoomFor(live))
         {
             return false;
         }
@@ -326,7 +326,11 @@ internal sealed class Reclaimer : IDisposable
                 liveness.NextColdLsn = compaction.Cold?.EndLsn ?? liveness.NextColdLsn + SegmentHeader.Bytes;
             }
 
-            _retirement.IsHalted |= compaction.HasLeftFile;
+            _retirement.IsHalted |= compaction.IsInDoubt;
+            if (compaction.UnusedFile is { } unused)
+            {
+                _retirement.RemoveUnused(unused);
+            }
         }
 
         progress = progress with

@@ -1,7 +1,7 @@
 namespace FastMail.Storage;
 
 /// <summary>
-/// Removes the files of segments in which nothing is live. Hot ones go in order from the oldest only, so that the log
+/// Removes the files of segments in which nothing is live, and copies that never came to count. Hot ones go in order from the oldest only, so that the log
 /// stays a fold from its first segment on: a removal never goes before the message it removed. Owned by the
 /// <see cref="Reclaimer"/>, used on its thread.
 /// </summary>
@@ -9,18 +9,31 @@ namespace FastMail.Storage;
 /// <param name="reuse">Makes spares of them; null when all are removed.</param>
 internal sealed class Retirement(ReclaimScene scene, SegmentReuse? reuse)
 {
+    private string? _unused; // name of a file
+
     /// <summary>
     /// A file could not be removed for certain. No more is removed then: the proof that its segment was retired must
     /// not go before the file. The next start tries again.
     /// </summary>
     public bool IsHalted { get; set; }
 
+    /// <summary>A copy that does not count waits to be removed; as long as it does, nothing else is, and none is made.</summary>
+    public bool HasUnused => _unused is not null;
+
+    /// <summary>Removes a copy that does not count: now, or as soon as nobody needs the files as they are.</summary>
+    public void RemoveUnused(string name)
+    {
+        _unused = name;
+        TryRemoveUnused();
+    }
+
     /// <summary>Removes what can be removed.</summary>
     /// <param name="neededLsn">Recovery may begin there: hot segments that reach beyond are kept.</param>
     /// <param name="progress">What was removed is added to it.</param>
     public void Run(ulong neededLsn, ref CompactProgress progress)
     {
-        if (IsHalted)
+        TryRemoveUnused();
+        if (IsHalted || HasUnused)
         {
             return;
         }
@@ -28,6 +41,34 @@ internal sealed class Retirement(ReclaimScene scene, SegmentReuse? reuse)
         // Cold ones first: then fewer removals need to be kept for their sake.
         Remove(DeadCold(), ref progress);
         Remove(DeadHot(neededLsn), ref progress);
+    }
+
+    private void TryRemoveUnused()
+    {
+        if (_unused is null || IsHalted)
+        {
+            return;
+        }
+
+        int errno;
+        lock (scene.Holds.Gate)
+        {
+            if (scene.Holds.IsHeld)
+            {
+                return; // a hold ends, and the next run comes by
+            }
+
+            errno = scene.Disk.Remove(Path.Join(scene.LogPath, _unused));
+        }
+
+        errno = errno != 0 ? errno : scene.Disk.SyncDirectory(scene.LogPath);
+        if (errno != 0)
+        {
+            IsHalted = true;
+            scene.Notice($"{_unused} could not be removed: {Errno.Text(errno)}; the next start tries again");
+        }
+
+        _unused = null;
     }
 
     private List<Segment> DeadCold()

@@ -100,6 +100,43 @@ public sealed class ReclaimFaultTests
         Assert.Equal(bodies, scene.Bodies(1));
     }
 
+    [Fact]
+    public async Task A_copy_that_failed_while_somebody_held_the_files_is_removed_behind_that_and_reclaiming_goes_on()
+    {
+        ScriptedDisk disk = new();
+        using LogScene scene = new(disk, Manual);
+        MailLog log = scene.Open();
+        (_, string[] bodies) = ReclaimStory.MostlyDead(scene);
+        bool isNamed = false;
+        disk.Script = (call, name) =>
+        {
+            if (Thread.CurrentThread.Name != "fastmail reclaimer")
+            {
+                return 0;
+            }
+
+            isNamed |= call == "rename" && ReclaimStory.IsCold(name);
+            return isNamed && call == "syncdir" ? Errno.NoSpace : 0;
+        };
+        using (log.Hold())
+        {
+            CompactProgress none = await log.CompactAsync(new CompactOptions());
+            Assert.Equal((0, 0), (none.Messages, none.Segments));
+            disk.Script = static (_, _) => 0;
+            Assert.Single(ReclaimStory.SegmentFiles(scene), ReclaimStory.IsCold);
+            none = await log.CompactAsync(new CompactOptions());
+            Assert.Equal((0, 0), (none.Messages, none.Segments));
+        }
+
+        string unused = ReclaimStory.SegmentFiles(scene).Single(ReclaimStory.IsCold);
+        CompactProgress done = await log.CompactAsync(new CompactOptions());
+        Assert.True(done.Messages > 0 && done.Segments >= 2, done.ToString());
+        Assert.NotEqual(unused, ReclaimStory.SegmentFiles(scene).Single(ReclaimStory.IsCold), StringComparer.Ordinal);
+        Assert.Equal(bodies, scene.Bodies(1));
+        scene.Reopen();
+        Assert.Equal(bodies, scene.Bodies(1));
+    }
+
     /// <summary>Space has come back somewhere, so the reclaimer looks.</summary>
     private static void Ring(LogScene scene)
     {
