@@ -40,8 +40,10 @@ public interface IMaildrop
     /// </summary>
     int Octets(int index);
 
-    /// <summary>Writes the unique-id, 1 to 70 octets of 0x21 to 0x7E (RFC 1939 7); returns its length.</summary>
-    int WriteUniqueId(int index, Span<byte> destination);
+    /// <summary>
+    /// Writes the unique-id, 1 to 70 octets of 0x21 to 0x7E (RFC 1939 7); false when it cannot be read now.
+    /// </summary>
+    bool TryWriteUniqueId(int index, Span<byte> destination, out int length);
 
     /// <summary>
     /// Opens a message whose checksum has been verified just now. A large one may be

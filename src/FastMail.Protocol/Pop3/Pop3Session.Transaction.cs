@@ -17,10 +17,9 @@ public sealed partial class Pop3Session
     {
         if (!argument.IsEmpty)
         {
-            if (TryFind(argument, out var index, ref replies))
+            if (TryFind(argument, out var index, ref replies) && !TryWriteListing(verb, "+OK "u8, index, ref replies))
             {
-                replies.Write("+OK "u8);
-                WriteListing(verb, index, ref replies);
+                RefuseContent(ContentStatus.Unavailable, ref replies);
             }
             return;
         }
@@ -53,15 +52,23 @@ public sealed partial class Pop3Session
             {
                 return;
             }
-            WriteListing(_listing, _nextIndex, ref replies);
+            // Without an id the message has no line, and RETR says why: under another id it would be taken for a new one.
+            _ = TryWriteListing(_listing, default, _nextIndex, ref replies);
         }
         _listing = Pop3Verb.Unknown;
         _owed = Owed.Terminator;
     }
 
-    /// <summary>A scan listing or a unique-id listing.</summary>
-    private void WriteListing(Pop3Verb verb, int index, ref ReplyWriter replies)
+    /// <summary>A scan listing or a unique-id listing; false, and nothing written, when the id cannot be read now.</summary>
+    private bool TryWriteListing(Pop3Verb verb, ReadOnlySpan<byte> start, int index, ref ReplyWriter replies)
     {
+        Span<byte> id = stackalloc byte[Limits.UniqueIdBytes];
+        var idBytes = 0;
+        if (verb == Pop3Verb.Uidl && !_view.Maildrop.TryWriteUniqueId(index, id, out idBytes))
+        {
+            return false;
+        }
+        replies.Write(start);
         replies.WriteNumber(index + 1);
         replies.Write((byte)' ');
         if (verb == Pop3Verb.List)
@@ -70,9 +77,10 @@ public sealed partial class Pop3Session
         }
         else
         {
-            replies.Advance(_view.Maildrop.WriteUniqueId(index, replies.Rest[..Limits.UniqueIdBytes]));
+            replies.Write(id[..idBytes]);
         }
         replies.WriteLineEnd();
+        return true;
     }
 
     private void Retr(ReadOnlySpan<byte> argument, ref ReplyWriter replies)

@@ -178,6 +178,10 @@ internal sealed class ControlRoutes
         {
             await Answers.Refuse(http, StatusCodes.Status400BadRequest, e.Message);
         }
+        catch (IOException e) when (!http.RequestAborted.IsCancellationRequested)
+        {
+            await Answers.Refuse(http, StatusCodes.Status503ServiceUnavailable, e.Message); // our disk
+        }
         catch (Exception e) when (e is IOException or OperationCanceledException)
         {
             http.Abort();

@@ -16,10 +16,14 @@ internal static class UniqueId
     private const int LongestId = 70;
     private const ulong LargestNumber = 1UL << 40; // beyond any maildrop: a number would not come back from there
 
+    /// <exception cref="IOException">The disk cannot give it just now.</exception>
     public static string Of(OpenMaildrop maildrop, int index)
     {
         Span<byte> id = stackalloc byte[LongestId];
-        return Encoding.ASCII.GetString(id[..maildrop.WriteUniqueId(index, id)]);
+        return maildrop.TryWriteUniqueId(index, id, out int length)
+            ? Encoding.ASCII.GetString(id[..length])
+            : throw new IOException(
+                $"message {maildrop.Snapshot[index].Uid}: its unique-id cannot be read now; try again later");
     }
 
     /// <summary>An id for a message that has none, the same for the same content: 40 hexadecimal digits.</summary>
@@ -64,6 +68,9 @@ internal sealed class UniqueIds
 
     public ulong MailboxId { get; }
 
+    /// <exception cref="IOException">
+    /// The disk cannot give one of them just now; without it a message might be stored a second time.
+    /// </exception>
     public static UniqueIds Read(MailLog log, ulong mailboxId)
     {
         var ids = new UniqueIds(mailboxId, log.UidValidity, log.Measure(mailboxId).NextUid);

@@ -78,7 +78,8 @@ internal sealed class LockedMaildrop : IMaildrop
 
     public int Octets(int index) => (int)_snapshot[index].Octets + (LacksEndOfHeader(_snapshot[index].Flags) ? 2 : 0);
 
-    public int WriteUniqueId(int index, Span<byte> destination) => _open.WriteUniqueId(index, destination);
+    public bool TryWriteUniqueId(int index, Span<byte> destination, out int length) =>
+        _open.TryWriteUniqueId(index, destination, out length);
 
     public ContentStatus TryOpen(int index, out MessageContent content)
     {

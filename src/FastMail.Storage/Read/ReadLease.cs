@@ -27,7 +27,7 @@ public sealed class ReadLease : IDisposable
     }
 
     /// <summary>Copies one field of a message's meta; see <see cref="RecordReader.TryReadMeta"/>.</summary>
-    internal bool TryReadMeta(ulong lsn, MetaType type, Span<byte> destination, out int length)
+    internal ReadStatus TryReadMeta(ulong lsn, MetaType type, Span<byte> destination, out int length)
     {
         return RecordReader.TryReadMeta(SegmentList.Find(_held, lsn), lsn, type, destination, out length);
     }
@@ -114,23 +114,31 @@ public sealed class OpenMaildrop : IDisposable
     }
 
     /// <summary>
-    /// Writes the unique-id of a message, at most 70 octets, and returns its length: <c>uidvalidity.uid</c>, so that
-    /// another store, or one that lost its counters, never repeats an id for other bytes; or the one that an imported
-    /// message brought along, which costs a look at its record.
+    /// Writes the unique-id of a message, at most 70 octets: <c>uidvalidity.uid</c>, so that another store, or one that
+    /// lost its counters, never repeats an id for other bytes; or the one that an imported message brought along, which
+    /// costs a look at its record. False while the disk cannot give that: it has no other id meanwhile, which a client
+    /// would take for another message.
     /// </summary>
-    public int WriteUniqueId(int index, Span<byte> destination)
+    public bool TryWriteUniqueId(int index, Span<byte> destination, out int length)
     {
         ref readonly MaildropEntry entry = ref Snapshot[index];
+        length = 0;
         if ((entry.Flags & MessageFlags.Imported) != 0
-            && _lease.TryReadMeta(entry.Lsn, MetaType.UniqueId, destination, out int imported))
+            && _lease.TryReadMeta(entry.Lsn, MetaType.UniqueId, destination, out length) == ReadStatus.Unavailable)
         {
-            return imported;
+            return false;
         }
 
-        _ = Utf8Formatter.TryFormat(Snapshot.UidValidity, destination, out int length, 'x');
-        destination[length++] = (byte)'.';
-        _ = Utf8Formatter.TryFormat(entry.Uid, destination[length..], out int uidLength);
-        return length + uidLength;
+        if (length == 0)
+        {
+            // Also when the id is damaged: such a message is still listed, and cannot be retrieved a second time.
+            _ = Utf8Formatter.TryFormat(Snapshot.UidValidity, destination, out length, 'x');
+            destination[length++] = (byte)'.';
+            _ = Utf8Formatter.TryFormat(entry.Uid, destination[length..], out int uidLength);
+            length += uidLength;
+        }
+
+        return true;
     }
 
     /// <summary>Ends it. A second time does nothing.</summary>

@@ -56,30 +56,29 @@ internal static class RecordReader
     }
 
     /// <summary>
-    /// Copies one field of a message's meta; the body is not touched. False when the record cannot be read, the field
-    /// is missing, empty or too long, or begins with NUL.
+    /// Copies one field of a message's meta; the body is not touched. The length is 0 when the field is missing, empty or
+    /// too long, or begins with NUL.
     /// </summary>
-    public static bool TryReadMeta(
+    public static ReadStatus TryReadMeta(
         Segment? segment, ulong lsn, MetaType type, Span<byte> destination, out int length)
     {
         length = 0;
-        if (!TryReadMeta(segment, lsn, out RecordHeader header, out ReadOnlySpan<byte> meta)
-            || header.Type != RecordType.Message)
+        ReadStatus status = ReadMeta(segment, lsn, out RecordHeader header, out ReadOnlySpan<byte> meta);
+        if (status != ReadStatus.Ok || header.Type != RecordType.Message)
         {
-            return false;
+            return status == ReadStatus.Ok ? ReadStatus.NotFound : status;
         }
 
         MetaReader reader = new(meta);
-        while (reader.Read())
+        while (length == 0 && reader.Read())
         {
             if (reader.Type == type && !reader.Value.IsEmpty && reader.Value[0] != 0 && reader.Value.TryCopyTo(destination))
             {
                 length = reader.Value.Length;
-                return true;
             }
         }
 
-        return false;
+        return ReadStatus.Ok;
     }
 
     /// <summary>Copies all of a record's meta, of any type; the buffer grows when it must.</summary>
@@ -107,32 +106,50 @@ internal static class RecordReader
     /// </summary>
     public static bool TryReadMeta(Segment? segment, ulong lsn, out RecordHeader header, out ReadOnlySpan<byte> meta)
     {
+        return ReadMeta(segment, lsn, out header, out meta) == ReadStatus.Ok;
+    }
+
+    private static ReadStatus ReadMeta(
+        Segment? segment, ulong lsn, out RecordHeader header, out ReadOnlySpan<byte> meta)
+    {
         header = default;
         meta = default;
         if (segment is null)
         {
-            return false;
+            return ReadStatus.NotFound;
         }
 
         long offset = (long)(lsn - segment.BaseLsn);
         long room = segment.ReadableEnd - offset;
-        if (offset < SegmentHeader.Bytes || offset % RecordHeader.Alignment != 0 || room < RecordHeader.Bytes
-            || segment.Populate(offset, Math.Min(FirstLook, room)) != 0
-            || !RecordHeader.TryRead(
-                segment.Span(offset, RecordHeader.Bytes), segment.Header.Salt, lsn, room, out header))
+        if (offset < SegmentHeader.Bytes || offset % RecordHeader.Alignment != 0 || room < RecordHeader.Bytes)
         {
-            return false;
+            return ReadStatus.NotFound;
+        }
+
+        if (segment.Populate(offset, Math.Min(FirstLook, room)) != 0)
+        {
+            return ReadStatus.Unavailable;
+        }
+
+        ReadOnlySpan<byte> start = segment.Span(offset, RecordHeader.Bytes);
+        if (!RecordHeader.TryRead(start, segment.Header.Salt, lsn, room, out header))
+        {
+            return ReadStatus.Damaged;
         }
 
         int checkedBytes = RecordHeader.Bytes + (int)(header.MetaBytes + header.TraceBytes);
-        if ((checkedBytes > FirstLook && segment.Populate(offset, checkedBytes) != 0)
-            || !HasIntactMeta(header, segment.Span(offset, checkedBytes)))
+        if (checkedBytes > FirstLook && segment.Populate(offset, checkedBytes) != 0)
         {
-            return false;
+            return ReadStatus.Unavailable;
+        }
+
+        if (!HasIntactMeta(header, segment.Span(offset, checkedBytes)))
+        {
+            return ReadStatus.Damaged;
         }
 
         meta = segment.Span(offset + RecordHeader.Bytes, (int)header.MetaBytes);
-        return true;
+        return ReadStatus.Ok;
     }
 
     public static bool HasIntactMeta(in RecordHeader header, ReadOnlySpan<byte> record)

@@ -174,10 +174,11 @@ public sealed class AllocationTests
 
         public int Octets(int index) => _wire.Length - 3;
 
-        public int WriteUniqueId(int index, Span<byte> destination)
+        public bool TryWriteUniqueId(int index, Span<byte> destination, out int length)
         {
             destination[0] = (byte)'U';
-            return 1;
+            length = 1;
+            return true;
         }
 
         public ContentStatus TryOpen(int index, out MessageContent content)

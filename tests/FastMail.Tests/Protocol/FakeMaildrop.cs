@@ -45,8 +45,14 @@ internal sealed class FakeMaildrop : IMaildrop
         return text.Length + emptyLine - dots - (text.Split("\r\n.").Length - 1);
     }
 
-    public int WriteUniqueId(int index, Span<byte> destination) =>
-        Encoding.ASCII.GetBytes($"uid-{index + 1}", destination);
+    /// <summary>Messages whose unique-ids cannot be read.</summary>
+    public List<int> IndexesWithoutId { get; } = [];
+
+    public bool TryWriteUniqueId(int index, Span<byte> destination, out int length)
+    {
+        length = IndexesWithoutId.Contains(index) ? 0 : Encoding.ASCII.GetBytes($"uid-{index + 1}", destination);
+        return length > 0;
+    }
 
     /// <summary>All messages come in parts of this many octets; 0: whole.</summary>
     public int PartBytes { get; init; }

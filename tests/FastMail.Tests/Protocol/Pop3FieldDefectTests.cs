@@ -23,6 +23,16 @@ public sealed class Pop3FieldDefectTests
             After("DELE 1\r\n", "STAT\r\nLIST\r\nUIDL\r\n"));
     }
 
+    [Fact]
+    public void A_message_whose_unique_id_cannot_be_read_now_has_no_other_meanwhile()
+    {
+        var maildrop = Three();
+        maildrop.IndexesWithoutId.Add(1);
+        Assert.Equal(
+            "-ERR [SYS/TEMP] the message cannot be read now\r\n+OK 3 uid-3\r\n+OK\r\n1 uid-1\r\n3 uid-3\r\n.\r\n+OK 2 8\r\n",
+            After("", "UIDL 2\r\nUIDL 3\r\nUIDL\r\nLIST 2\r\n", maildrop));
+    }
+
     [Theory]
     [InlineData("RETR 1")]
     [InlineData("TOP 1 0")]
@@ -222,9 +232,9 @@ public sealed class Pop3FieldDefectTests
     }
 
     /// <summary>What is said to the second commands when the first ones went before them.</summary>
-    private static string After(string before, string commands)
+    private static string After(string before, string commands, FakeMaildrop? maildrop = null)
     {
-        var rig = Pop3Rig.Create(Three());
+        var rig = Pop3Rig.Create(maildrop ?? Three());
         rig.Feed(Encoding.ASCII.GetBytes(Login + before));
         var start = rig.Sent.Length;
         rig.Feed(Encoding.ASCII.GetBytes(commands));
