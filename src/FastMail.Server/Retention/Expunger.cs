@@ -53,7 +53,7 @@ internal sealed class Expunger : IDisposable
             int days = (accounts.AllowanceOf(account.MailboxId)?.RetentionDays ?? _defaults.RetentionDays) ?? 0;
             if (days > 0)
             {
-                removed += Empty(account.MailboxId, _clock.GetUtcNow().AddDays(-days).ToUnixTimeSeconds());
+                removed += Empty(account, _clock.GetUtcNow().AddDays(-days).ToUnixTimeSeconds());
             }
         }
 
@@ -92,18 +92,18 @@ internal sealed class Expunger : IDisposable
         }
     }
 
-    private int Empty(ulong mailboxId, long beforeSeconds)
+    private int Empty(Account account, long beforeSeconds)
     {
         int removed = 0;
         while (true)
         {
-            ulong[] uids = Expired(mailboxId, beforeSeconds);
+            ulong[] uids = Expired(account, beforeSeconds);
             if (uids.Length == 0)
             {
                 return removed;
             }
 
-            using var removal = new Removal(this, mailboxId, uids);
+            using var removal = new Removal(this, account.MailboxId, uids);
             _loop.Post(removal);
             removal.Ended.Wait(_stopping.Token);
             if (!removal.IsDone)
@@ -116,10 +116,21 @@ internal sealed class Expunger : IDisposable
         }
     }
 
-    /// <summary>Messages are in order of arrival, so the expired ones come first.</summary>
-    private ulong[] Expired(ulong mailboxId, long beforeSeconds)
+    /// <summary>Messages are in order of arrival, so the expired ones come first; none while they cannot be read.</summary>
+    private ulong[] Expired(Account account, long beforeSeconds)
     {
-        MaildropSnapshot snapshot = _log.Snapshot(mailboxId);
+        MaildropSnapshot snapshot;
+        try
+        {
+            snapshot = _log.Snapshot(account.MailboxId);
+        }
+        catch (IOException e)
+        {
+            _logger.LogWarning(
+                "retention: the maildrop of {Address} is left for the next round: {What}", account.Address, e.Message);
+            return [];
+        }
+
         int count = 0;
         while (count < Math.Min(snapshot.Count, MostAtOnce) && snapshot[count].ArrivalSeconds < beforeSeconds)
         {

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using System.Text;
+using FastMail.Tests.Storage;
 using Xunit;
 
 namespace FastMail.Tests.Server.Retention;
@@ -44,6 +45,34 @@ public sealed class ExpungerTests
         clock.Shift = TimeSpan.FromDays(36500);
 
         Assert.Equal(0, fixture.Server.Expunger.Round());
+    }
+
+    [Fact]
+    public async Task A_maildrop_that_cannot_be_read_waits_for_the_next_round_and_the_others_do_not()
+    {
+        var clock = new ShiftedClock();
+        var disk = new ScriptedDisk();
+        await using ServerFixture fixture = await ServerFixture.StartAsync(clock, disk, "retention.days=10");
+        Deliver(fixture, "u@local.test", 1);
+        Deliver(fixture, "v@local.test", 1);
+        await fixture.RestartAsync(); // the end of the log made a checkpoint, from which both are read now
+        clock.Shift = TimeSpan.FromDays(11);
+        string? failing = null;
+        disk.Script = (call, name) =>
+        {
+            if (call != "populate" || !name.StartsWith("shard-", StringComparison.Ordinal))
+            {
+                return 0;
+            }
+
+            failing ??= name;
+            return name == failing ? 5 : 0; // EIO
+        };
+        Assert.Equal(1, fixture.Server.Expunger.Round());
+        Assert.NotNull(failing);
+
+        disk.Script = static (_, _) => 0;
+        Assert.Equal(1, fixture.Server.Expunger.Round());
     }
 
     private void Deliver(ServerFixture fixture, string address, int count)
