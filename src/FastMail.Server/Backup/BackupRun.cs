@@ -9,8 +9,10 @@ namespace FastMail.Server.Backup;
 /// directory's lock, or by a hold of the server. Owned by its caller; one thread.
 /// </summary>
 /// <remarks>
-/// Everything is brought in under temporary names first and then revealed segment by segment in the order of the log,
-/// so that the target is at every moment a log that ends early, and can be restored even if this run never ends. The
+/// Everything is brought in under temporary names first and then revealed segment by segment: cold ones, then the log in
+/// its order. So a run that never ends leaves a log that ends early, with the checkpoint of the run before, and can be
+/// restored; unless the store has dropped segments that the run before had not seen: their place is empty until all
+/// behind them is revealed, and a start in such a target may refuse. The same with --incremental mends it. The
 /// accounts come after the position of the log was taken: a mailbox number that mail in the backup names is never
 /// given to somebody else by the restored server.
 /// </remarks>
@@ -86,6 +88,7 @@ internal sealed class BackupRun
     public BackupManifest Run()
     {
         string log = Path.Join(_target, "log");
+        bool hasCheckpoint = Checkpoints(_target).Any(path => File.Exists(Path.Join(path, ManifestName)));
         AccountStore.MakeDirectory(_target);
         AccountStore.MakeDirectory(log);
         RemoveParts();
@@ -100,7 +103,7 @@ internal sealed class BackupRun
 
         List<string> checkpoints = PlaceCheckpoints();
         CopyAccounts();
-        foreach (string path in shelved.Concat(_placed).Concat(checkpoints))
+        foreach (string path in shelved.Concat(InOrder(hasCheckpoint)).Concat(checkpoints))
         {
             BackupFiles.Reveal(path);
         }
@@ -113,6 +116,14 @@ internal sealed class BackupRun
         manifest.Write(_target);
         return manifest;
     }
+
+    /// <summary>
+    /// A start refuses a log that has moved messages to a cold segment which is missing. One that is there too early is
+    /// nothing to a start from a checkpoint; without one, what is in it would be taken for mail of a log that ends
+    /// before, and its numbers would be given again. Then the refusal is better.
+    /// </summary>
+    private IEnumerable<string> InOrder(bool hasCheckpoint) =>
+        hasCheckpoint ? _placed.OrderBy(path => !LogInspector.IsCold(Path.GetFileName(path))) : _placed;
 
     private bool IsGrowing(string name) => name == _log.GrowingName;
 

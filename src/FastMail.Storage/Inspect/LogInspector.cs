@@ -185,7 +185,8 @@ public sealed class LogInspector : IDisposable
             : throw new ArgumentException($"{name} does not name a segment", nameof(name));
     }
 
-    private static bool IsCold(string name)
+    /// <summary>By its name, compaction made this segment.</summary>
+    public static bool IsCold(string name)
     {
         return SegmentHeader.TryParseName(name, out uint generation, out _) && generation != 0;
     }
