@@ -67,7 +67,8 @@ internal sealed class BackupVerb
         string source = parsed.GetRequiredValue(_data);
         string target = parsed.GetRequiredValue(_target);
         using var interruption = new Interruption();
-        using var progress = new ProgressLine(log.TotalBytes * (parsed.GetValue(_noVerify) ? 1 : 2), TimeProvider.System);
+        using var progress = new ProgressLine(
+            (log.TotalBytes + log.Bodies.Bytes) * (parsed.GetValue(_noVerify) ? 1 : 2), TimeProvider.System);
         long done = 0;
         var files = new BackupFiles(!parsed.GetValue(_copy), bytes => progress.Report(done += bytes), interruption.Token);
         var run = new BackupRun(source, target, log, files, TimeProvider.System.GetUtcNow());
@@ -96,7 +97,12 @@ internal sealed class BackupVerb
     {
         LogTally tally = new();
         using LogInspector copy = LogInspector.Open(target);
-        foreach (LogFinding finding in copy.Read(run.FirstPlacedLsn ?? 0))
+        long bodies = 0;
+        IEnumerable<LogFinding> findings = copy.Read(
+            run.FirstPlacedLsn ?? 0,
+            bodyProgress: bytes => progress.Report(done + copy.ReadBytes + (bodies += bytes)),
+            cancellation: interruption.Token);
+        foreach (LogFinding finding in findings)
         {
             interruption.Token.ThrowIfCancellationRequested();
             tally.Add(finding);
@@ -106,7 +112,7 @@ internal sealed class BackupVerb
                 Console.Error.WriteLine($"fastmail: {RecordText.Of(problem)}");
             }
 
-            progress.Report(done + copy.ReadBytes + finding.Offset);
+            progress.Report(done + copy.ReadBytes + finding.Offset + bodies);
         }
 
         return tally;

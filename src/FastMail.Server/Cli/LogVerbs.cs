@@ -170,9 +170,10 @@ internal sealed class LogVerbs
         ulong left = parsed.GetValue(_limit) ?? ulong.MaxValue;
         bool isDamaged = false;
         using var output = new StreamWriter(Console.OpenStandardOutput(), bufferSize: 64 * 1024);
-        foreach (LogFinding finding in log.Read(parsed.GetValue(_from), checkBodies: true))
+        foreach (LogFinding finding in Until(interruption, log.Read(
+            parsed.GetValue(_from), checkBodies: true, cancellation: interruption.Token)))
         {
-            if ((finding is LogRecord && left-- == 0) || interruption.IsRequested)
+            if (finding is LogRecord && left-- == 0)
             {
                 break;
             }
@@ -189,8 +190,14 @@ internal sealed class LogVerbs
         LogInspector log, bool checkBodies, Interruption interruption, Action<LogProblem> onProblem)
     {
         LogTally tally = new();
-        using var progress = new ProgressLine(log.TotalBytes, TimeProvider.System);
-        foreach (LogFinding finding in log.Read(checkBodies: checkBodies))
+        long total = log.TotalBytes + (checkBodies ? log.Bodies.Bytes : 0);
+        long bodies = 0;
+        using var progress = new ProgressLine(total, TimeProvider.System);
+        IEnumerable<LogFinding> findings = log.Read(
+            checkBodies: checkBodies,
+            bodyProgress: bytes => progress.Report(log.ReadBytes + (bodies += bytes)),
+            cancellation: interruption.Token);
+        foreach (LogFinding finding in Until(interruption, findings))
         {
             tally.Add(finding);
             if (finding is LogProblem problem)
@@ -199,14 +206,32 @@ internal sealed class LogVerbs
                 onProblem(problem);
             }
 
-            progress.Report(log.ReadBytes + finding.Offset);
-            if (interruption.IsRequested)
-            {
-                break;
-            }
+            progress.Report(Math.Min(log.ReadBytes + finding.Offset, log.TotalBytes) + bodies);
         }
 
         return tally;
+    }
+
+    /// <summary>What is found before the verb is to end.</summary>
+    private static IEnumerable<LogFinding> Until(Interruption interruption, IEnumerable<LogFinding> findings)
+    {
+        using IEnumerator<LogFinding> next = findings.GetEnumerator();
+        while (!interruption.IsRequested && MoveNext(interruption, next))
+        {
+            yield return next.Current;
+        }
+    }
+
+    private static bool MoveNext(Interruption interruption, IEnumerator<LogFinding> next)
+    {
+        try
+        {
+            return next.MoveNext();
+        }
+        catch (OperationCanceledException) when (interruption.IsRequested)
+        {
+            return false; // in the middle of a body file
+        }
     }
 
     /// <summary>Exit code of what the world can do to a verb that works on a data directory.</summary>

@@ -21,7 +21,7 @@ internal static class MessageExport
         if (status == ReadStatus.External)
         {
             status = log.TryOpenBody(message, out body);
-            status = status == ReadStatus.Ok ? body!.Verify() : status;
+            status = status == ReadStatus.Ok ? body!.Verify(cancellation: token) : status;
         }
 
         using (body)

@@ -47,21 +47,36 @@ public sealed class StoredBody : IDisposable
     }
 
     /// <summary>Reads all of it and holds it against the checksum of its record, through a small buffer.</summary>
-    public ReadStatus Verify()
+    /// <param name="progress">Told the octets of each step.</param>
+    /// <param name="cancellation">Ends it half-way.</param>
+    /// <exception cref="OperationCanceledException">It was.</exception>
+    public ReadStatus Verify(Action<int>? progress = null, CancellationToken cancellation = default)
     {
         byte[] block = ArrayPool<byte>.Shared.Rent(BlockBytes);
-        uint crc = 0;
-        ReadStatus status = ReadStatus.Ok;
-        for (long offset = 0; status == ReadStatus.Ok && offset < Bytes;)
+        try
         {
-            Span<byte> part = block.AsSpan(0, (int)Math.Min(BlockBytes, Bytes - offset));
-            status = Read(part, offset);
-            crc = Crc32C.Extend(crc, part);
-            offset += part.Length;
-        }
+            uint crc = 0;
+            for (long offset = 0; offset < Bytes;)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                Span<byte> part = block.AsSpan(0, (int)Math.Min(BlockBytes, Bytes - offset));
+                ReadStatus status = Read(part, offset);
+                if (status != ReadStatus.Ok)
+                {
+                    return status;
+                }
 
-        ArrayPool<byte>.Shared.Return(block);
-        return status == ReadStatus.Ok && crc != _crc ? ReadStatus.Damaged : status;
+                crc = Crc32C.Extend(crc, part);
+                offset += part.Length;
+                progress?.Invoke(part.Length);
+            }
+
+            return crc == _crc ? ReadStatus.Ok : ReadStatus.Damaged;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(block);
+        }
     }
 
     /// <summary>Fills all of <paramref name="destination"/> from that offset.</summary>

@@ -4,7 +4,10 @@ namespace FastMail.Storage;
 /// The body files under inspection: which of them messages still need once all records have been seen, whether those
 /// are whole, and which are named by none. Owned by one <see cref="LogInspector.Read"/>.
 /// </summary>
-internal sealed class InspectedBodies(string storePath)
+/// <param name="storePath">The data directory.</param>
+/// <param name="progress">Told the octets of each step while bodies are read.</param>
+/// <param name="cancellation">Ends that in the middle of a body.</param>
+internal sealed class InspectedBodies(string storePath, Action<int>? progress, CancellationToken cancellation)
 {
     private readonly Dictionary<ulong, List<Copy>> _byMailbox = [];
     private readonly List<Named> _named = [];
@@ -125,7 +128,7 @@ internal sealed class InspectedBodies(string storePath)
 
         using (body)
         {
-            return body!.Verify() switch
+            return body!.Verify(progress, cancellation) switch
             {
                 ReadStatus.Ok => null,
                 ReadStatus.Damaged => "fails its checksum",

@@ -112,12 +112,19 @@ public sealed class LogInspector : IDisposable
     /// </summary>
     /// <param name="fromLsn">Records below are left out; segments below are not even opened.</param>
     /// <param name="checkBodies">Whether to read the bodies and check them against their CRC.</param>
+    /// <param name="bodyProgress">
+    /// Told the octets of each step while body files are read, behind all records: a finding comes only of a bad one.
+    /// </param>
+    /// <param name="cancellation">Ends that in the middle of a file.</param>
     /// <exception cref="IncompatibleFormatException">A later program wrote here.</exception>
     /// <exception cref="IOException">The disk failed.</exception>
-    public IEnumerable<LogFinding> Read(ulong fromLsn = 0, bool checkBodies = true)
+    /// <exception cref="OperationCanceledException">It was ended.</exception>
+    public IEnumerable<LogFinding> Read(
+        ulong fromLsn = 0, bool checkBodies = true, Action<int>? bodyProgress = null,
+        CancellationToken cancellation = default)
     {
         ulong end = 0;
-        InspectedBodies bodies = new(StorePath);
+        InspectedBodies bodies = new(StorePath, bodyProgress, cancellation);
         ReadBytes = 0;
         HoleSuspects suspects = new();
         foreach (LogFinding finding in ReadAll(fromLsn, checkBodies))

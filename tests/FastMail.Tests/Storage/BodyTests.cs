@@ -116,6 +116,30 @@ public sealed class BodyTests
     }
 
     [Fact]
+    public void The_check_of_body_files_tells_its_steps_and_can_be_ended_in_the_middle_of_one()
+    {
+        using LogScene scene = new(options: LogScene.Tiny);
+        scene.Open();
+        scene.Deliver(new string('x', 1_000_000), 1);
+        scene.Close();
+        using LogInspector log = LogInspector.Open(scene.Directory);
+        long read = 0;
+        Assert.Empty(log.Read(bodyProgress: bytes => read += bytes).OfType<LogProblem>());
+        Assert.Equal(log.Bodies.Bytes, read);
+
+        using CancellationTokenSource source = new();
+        read = 0;
+        Assert.Throws<OperationCanceledException>(() => log.Read(
+            bodyProgress: bytes =>
+            {
+                read += bytes;
+                source.Cancel();
+            },
+            cancellation: source.Token).Count());
+        Assert.InRange(read, 1, log.Bodies.Bytes - 1);
+    }
+
+    [Fact]
     public void A_full_disk_in_the_middle_of_a_body_refuses_that_message_alone()
     {
         ScriptedDisk disk = new();
