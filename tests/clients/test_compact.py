@@ -111,3 +111,12 @@ def test_it_refuses_what_it_cannot_do(folder):
     assert wrong.returncode == 64 and "0 to 1" in wrong.stderr, wrong
     empty = run("log", "compact", "--data", folder)
     assert empty.returncode == 66, empty
+
+
+def test_settings_that_cannot_be_read_are_told(folder):
+    with Server(folder + "/data") as server:
+        pass
+    with open(server.data + "/fastmail.json", "w") as f:
+        f.write("{")
+    result = run("log", "compact", "--data", server.data)
+    assert result.returncode == 74 and result.stderr.startswith("fastmail: ") and "   at " not in result.stderr, result

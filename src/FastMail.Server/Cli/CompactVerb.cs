@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using FastMail.Server.Control;
 using FastMail.Storage;
+using Microsoft.Data.Sqlite;
 
 namespace FastMail.Server.Cli;
 
@@ -69,7 +70,8 @@ internal sealed class CompactVerb
         {
             // Told below.
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or HttpRequestException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or HttpRequestException
+            or SqliteException or Configuration.SettingException)
         {
             await Console.Error.WriteLineAsync($"fastmail: {e.Message}");
             return LogVerbs.CodeOf(e);
