@@ -21,6 +21,7 @@ internal sealed class BackupRun
     /// <summary>Directories of files that are written once: kept as they are, by name.</summary>
     private static readonly string[] Shelves = ["body", "quarantine"];
 
+    private const string FormatName = "FORMAT";
     private const string CheckpointName = "ckpt";
     private const string ManifestName = "MANIFEST";
 
@@ -63,7 +64,7 @@ internal sealed class BackupRun
             return $"{_target} and the data directory lie within each other; choose a directory outside";
         }
 
-        if (!Directory.Exists(_target) || !Directory.EnumerateFileSystemEntries(_target).Any())
+        if (!Directory.Exists(_target) || Directory.EnumerateFileSystemEntries(_target).All(IsBeginning))
         {
             return null;
         }
@@ -82,6 +83,9 @@ internal sealed class BackupRun
         return isIncremental ? null : $"{_target} holds a backup already; add to it with --incremental or choose an empty directory";
     }
 
+    /// <summary>All that a run leaves which was interrupted before its first file was whole.</summary>
+    private static bool IsBeginning(string path) => Path.GetFileName(path) == FormatName + BackupFiles.PartSuffix;
+
     /// <exception cref="IOException">A disk failed or is full.</exception>
     /// <exception cref="SqliteException">The accounts cannot be read or written.</exception>
     /// <exception cref="OperationCanceledException">Interrupted; running it again goes on.</exception>
@@ -90,9 +94,9 @@ internal sealed class BackupRun
         string log = Path.Join(_target, "log");
         bool hasCheckpoint = Checkpoints(_target).Any(path => File.Exists(Path.Join(path, ManifestName)));
         AccountStore.MakeDirectory(_target);
-        AccountStore.MakeDirectory(log);
         RemoveParts();
-        CopyIfThere("FORMAT");
+        CopyIfThere(FormatName); // first: it says whose the directory is from now on
+        AccountStore.MakeDirectory(log);
         CopyIfThere(Configuration.Settings.FileName);
         CopyIfThere(Tls.SelfSigned.FileName);
         List<string> shelved = [.. Shelves.SelectMany(PlaceShelf)];

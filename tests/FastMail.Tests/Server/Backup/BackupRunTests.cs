@@ -56,7 +56,22 @@ public sealed class BackupRunTests : IDisposable
         Assert.Contains(whole.Log!.Hold().Extent.Names, LogInspector.IsCold);
     }
 
-    private void Back(LogScene scene)
+    [Fact]
+    public void A_run_that_is_interrupted_at_its_first_file_goes_on_too()
+    {
+        using LogScene scene = new(options: Manual);
+        scene.Open();
+        scene.Deliver("kept", 1);
+        scene.Close();
+        Assert.Throws<OperationCanceledException>(() => Back(scene, new CancellationToken(canceled: true)));
+        Assert.NotEmpty(Directory.EnumerateFileSystemEntries(_target));
+        Back(scene);
+        using LogScene restored = Restore();
+        restored.Open();
+        Assert.Equal(["kept"], restored.Bodies(1));
+    }
+
+    private void Back(LogScene scene, CancellationToken token = default)
     {
         using (AccountStore.Open(scene.Directory))
         {
@@ -64,8 +79,10 @@ public sealed class BackupRunTests : IDisposable
         }
 
         using LogInspector log = LogInspector.Open(scene.Directory);
-        BackupFiles files = new(mayLink: false, static _ => { }, CancellationToken.None);
-        _ = new BackupRun(scene.Directory, _target, log, files, DateTimeOffset.UnixEpoch).Run();
+        BackupFiles files = new(mayLink: false, static _ => { }, token);
+        BackupRun run = new(scene.Directory, _target, log, files, DateTimeOffset.UnixEpoch);
+        Assert.Null(run.Refusal(isIncremental: true));
+        _ = run.Run();
     }
 
     private LogScene Restore()
