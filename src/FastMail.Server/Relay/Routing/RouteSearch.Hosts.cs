@@ -220,7 +220,7 @@ internal sealed partial class RouteSearch
 
         public bool HasFailed { get; private set; }
 
-        /// <summary>Its addresses are proved by DNSSEC.</summary>
+        /// <summary>Its addresses, those that were found, are proved by DNSSEC.</summary>
         public bool IsProven => Addresses.Count > 0 && _isEachProven;
 
         public DnsAnswer? Certificates { get; private set; }
@@ -237,13 +237,17 @@ internal sealed partial class RouteSearch
                 return;
             }
 
-            _isEachProven &= answer.IsAuthentic;
-            Addresses.AddRange(answer.Data.Take(most).Select(data => new IPAddress(data)));
             if (answer.Outcome == DnsOutcome.Failed)
             {
+                // It leaves the proof of the other family as it is: who can suppress an answer must not be able to
+                // suppress TLS with it (RFC 7672 2.1.2).
                 HasFailed = true;
                 Failure = answer;
+                return;
             }
+
+            _isEachProven &= answer.IsAuthentic;
+            Addresses.AddRange(answer.Data.Take(most).Select(data => new IPAddress(data)));
         }
 
         public void Judge(TlsDemand demand) => Tls = demand;

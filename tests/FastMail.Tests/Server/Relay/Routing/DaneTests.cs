@@ -43,6 +43,26 @@ public sealed class DaneTests
         Assert.True(scene.Find("x@a.test").Hosts[0].Hops.First().Tls.Level <= TlsLevel.May);
     }
 
+    [Theory]
+    [InlineData("FAIL", "AAAA")]
+    [InlineData("REFUSED", "AAAA")]
+    [InlineData("FAIL", "A")]
+    public void They_bind_also_when_the_addresses_of_one_family_are_kept_from_us(string fate, string family)
+    {
+        using var dns = new ZoneServer([.. Records, "m.a.test AAAA 2001:db8::1", $"m.a.test {fate} {family}"]) { IsAuthentic = true };
+        using var scene = new RoutingScene(dns, "dns.trust_ad=on");
+        NextHop hop = Assert.Single(scene.Find("x@a.test").Hosts[0].Hops);
+        Assert.Equal("dane (TLSA of _25._tcp.m.a.test)", hop.Tls.ToString());
+    }
+
+    [Fact]
+    public void An_address_without_a_proof_stays_so_when_those_of_the_other_family_are_kept_from_us()
+    {
+        using var dns = new ZoneServer([.. Records, "m.a.test FAIL AAAA"]) { IsAuthentic = true, Unproven = { "m.a.test" } };
+        using var scene = new RoutingScene(dns, "dns.trust_ad=on");
+        Assert.Equal(TlsLevel.May, Assert.Single(scene.Find("x@a.test").Hosts[0].Hops).Tls.Level);
+    }
+
     [Fact]
     public void Records_that_nobody_can_use_demand_TLS_with_any_certificate()
     {
