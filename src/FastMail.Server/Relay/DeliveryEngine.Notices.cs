@@ -98,16 +98,7 @@ internal sealed partial class DeliveryEngine
             : Task.CompletedTask);
         if (!isDurable)
         {
-            // Neither it nor what it tells of is in the log: the recipients are tried once more, later.
-            foreach (uint recipient in notice.Ended)
-            {
-                Consignment consignment = _schedule.Make(notice.Seq, recipient);
-                consignment.Attempts = (ushort)notice.Attempts;
-                consignment.IsDelayTold = notice.IsDelayTold;
-                _schedule.Wait(consignment, _schedule.Now + NoticeAgainMicros);
-            }
-
-            Pump();
+            TakeBack(notice);
         }
         else if (paths is { Count: > 0 })
         {
@@ -120,5 +111,34 @@ internal sealed partial class DeliveryEngine
         }
 
         EndDrainWhenQuiet();
+    }
+
+    /// <summary>Neither the notification nor what it tells of is in the log, which has no room for mail.</summary>
+    private void TakeBack(Notice notice)
+    {
+        bool isAny = false;
+        foreach (QueueChange change in notice.Delivered)
+        {
+            _outcomes.Add(change); // an end alone finds room in the reserve; the mail must not go out again for a word of it
+            isAny = true;
+        }
+
+        if (isAny)
+        {
+            _parts.Logger.LogWarning(
+                "queue: word of the delivery of message {Seq} cannot be written; its sender does not hear of it", notice.Seq);
+        }
+
+        foreach (uint recipient in notice.Ended) // tried once more, later
+        {
+            Consignment consignment = _schedule.Make(notice.Seq, recipient);
+            consignment.Attempts = (ushort)notice.Attempts;
+            consignment.IsDelayTold = notice.IsDelayTold;
+            consignment.IsStale = true; // where an operator has sent it the log knows
+            _schedule.Wait(consignment, _schedule.Now + NoticeAgainMicros);
+        }
+
+        notice.TakeDelayBack();
+        Pump();
     }
 }

@@ -5,6 +5,7 @@ using FastMail.Protocol.Notifications;
 using FastMail.Protocol.Smtp;
 using FastMail.Protocol.Smtp.Client;
 using FastMail.Server.Receive;
+using FastMail.Server.Relay.Scheduling;
 using FastMail.Storage;
 
 namespace FastMail.Server.Relay;
@@ -34,6 +35,9 @@ internal sealed class Notice : ILoopWork
     private readonly Delivery _delivery;
     private readonly ulong _seq;
     private readonly (int Place, uint Recipient, DeliveryAction Action, QueueState State)[] _told;
+    private readonly uint[] _stored; // of those, the ones in maildrops of this server since before
+    private readonly List<QueueChange> _changes = [];
+    private readonly Consignment? _late; // waits, and those of it that are told of are told of its delay
     private readonly int _attempts;
     private readonly bool _wasDelayTold;
     private readonly long _due;
@@ -59,10 +63,18 @@ internal sealed class Notice : ILoopWork
         _due = due;
         _until = until;
         _told = [.. list.Entries.Select(e => (e.Place, delivery.Consignment[e.Place], e.Action, e.State))];
+        _stored = [.. _told.Where(t => delivery[t.Place].IsStored).Select(t => t.Recipient)];
+        _late = Array.Exists(_told, t => t.State == QueueState.Deferred) ? delivery.Consignment : null;
     }
 
-    /// <summary>Recipients that have ended with it.</summary>
-    public IEnumerable<uint> Ended => _told.Where(t => t.State.IsEnd()).Select(t => t.Recipient);
+    /// <summary>The ends of those whom the mail has left for: they hold, whether that can be told or not.</summary>
+    public IEnumerable<QueueChange> Delivered =>
+        _changes.Where(change => change.State == QueueState.Delivered && !_stored.Contains(change.Recipient));
+
+    /// <summary>The others that have ended with it.</summary>
+    public IEnumerable<uint> Ended =>
+        _changes.Where(change => change.State.IsEnd()).Select(change => change.Recipient)
+            .Except(Delivered.Select(change => change.Recipient));
 
     public ulong Seq => _seq;
 
@@ -101,6 +113,16 @@ internal sealed class Notice : ILoopWork
         if (!hasReader)
         {
             Cancel(holdsFailed: false); // nobody here has that address (any more): there is nobody to tell
+        }
+    }
+
+    /// <summary>It is not in the log: of the delay nobody has been told.</summary>
+    public void TakeDelayBack()
+    {
+        // A consignment that is another's by now has another number, or none of these recipients.
+        if (_late is not null && _late.Seq == _seq && Array.Exists(_told, t => _late.Contains(t.Recipient)))
+        {
+            _late.IsDelayTold = _wasDelayTold;
         }
     }
 
@@ -177,7 +199,7 @@ internal sealed class Notice : ILoopWork
     {
         foreach ((int place, uint recipient, DeliveryAction action, QueueState state) in _told)
         {
-            message.AddQueueChange(new QueueChange
+            var change = new QueueChange
             {
                 Seq = _seq,
                 Recipient = recipient,
@@ -185,8 +207,10 @@ internal sealed class Notice : ILoopWork
                 DueMicros = state.IsEnd() ? 0 : _due,
                 Attempts = state.IsEnd() ? _attempts + 1 : _attempts,
                 IsDelayTold = _wasDelayTold || action == DeliveryAction.Delayed,
-                Text = _engine.TextFor(_delivery, place),
-            });
+                Text = _engine.TextFor(_delivery, place).ToArray(), // copied: it may be needed when the delivery is gone
+            };
+            message.AddQueueChange(change);
+            _changes.Add(change);
         }
     }
 
