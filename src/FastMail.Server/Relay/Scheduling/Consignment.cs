@@ -113,6 +113,7 @@ internal sealed class Consignment
             _all = all;
         }
 
+        IsStale |= other.IsStale;
         bool isInOrder = this[Count - 1] < other[0];
         for (int i = 0; i < other.Count; i++)
         {

@@ -27,6 +27,25 @@ public sealed class ScheduleTests
         }
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Whom_an_operator_has_sent_elsewhere_is_looked_up_also_when_it_meets_others(bool isFirst)
+    {
+        var schedule = new DeliverySchedule(new ScheduleOptions(), new HandClock(), new Random(1));
+        Destination destination = schedule.Find("x");
+        for (uint recipient = 0; recipient < 2; recipient++)
+        {
+            Consignment consignment = schedule.Make(7, recipient);
+            consignment.IsStale = recipient == 0 == isFirst;
+            schedule.MakeReady(consignment, destination);
+        }
+
+        Consignment both = schedule.Take(destination)!;
+        Assert.Equal(2, both.Count);
+        Assert.True(both.IsStale);
+    }
+
     [Fact]
     public void Recipients_that_meet_again_in_any_order_are_found()
     {
