@@ -13,7 +13,7 @@ internal sealed partial class DeliveryEngine
 {
     private readonly Stack<NextHopConnection> _connections = new();
     private readonly HashSet<NextHopConnection> _active = [];
-    private readonly Dictionary<Destination, List<NextHopConnection>> _resting = [];
+    private readonly HashSet<Destination> _resting = []; // with a connection that has nothing to do
     private readonly HashSet<Destination> _closed = []; // closed, and something may be ready for them
     private readonly Stack<Delivery> _deliveries = new();
     private HashSet<Destination> _rousing = [];
@@ -24,6 +24,9 @@ internal sealed partial class DeliveryEngine
     public TimeSpan ConnectTime => _parts.Options.ConnectTime;
 
     public TimeSpan IdleTime => _parts.Options.IdleTime;
+
+    /// <summary>Destinations with a connection that rests.</summary>
+    public int RestingDestinations => _resting.Count;
 
     /// <summary>Nothing new is begun any more.</summary>
     public bool IsStopping { get; private set; }
@@ -98,12 +101,8 @@ internal sealed partial class DeliveryEngine
         {
             connection.IsResting = true;
             destination.Idle++;
-            if (!_resting.TryGetValue(destination, out List<NextHopConnection>? resting))
-            {
-                _resting.Add(destination, resting = []);
-            }
-
-            resting.Add(connection);
+            destination.Resting.Add(connection);
+            _resting.Add(destination);
         }
 
         return true;
@@ -208,20 +207,16 @@ internal sealed partial class DeliveryEngine
             Open(destination);
         }
 
-        if (_schedule.IsShort && _resting.Values.FirstOrDefault(static resting => resting.Count > 0) is { } idle)
+        if (_schedule.IsShort && _resting.FirstOrDefault() is { } idle)
         {
-            idle[0].Quit(); // its end brings the next round
+            idle.Resting[0].Quit(); // its end brings the next round
         }
     }
 
     /// <summary>As many of those that rest as there is work for.</summary>
     private void RouseAll(Destination destination)
     {
-        if (!_resting.TryGetValue(destination, out List<NextHopConnection>? resting))
-        {
-            return;
-        }
-
+        List<NextHopConnection> resting = destination.Resting;
         for (int i = Math.Min(resting.Count, destination.Ready.Consignments); i > 0 && resting.Count > 0; i--)
         {
             if (destination.Ready.Consignments == 0 || !MayBegin)
@@ -239,9 +234,14 @@ internal sealed partial class DeliveryEngine
     {
         if (connection.IsResting)
         {
+            Destination destination = connection.Destination;
             connection.IsResting = false;
-            connection.Destination.Idle--;
-            _resting[connection.Destination].Remove(connection);
+            destination.Idle--;
+            destination.Resting.Remove(connection);
+            if (destination.Resting.Count == 0)
+            {
+                _resting.Remove(destination); // which the schedule forgets when nobody uses it
+            }
         }
     }
 
@@ -305,9 +305,9 @@ internal sealed partial class DeliveryEngine
         }
 
         bool isAny = false;
-        foreach ((Destination destination, List<NextHopConnection> resting) in _resting)
+        foreach (Destination destination in _resting)
         {
-            if (resting.Count > 0 && destination.Ready.Consignments > 0)
+            if (destination.Ready.Consignments > 0)
             {
                 _fresh.Add(destination);
                 isAny = true;

@@ -27,7 +27,7 @@ internal sealed partial class DeliveryEngine
     {
         IsStopping = true;
         Loop.Disarm(_timer);
-        foreach (NextHopConnection connection in _resting.Values.SelectMany(static resting => resting).ToArray())
+        foreach (NextHopConnection connection in _resting.SelectMany(static destination => destination.Resting).ToArray())
         {
             Rouse(connection);
             connection.Quit();

@@ -39,6 +39,9 @@ internal sealed class Destination
     /// <summary>Of those, the ones that are not open yet.</summary>
     public int Opening { get; set; }
 
+    /// <summary>Those themselves, the one that rests longest first; the schedule does not look at them.</summary>
+    public List<NextHopConnection> Resting { get; } = [];
+
     public int ConnectionLimit => (int)_limit;
 
     /// <summary>Consignments that wait because it does not answer.</summary>
