@@ -304,7 +304,7 @@ internal sealed partial class DeliveryEngine
             return;
         }
 
-        bool isAny = false;
+        bool isAny = _schedule.MayOpen; // those in the line were passed over as well, and nothing else may come to pass
         foreach (Destination destination in _resting)
         {
             if (destination.Ready.Consignments > 0)

@@ -53,6 +53,9 @@ internal sealed class DeliverySchedule
     /// <summary>Some destination would open a connection, and there are too many already.</summary>
     public bool IsShort => _line.Count > 0 && Connections >= _options.Connections;
 
+    /// <summary>Some destination would open a connection, and may.</summary>
+    public bool MayOpen => _line.Count > 0 && Connections < _options.Connections;
+
     /// <summary>When something becomes due, microseconds; null when nothing ever will.</summary>
     public long? NextDue
     {

@@ -1,3 +1,4 @@
+using FastMail.Tests.Storage;
 using Xunit;
 
 namespace FastMail.Tests.Server.Relay;
@@ -17,6 +18,48 @@ public sealed class RestingConnectionTests
         RelayTests.Send(fixture, "mx", "a@elsewhere.test", ["b@first.test", "b@second.test"]);
         await RelayTests.Until(() => HasLeft(first) && HasLeft(second));
         await RelayTests.Until(() => fixture.Server.Engine.RestingDestinations == 0);
+    }
+
+    [Fact]
+    public async Task Mail_that_a_slow_disk_has_held_up_goes_when_all_connections_have_ended_meanwhile()
+    {
+        var disk = new ScriptedDisk();
+        using var mayGreet = new ManualResetEventSlim();
+        using var mayFlush = new ManualResetEventSlim();
+        using var host = new ScriptedHost(line =>
+        {
+            if (line == "greeting")
+            {
+                mayGreet.Wait(TimeSpan.FromMinutes(1));
+            }
+
+            return null;
+        });
+        await using ServerFixture fixture = await ServerFixture.StartAsync(
+            TimeProvider.System, disk, Trusted, $"route.table=relay.test=127.0.0.1:{host.Port}", "relay.concurrency=1",
+            "relay.idle_time=1s", "relay.unflushed=1");
+        for (int i = 0; i < 3; i++)
+        {
+            RelayTests.Send(fixture, "mx", "a@elsewhere.test", $"b{i}@relay.test");
+        }
+
+        disk.Script = (call, _) =>
+        {
+            if (call == "flush")
+            {
+                mayFlush.Wait(TimeSpan.FromMinutes(1));
+            }
+
+            return 0;
+        };
+        mayGreet.Set();
+        host.Next();
+        await RelayTests.Until(() => HasLeft(host) && fixture.Server.Engine.RestingDestinations == 0);
+        Assert.Empty(host.Taken); // more than one end that is not on the disk may not be
+        mayFlush.Set();
+        host.Next();
+        host.Next();
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0);
     }
 
     private static bool HasLeft(ScriptedHost host) => host.Commands.Contains("QUIT", StringComparer.Ordinal);
