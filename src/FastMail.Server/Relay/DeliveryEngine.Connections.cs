@@ -64,6 +64,7 @@ internal sealed partial class DeliveryEngine
                 return null;
             }
 
+            CutTo(connection.MostRecipients, consignment, destination);
             Delivery delivery = RentDelivery();
             try
             {
@@ -82,6 +83,26 @@ internal sealed partial class DeliveryEngine
         }
 
         return null;
+    }
+
+    /// <summary>Leaves as many recipients in it as go in one transaction; the others are ready for the next ones.</summary>
+    private void CutTo(int most, Consignment consignment, Destination destination)
+    {
+        if (consignment.Count <= most)
+        {
+            return;
+        }
+
+        Consignment rest = PartOf(consignment, consignment[most]);
+        for (int i = most + 1; i < consignment.Count; i++)
+        {
+            Consignment part = PartOf(consignment, consignment[i]);
+            rest.Add(part);
+            _schedule.Free(part);
+        }
+
+        consignment.Cut(most);
+        _schedule.MakeReady(rest, destination);
     }
 
     /// <summary>There is mail that this connection could take.</summary>

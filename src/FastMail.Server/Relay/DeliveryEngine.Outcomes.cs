@@ -235,7 +235,8 @@ internal sealed partial class DeliveryEngine
 
     /// <summary>
     /// Those that are left were refused for there being too many at once (RFC 5321 4.5.3.1.10), and others were taken:
-    /// they go at once, without having lost an attempt.
+    /// they go at once, without having lost an attempt. 552 is the older word for it; of a full mailbox or a message that
+    /// is too large it is no deferral.
     /// </summary>
     private bool IsForNumberOnly(Delivery delivery)
     {
@@ -243,7 +244,7 @@ internal sealed partial class DeliveryEngine
         for (int i = 0; i < delivery.Recipients; i++)
         {
             ref readonly Addressee recipient = ref delivery[i];
-            if (_kept[i] && !(recipient.IsRemote && recipient.Code == 452 && recipient.Phase == ClientPhase.Rcpt))
+            if (_kept[i] && !(recipient.IsRemote && recipient.Code is 452 or 552 && recipient.Phase == ClientPhase.Rcpt))
             {
                 return false;
             }

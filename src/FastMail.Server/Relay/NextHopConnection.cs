@@ -57,6 +57,9 @@ internal sealed class NextHopConnection : IOutgoingHandler
 
     public SmtpOffers Offers => _session.Offers;
 
+    /// <summary>Of one transaction, as the host says (RFC 9422) or we do.</summary>
+    public int MostRecipients => _session.MaxRecipients;
+
     /// <summary>Name and address of the host, and a blank, as the log says it in front of a reply.</summary>
     public ReadOnlySpan<byte> HopText => _hopText;
 

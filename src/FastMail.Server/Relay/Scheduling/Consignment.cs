@@ -148,6 +148,9 @@ internal sealed class Consignment
         Count = kept;
     }
 
+    /// <summary>Keeps only the first ones.</summary>
+    public void Cut(int count) => Count = count;
+
     public bool Contains(uint recipient) => PlaceOf(recipient) >= 0;
 
     /// <summary>Where a recipient is among these; negative when it is none of them.</summary>
