@@ -123,7 +123,7 @@ internal sealed partial class RouteSearch
         }
 
         ApplyPolicy();
-        if (_hosts.TrueForAll(host => host.IsUnusable))
+        if (_route is null && _hosts.TrueForAll(host => host.IsUnusable))
         {
             Fail(RouteFailure.Temporary("4.7.5", _policy is { Mode: StsMode.Enforce }
                 ? $"The MTA-STS policy of {Domain} leaves no host"

@@ -11,6 +11,7 @@ internal sealed partial class RouteSearch
     private DnsAnswer? _policyRecord;
     private string? _policyId; // of the policy to be fetched; null for none
     private StsPolicy? _policy;
+    private bool _isPolicyUnknown; // there is one, and for reasons of ours it was not fetched
 
     private bool LooksForPolicy =>
         _router.Policies is not null && Target is { Via: RouteVia.Mx, Tls: null } && _router.Rules is { UsesSts: true, Tls: not TlsLevel.None };
@@ -56,14 +57,22 @@ internal sealed partial class RouteSearch
         }
 
         _policyHost.RemoveAll(address => !AllowsPrivate && ForbiddenAddress.KindOf(address) is not null);
-        _pending++;
         IPAddress[] addresses = [.. _policyHost.DistinctBy(address => address.AddressFamily)];
-        _router.Policies!.Fetch(Domain, _policyId, addresses, why =>
+        if (_router.Policies!.Holds(Domain, _policyId))
+        {
+            Note($"the policy {_policyId} of {Domain} is fetched anew; the one fetched before holds meanwhile");
+            _router.Policies.Refresh(Domain, _policyId, addresses);
+            return;
+        }
+
+        bool isBegun = _router.Policies.TryFetch(Domain, _policyId, addresses, why =>
         {
             Note(why.Length == 0 ? $"the policy {_policyId} of {Domain} was fetched" : $"the policy {_policyId} cannot be fetched: {why}");
             _pending--;
             GoOn();
         });
+        _pending += isBegun ? 1 : 0;
+        _isPolicyUnknown = !isBegun;
     }
 
     /// <summary>Reads the policy in force, and takes out of the list whom it does not name.</summary>
@@ -72,6 +81,13 @@ internal sealed partial class RouteSearch
         _policy = LooksForPolicy ? _router.Policies!.Find(Domain) : null;
         if (_policy is null)
         {
+            if (_isPolicyUnknown)
+            {
+                // Who fills the fetcher must not have other domains' mail go as if they had no policy.
+                Fail(RouteFailure.Temporary(
+                    "4.7.5", $"The MTA-STS policy of {Domain} cannot be fetched now: too many are being fetched"));
+            }
+
             return;
         }
 

@@ -334,7 +334,7 @@ internal sealed partial class RouteSearch : IDnsAsker
         }
 
         TimeSpan lifetime = LongestMemory;
-        bool isUnsure = false;
+        bool isUnsure = _isPolicyUnknown;
         foreach (Question question in _questions)
         {
             TimeSpan left = _router.Resolver.LifetimeOf(question.Name, question.Type);

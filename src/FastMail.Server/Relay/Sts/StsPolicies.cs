@@ -21,6 +21,7 @@ internal sealed class StsPolicies : IDisposable
 
     private readonly Dictionary<string, KeptPolicy> _kept = new(StringComparer.Ordinal);
     private readonly Dictionary<string, (string Id, TimeSpan Until)> _failed = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _refreshing = new(StringComparer.Ordinal); // domains
     private readonly StsFetcher _fetcher;
     private readonly EventLoop _loop;
     private readonly TimeProvider _clock;
@@ -77,10 +78,25 @@ internal sealed class StsPolicies : IDisposable
             && kept.Id == id && kept.FetchedAt + (kept.Policy.MaxAge / 2) > _clock.GetUtcNow();
         bool hasFailed = _failed.TryGetValue(domain, out (string Id, TimeSpan Until) failed)
             && failed.Id == id && failed.Until > _loop.Elapsed;
-        return !isKept && !hasFailed;
+        return !isKept && !hasFailed && !(_refreshing.Contains(domain) && Holds(domain, id));
     }
 
-    /// <summary>Fetches a policy and keeps it.</summary>
+    /// <summary>The policy in force is the one of this id.</summary>
+    public bool Holds(string domain, string id) => Find(domain) is not null && _kept[domain].Id == id;
+
+    /// <summary>Fetches anew what is in force, which holds meanwhile; another time when too many are being fetched.</summary>
+    public void Refresh(string domain, string id, IReadOnlyList<IPAddress> addresses)
+    {
+        if (TryFetch(domain, id, addresses, _ => _refreshing.Remove(domain)))
+        {
+            _refreshing.Add(domain);
+        }
+    }
+
+    /// <summary>
+    /// Fetches a policy and keeps it. False when too many are being fetched: that says nothing about this one, and
+    /// nobody is called.
+    /// </summary>
     /// <param name="domain">Whose.</param>
     /// <param name="id">The id that its TXT record names.</param>
     /// <param name="addresses">Of its policy host.</param>
@@ -88,7 +104,7 @@ internal sealed class StsPolicies : IDisposable
     /// Called once, on the loop, never inside this call, with why there is none, or an empty text; the policy is in force
     /// then.
     /// </param>
-    public void Fetch(string domain, string id, IReadOnlyList<IPAddress> addresses, Action<string> ended)
+    public bool TryFetch(string domain, string id, IReadOnlyList<IPAddress> addresses, Action<string> ended)
     {
         void End(StsPolicy? policy, string why)
         {
@@ -105,10 +121,13 @@ internal sealed class StsPolicies : IDisposable
             }));
         }
 
-        if (addresses.Count == 0 || !_fetcher.TryBegin(domain, addresses, End))
+        if (addresses.Count > 0)
         {
-            End(null, addresses.Count == 0 ? $"{StsFetcher.HostOf(domain)} has no address" : "too many policies are being fetched");
+            return _fetcher.TryBegin(domain, addresses, End);
         }
+
+        End(null, $"{StsFetcher.HostOf(domain)} has no address");
+        return true;
     }
 
     public void Dispose() => _fetcher.Dispose();

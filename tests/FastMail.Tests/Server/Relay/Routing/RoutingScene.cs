@@ -114,6 +114,8 @@ internal sealed class RoutingScene : IDisposable
 
         public bool IsKnownAtOnce { get; private set; }
 
+        public bool IsAnswered => _answer.Task.IsCompleted;
+
         public static Asking Find(RoutingScene scene, string address)
         {
             Router router = scene.Router;

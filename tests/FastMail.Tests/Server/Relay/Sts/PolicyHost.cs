@@ -34,6 +34,9 @@ internal sealed class PolicyHost : IDisposable
     /// <summary>The whole response from the status line on.</summary>
     public string Response { get; set; } = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 
+    /// <summary>Until then it accepts connections and says nothing.</summary>
+    public Task MayAnswer { get; set; } = Task.CompletedTask;
+
     /// <summary>Requests seen.</summary>
     public int Requests { get; private set; }
 
@@ -70,6 +73,7 @@ internal sealed class PolicyHost : IDisposable
             try
             {
                 using TcpClient client = await _listener.AcceptTcpClientAsync();
+                await MayAnswer;
                 await using var tls = new SslStream(client.GetStream());
                 await tls.AuthenticateAsServerAsync(_certificate);
                 byte[] buffer = new byte[4096];

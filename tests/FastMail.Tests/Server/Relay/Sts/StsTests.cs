@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using FastMail.Server.Relay.Routing;
 using FastMail.Server.Relay.Sts;
@@ -10,6 +12,8 @@ namespace FastMail.Tests.Server.Relay.Sts;
 public sealed class StsTests
 {
     private const string Enforce = "version: STSv1\r\nmode: enforce\r\nmx: m1.a.test\r\nmx: *.mail.test\r\nmax_age: 86400\r\n";
+
+    private const int MostOfParent = 16; // fetches at one time for names below one domain
 
     private static readonly string[] Records =
     [
@@ -113,6 +117,78 @@ public sealed class StsTests
         });
         Assert.Equal(3, scene.Hops(scene.Find("x@a.test")).Length);
         Assert.Equal(2, host.Requests);
+    }
+
+    [Fact]
+    public async Task A_policy_that_is_fetched_anew_is_not_waited_for()
+    {
+        string file = Path.GetTempFileName();
+        DateTimeOffset fetched = TimeProvider.System.GetUtcNow().AddHours(-20);
+        await File.WriteAllTextAsync(file, $$$"""
+            {"domain":"a.test","id":"1","fetchedAt":"{{{fetched:O}}}","policy":{"mode":"Enforce","patterns":["m1.a.test"],"maxAge":"1.00:00:00"}}
+
+            """);
+        var mayAnswer = new TaskCompletionSource();
+        using var host = new PolicyHost("mta-sts.a.test")
+        {
+            Policy = "version: STSv1\nmode: none\nmax_age: 86400",
+            MayAnswer = mayAnswer.Task,
+        };
+        using RoutingScene scene = Start(host, file: file);
+        Assert.Single(scene.Hops(scene.Find("x@a.test")));
+        Assert.Single(scene.Hops(scene.Explain("x@a.test"))); // and is not fetched twice
+        mayAnswer.SetResult();
+        await RelayTests.Until(() => scene.Hops(scene.Explain("x@a.test")).Length == 3);
+        Assert.Equal(1, host.Requests);
+        File.Delete(file);
+    }
+
+    [Fact]
+    public async Task Mail_waits_when_its_policy_is_not_known_and_too_many_are_being_fetched()
+    {
+        string[] domains = [.. Enumerable.Range(0, MostOfParent + 1).Select(i => $"s{i}.a.test")];
+        var mayAnswer = new TaskCompletionSource();
+        using var host = new PolicyHost([.. domains.Select(domain => "mta-sts." + domain)])
+        {
+            Policy = Enforce,
+            MayAnswer = mayAnswer.Task,
+        };
+        using RoutingScene scene = Start(host);
+        foreach (string domain in domains)
+        {
+            scene.Dns.Add($"{domain} MX 1 m1.a.test");
+            scene.Dns.Add($"_mta-sts.{domain} TXT v=STSv1; id=1;");
+            scene.Dns.Add($"mta-sts.{domain} A 127.0.0.1");
+        }
+
+        RoutingScene.Asking[] askings = [.. domains.Select(domain => scene.Begin("x@" + domain))];
+        await RelayTests.Until(() => askings.Any(asking => asking.IsAnswered));
+        mayAnswer.SetResult();
+        Route[] routes = [.. askings.Select(asking => asking.Answer())];
+        int put = Array.FindIndex(routes, route => route.Failure is not null);
+        Assert.Equal(
+            $"451 4.7.5 The MTA-STS policy of {domains[put]} cannot be fetched now: too many are being fetched",
+            routes[put].Failure!.ToString());
+        Assert.Equal(MostOfParent, routes.Count(route => route.Failure is null && route.Hosts[0].Hops.First().Tls.Level == TlsLevel.Verify));
+        Assert.Equal(TlsLevel.Verify, scene.Explain("x@" + domains[put]).Hosts[0].Hops.First().Tls.Level);
+    }
+
+    [Fact]
+    public async Task Silent_hosts_below_one_domain_keep_no_policy_of_another_waiting()
+    {
+        using var host = new PolicyHost("mta-sts.b.test") { Policy = Enforce };
+        using var silent = new TcpListener(IPAddress.Parse("127.0.0.2"), host.Port);
+        silent.Start();
+        using var fetcher = new StsFetcher([host.Authority], host.Port);
+        for (int i = 0; i < MostOfParent; i++)
+        {
+            Assert.True(fetcher.TryBegin($"s{i}.a.test", [IPAddress.Parse("127.0.0.2")], static (_, _) => { }));
+        }
+
+        Assert.False(fetcher.TryBegin("one.more.a.test", [IPAddress.Parse("127.0.0.2")], static (_, _) => { }));
+        var fetched = new TaskCompletionSource<StsPolicy?>();
+        Assert.True(fetcher.TryBegin("b.test", [IPAddress.Loopback], (policy, _) => fetched.SetResult(policy)));
+        Assert.Equal(StsMode.Enforce, (await fetched.Task.WaitAsync(TimeSpan.FromSeconds(30)))?.Mode);
     }
 
     [Theory]
