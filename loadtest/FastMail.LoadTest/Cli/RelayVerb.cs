@@ -21,7 +21,8 @@ internal sealed class RelayVerb
 
     private readonly Option<TimeSpan?> _settle = new("--settle")
     {
-        Description = "Once all is sent, wait as long as something arrives at least this often [default: 10].",
+        Description = "Once all is sent, wait for what is missing as long as something arrives at least this often; for "
+            + "copies of what is there too, when connections were lost, otherwise for a second [default: 10].",
         HelpName = "TIME",
         CustomParser = OptionParsers.Time,
     };

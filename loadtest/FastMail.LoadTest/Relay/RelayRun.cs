@@ -14,6 +14,7 @@ namespace FastMail.LoadTest.Relay;
 internal sealed class RelayRun : IDisposable
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan QuietTime = TimeSpan.FromSeconds(1);
 
     private readonly SmtpRun _source;
     private readonly SinkServer _sink;
@@ -21,17 +22,18 @@ internal sealed class RelayRun : IDisposable
     private readonly LedgerWriter _ledgerWriter;
     private readonly string _directory;
     private readonly SendTimes _times;
+    private readonly OwedArrivals _owed;
     private readonly TimeSpan _settle;
     private readonly double _ticksToNanoseconds = 1e9 / Stopwatch.Frequency;
     private long _firstArrival;
     private long _lastArrival;
     private long _arrived;
-    private long _arrivedRecipients;
+    private long _accepted;
     private volatile bool _isStopped;
 
     /// <param name="plan">Of the source; with a ledger of its own.</param>
     /// <param name="sinkPlan">Of the sink.</param>
-    /// <param name="settle">How long nothing may arrive, once all is sent, before the rest is given up.</param>
+    /// <param name="settle">How long nothing may arrive, once all is sent, before what is owed is given up.</param>
     /// <param name="progress">Takes a line a second.</param>
     internal RelayRun(SmtpPlan plan, SinkPlan sinkPlan, TimeSpan settle, TextWriter progress)
     {
@@ -41,10 +43,11 @@ internal sealed class RelayRun : IDisposable
         _settle = settle;
         long first = File.Exists(LedgerPath) ? Ledger.Read(LedgerPath).NextSequence(plan.Seed) : 0;
         _times = new SendTimes(first);
+        _owed = new OwedArrivals(plan.Recipients, first);
         _record = new SinkRecord(RecordPath);
         _ledgerWriter = new LedgerWriter(LedgerPath);
         _sink = new SinkServer(sinkPlan with { IsQuiet = true }, Arrived, progress);
-        _source = new SmtpRun(plan, _ledgerWriter, first, progress) { Times = _times };
+        _source = new SmtpRun(plan, _ledgerWriter, first, progress) { Times = _times, Owed = _owed };
     }
 
     internal string LedgerPath { get; }
@@ -73,24 +76,7 @@ internal sealed class RelayRun : IDisposable
         var receiving = new Thread(_sink.Run) { Name = "sink" };
         receiving.Start();
         _source.Run();
-        long wanted = _source.Tally.Acked * _source.Plan.Recipients.PerMessage; // a relay may divide a message
-        long seen = -1;
-        for (long since = Stopwatch.GetTimestamp(); !_isStopped && seen < wanted;)
-        {
-            long arrived = Volatile.Read(ref _arrivedRecipients);
-            if (arrived != seen)
-            {
-                seen = arrived;
-                since = Stopwatch.GetTimestamp();
-            }
-            else if (Stopwatch.GetElapsedTime(since) > _settle)
-            {
-                break;
-            }
-
-            Thread.Sleep(Look);
-        }
-
+        AwaitArrivals();
         _sink.Stop();
         receiving.Join();
         _record.Dispose();
@@ -116,10 +102,38 @@ internal sealed class RelayRun : IDisposable
         Directory.Delete(_directory, recursive: true);
     }
 
+    /// <summary>Until everybody has got what was acknowledged, and for a while no copy of it has come.</summary>
+    private void AwaitArrivals()
+    {
+        // A relay that was killed sends again what was on its way, and does so as late as it sends anything.
+        bool wasBroken = _source.Tally.ConnectionsLost > 0;
+        TimeSpan quiet = wasBroken || _settle < QuietTime ? _settle : QuietTime;
+        long seen = -1;
+        for (long since = 0; !_isStopped; Thread.Sleep(Look))
+        {
+            long accepted = Volatile.Read(ref _accepted);
+            if (accepted != seen)
+            {
+                seen = accepted;
+                since = Stopwatch.GetTimestamp();
+            }
+            else if (Stopwatch.GetElapsedTime(since) > (_owed.IsAnyLeft ? _settle : quiet))
+            {
+                return;
+            }
+        }
+    }
+
     /// <summary>On the sink's thread.</summary>
     private void Arrived(in LoadId id, string hash, IReadOnlyList<string> recipients)
     {
         _record.Add(id, hash, recipients);
+        if (id.Seed == _source.Plan.Seed)
+        {
+            _owed.Arrived(id.Sequence, recipients);
+        }
+
+        Volatile.Write(ref _accepted, _accepted + 1);
         long now = Stopwatch.GetTimestamp();
         long sentAt = id.Seed == _source.Plan.Seed ? _times.Of(id.Sequence) : 0;
         if (sentAt == 0)
@@ -135,6 +149,5 @@ internal sealed class RelayRun : IDisposable
 
         Volatile.Write(ref _lastArrival, now);
         Volatile.Write(ref _arrived, _arrived + 1);
-        Volatile.Write(ref _arrivedRecipients, _arrivedRecipients + recipients.Count);
     }
 }

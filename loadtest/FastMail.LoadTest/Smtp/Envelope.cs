@@ -75,6 +75,18 @@ internal sealed class Envelope
         }
     }
 
+    /// <summary>Notes that the accepted recipients are to get the message.</summary>
+    internal void Note(OwedArrivals owed)
+    {
+        for (int i = 0; i < _isAccepted.Length; i++)
+        {
+            if (_isAccepted[i])
+            {
+                owed.Owe(_sequence, i);
+            }
+        }
+    }
+
     private int Append(ReadOnlySpan<byte> text, int at)
     {
         text.CopyTo(Lines.AsSpan(at));

@@ -1,4 +1,5 @@
 using System.Buffers.Text;
+using System.Globalization;
 using System.Text;
 
 namespace FastMail.LoadTest.Smtp;
@@ -12,6 +13,8 @@ internal sealed class RecipientPattern
     private const string Placeholder = "{n}";
     private const int MostDigits = 10;
 
+    private readonly string _beforeText;
+    private readonly string _afterText;
     private readonly byte[] _before;
     private readonly byte[] _after;
     private readonly bool _isNumbered;
@@ -21,8 +24,10 @@ internal sealed class RecipientPattern
     {
         int at = pattern.IndexOf(Placeholder, StringComparison.Ordinal);
         _isNumbered = at >= 0;
-        _before = Encoding.UTF8.GetBytes(_isNumbered ? pattern[..at] : pattern);
-        _after = Encoding.UTF8.GetBytes(_isNumbered ? pattern[(at + Placeholder.Length)..] : "");
+        _beforeText = _isNumbered ? pattern[..at] : pattern;
+        _afterText = _isNumbered ? pattern[(at + Placeholder.Length)..] : "";
+        _before = Encoding.UTF8.GetBytes(_beforeText);
+        _after = Encoding.UTF8.GetBytes(_afterText);
         _users = users;
         PerMessage = perMessage;
     }
@@ -45,5 +50,30 @@ internal sealed class RecipientPattern
 
         _after.CopyTo(mailbox[length..]);
         return length + _after.Length;
+    }
+
+    /// <summary>Which recipient of the message this mailbox is, in either case of letters; -1 for none.</summary>
+    internal int IndexOf(string mailbox, long sequence)
+    {
+        int digits = mailbox.Length - _beforeText.Length - _afterText.Length;
+        if (digits < 0 || !mailbox.StartsWith(_beforeText, StringComparison.OrdinalIgnoreCase)
+            || !mailbox.EndsWith(_afterText, StringComparison.OrdinalIgnoreCase))
+        {
+            return -1;
+        }
+
+        if (!_isNumbered)
+        {
+            return digits == 0 ? 0 : -1;
+        }
+
+        ReadOnlySpan<char> text = mailbox.AsSpan(_beforeText.Length, digits);
+        if (!long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long number) || number >= _users)
+        {
+            return -1;
+        }
+
+        long index = (number + _users - (sequence * PerMessage % _users)) % _users;
+        return index < PerMessage ? (int)index : -1;
     }
 }

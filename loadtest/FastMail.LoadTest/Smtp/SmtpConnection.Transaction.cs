@@ -180,6 +180,11 @@ internal sealed unsafe partial class SmtpConnection
             ledger.EndLine();
         }
 
+        if (_run.Owed is { } owed)
+        {
+            _envelope.Note(owed);
+        }
+
         _isMeasured = _run.IsMeasuring;
         _socket.Queue(_header, 0, _header.Length);
         int count = generator.CutBody(_current, _pieces);
@@ -235,11 +240,23 @@ internal sealed unsafe partial class SmtpConnection
         RefuseSent(message, reply);
     }
 
+    /// <summary>The connection ends before the reply to the end of content, if that is awaited.</summary>
+    private void LeaveInDoubt()
+    {
+        if (_awaitsVerdict)
+        {
+            _awaitsVerdict = false;
+            _run.Tally.InDoubt++;
+            _run.Owed?.Forgive(_current.Sequence);
+        }
+    }
+
     private void RefuseSent(ReadOnlySpan<byte> reply) => RefuseSent(_current, reply);
 
     private void RefuseSent(in LoadMessage message, ReadOnlySpan<byte> reply)
     {
         _run.Tally.Refused++;
+        _run.Owed?.Forgive(message.Sequence);
         _run.Ledger?.Refused(_run.Generator.IdOf(message), _hash, reply);
     }
 }

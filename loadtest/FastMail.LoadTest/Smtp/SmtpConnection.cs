@@ -156,7 +156,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
     {
         if (_phase != Phase.Closed)
         {
-            _run.Tally.InDoubt += _awaitsVerdict ? 1 : 0;
+            LeaveInDoubt();
             _phase = Phase.Closed;
             _socket.Close();
         }
@@ -339,12 +339,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
             _run.ShowError($"connection lost ({_phase}): {why}");
         }
 
-        if (_awaitsVerdict)
-        {
-            _awaitsVerdict = false;
-            _run.Tally.InDoubt++;
-        }
-
+        LeaveInDoubt();
         if (_hasNext)
         {
             _hasNext = false;

@@ -82,6 +82,9 @@ internal sealed class SmtpRun : IDisposable
     /// <summary>Notes when each message was to leave, for whoever sees it arrive; null for nobody.</summary>
     internal SendTimes? Times { get; init; }
 
+    /// <summary>Notes who is to get what, for whoever waits for it; null for nobody.</summary>
+    internal OwedArrivals? Owed { get; init; }
+
     /// <summary>Runs until everything is answered, the time is over or the server is given up.</summary>
     internal void Run()
     {

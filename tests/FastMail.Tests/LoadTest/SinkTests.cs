@@ -6,7 +6,6 @@ using FastMail.LoadTest.Cli;
 using FastMail.LoadTest.Kernel;
 using FastMail.LoadTest.Ledgers;
 using FastMail.LoadTest.Messages;
-using FastMail.LoadTest.Relay;
 using FastMail.LoadTest.Sink;
 using FastMail.LoadTest.Smtp;
 using Xunit;
@@ -150,31 +149,6 @@ public sealed class SinkTests : IDisposable
     }
 
     [Fact]
-    public void A_relay_run_tells_what_arrived()
-    {
-        int port = FreePort();
-        using var run = new RelayRun(
-            PlanFor(port) with { Recipients = new RecipientPattern("u{n}@x", 7, 2) },
-            Plan with { Listen = Target(port) },
-            TimeSpan.FromSeconds(10),
-            TextWriter.Null); // the source sends to the sink itself: the shortest relay there is
-        run.Run();
-        Assert.True(RelayReport.IsAllRelayed(run), string.Join('\n', run.Audit!.Findings));
-        Assert.Equal((100, 200, 100), (run.ArrivedMessages, run.Audit!.AckedAndStored, run.EndToEnd.Count));
-    }
-
-    [Fact]
-    public void A_relay_that_keeps_mail_to_itself_is_found_out()
-    {
-        using var hoarder = new FakeMailServer();
-        using var run = new RelayRun(
-            PlanFor(hoarder.SmtpPort), Plan with { Listen = Target(FreePort()) }, TimeSpan.Zero, TextWriter.Null);
-        run.Run();
-        Assert.False(RelayReport.IsAllRelayed(run));
-        Assert.Equal(100, run.Audit!.Lost);
-    }
-
-    [Fact]
     public void Results_become_a_page_of_their_own()
     {
         using var sink = new Running(Plan, null);
@@ -215,23 +189,16 @@ public sealed class SinkTests : IDisposable
         Assert.Equal(250, lines.Skip(1).Sum(line => int.Parse(line.Split(',')[2], CultureInfo.InvariantCulture)));
     }
 
-    private static SinkPlan Plan => new() { Listen = Target(0), Seed = 1, IsQuiet = true };
+    internal static SinkPlan Plan => new() { Listen = Target(0), Seed = 1, IsQuiet = true };
 
-    private static TargetAddress Target(int port)
+    internal static TargetAddress Target(int port)
     {
         Assert.True(TargetAddress.TryParse($"127.0.0.1:{port}", leastPort: 0, out TargetAddress? target, out _));
         return target!;
     }
 
-    private static int FreePort()
-    {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
-    }
-
     /// <summary>The codes of all replies to that much input, sent at once.</summary>
-    private static string Codes(int port, string input)
+    internal static string Codes(int port, string input)
     {
         using var client = new TcpClient("127.0.0.1", port);
         using NetworkStream stream = client.GetStream();
@@ -241,7 +208,7 @@ public sealed class SinkTests : IDisposable
         return string.Join(' ', last.Select(line => line[..3]));
     }
 
-    private static SmtpPlan PlanFor(int port) => new()
+    internal static SmtpPlan PlanFor(int port) => new()
     {
         Target = Target(port),
         Connections = 4,
