@@ -61,10 +61,10 @@ internal sealed class RelayRun : IDisposable
     /// <summary>From the time a message was to leave, or left, to its acceptance by the sink.</summary>
     internal LatencyHistogram EndToEnd { get; } = new();
 
-    /// <summary>Messages of this run that arrived, copies counted.</summary>
+    /// <summary>Messages sent after the warm-up of this run that arrived, copies counted.</summary>
     internal long ArrivedMessages => Volatile.Read(ref _arrived);
 
-    /// <summary>From the first arrival to the last.</summary>
+    /// <summary>From the first of their arrivals to the last.</summary>
     internal TimeSpan Arriving =>
         Stopwatch.GetElapsedTime(Volatile.Read(ref _firstArrival), Volatile.Read(ref _lastArrival));
 
@@ -138,7 +138,7 @@ internal sealed class RelayRun : IDisposable
         long sentAt = id.Seed == _source.Plan.Seed ? _times.Of(id.Sequence) : 0;
         if (sentAt == 0)
         {
-            return; // of an earlier run: the audit knows it, the clock does not
+            return; // of an earlier run, or of the warm-up: the audit knows it, the clock does not
         }
 
         EndToEnd.Record((long)((now - sentAt) * _ticksToNanoseconds));

@@ -68,7 +68,11 @@ internal sealed unsafe partial class SmtpConnection
     private void WriteEnvelope()
     {
         _envelope.Write(_next.Sequence);
-        _run.Times?.Note(_next.Sequence, _nextDueAt != 0 ? _nextDueAt : Stopwatch.GetTimestamp());
+        if (_run.IsMeasuring)
+        {
+            _run.Times?.Note(_next.Sequence, _nextDueAt != 0 ? _nextDueAt : Stopwatch.GetTimestamp());
+        }
+
         _answered = 0;
         _isMailAccepted = false;
         _isContentAsked = false;

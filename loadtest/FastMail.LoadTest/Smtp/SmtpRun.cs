@@ -79,7 +79,7 @@ internal sealed class SmtpRun : IDisposable
 
     internal bool IsGivenUp { get; private set; }
 
-    /// <summary>Notes when each message was to leave, for whoever sees it arrive; null for nobody.</summary>
+    /// <summary>Notes when each message behind the warm-up was to leave, for whoever sees it arrive; null for nobody.</summary>
     internal SendTimes? Times { get; init; }
 
     /// <summary>Notes who is to get what, for whoever waits for it; null for nobody.</summary>

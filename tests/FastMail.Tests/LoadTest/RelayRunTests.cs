@@ -26,6 +26,23 @@ public sealed class RelayRunTests
     }
 
     [Fact]
+    public void What_the_warm_up_sent_is_audited_and_not_measured()
+    {
+        int port = FreePort();
+        using var run = new RelayRun(
+            SinkTests.PlanFor(port) with { WarmUp = TimeSpan.FromMilliseconds(300) },
+            SinkTests.Plan with { Listen = SinkTests.Target(port) },
+            TimeSpan.FromSeconds(10),
+            TextWriter.Null);
+        run.Run();
+        Assert.True(RelayReport.IsAllRelayed(run), string.Join('\n', run.Audit!.Findings));
+        Assert.Equal(run.Source.Tally.Acked, run.Audit!.AckedAndStored);
+        // One more for each connection, whose next message was taken up when the warm-up had just ended.
+        Assert.InRange(run.EndToEnd.Count, 100, 100 + run.Source.Plan.Connections);
+        Assert.Equal(run.EndToEnd.Count, run.ArrivedMessages);
+    }
+
+    [Fact]
     public void A_relay_that_keeps_mail_to_itself_is_found_out()
     {
         using var hoarder = new FakeMailServer();
