@@ -118,7 +118,11 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
 
     private void OnSecured()
     {
-        _run.Tally.Tls.Record(_handshakeFrom, _socket.IsResumed);
+        if (_run.IsMeasuring) // their rate is over the measured time
+        {
+            _run.Tally.Tls.Record(_handshakeFrom, _socket.IsResumed);
+        }
+
         if (_run.Plan.Tls!.Start == TlsStart.Implicit)
         {
             _phase = Phase.Greeting;

@@ -33,6 +33,7 @@ internal sealed class SmtpTally
 
     internal long MeasuredOctets { get; set; }
 
+    /// <summary>Handshakes after the warm-up.</summary>
     internal TlsTally Tls { get; } = new();
 
     internal LatencyHistogram Latency { get; } = new();

@@ -61,6 +61,21 @@ public sealed class TlsRunTests : IDisposable
     }
 
     [Fact]
+    public void Handshakes_of_the_warm_up_are_not_counted()
+    {
+        using var server = new FakeMailServer { Certificate = _certificate };
+        SmtpRun run = Send(PlanFor(server, Trusting(_certificate)) with
+        {
+            WarmUp = TimeSpan.FromMilliseconds(500),
+            MessagesPerConnection = 1,
+        });
+        Assert.True(SmtpReport.IsAllAcknowledged(run), string.Join('\n', run.Tally.FirstErrors));
+        // A connection may be opened in the warm-up and secured after it, and one more when it has just ended.
+        Assert.InRange(run.Tally.Tls.Handshakes, Messages, Messages + (2 * run.Plan.Connections));
+        Assert.Equal(run.Tally.Tls.Handshakes, run.Tally.Tls.Latency.Count);
+    }
+
+    [Fact]
     public void A_certificate_that_nobody_vouches_for_is_not_taken_unless_any_will_do()
     {
         using var server = new FakeMailServer { Certificate = _certificate };
