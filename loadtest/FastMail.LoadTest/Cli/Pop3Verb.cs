@@ -39,7 +39,7 @@ internal sealed class Pop3Verb
     {
         Description = "Collect every message of every user once and compare with this ledger of 'smtp --ledger': "
             + "acknowledged exactly once, in doubt at most once, refused never, octets as sent, nothing unknown; also "
-            + "LIST's sizes and UIDL's uniqueness. Replaces --sessions and --do.",
+            + "LIST's sizes and UIDL's uniqueness. Replaces --sessions, --retrieve and --do.",
         HelpName = "FILE",
     };
 
@@ -194,6 +194,11 @@ internal sealed class Pop3Verb
             && (line.GetValue(_sessions) is not null || line.GetValue(_duration) is not null))
         {
             yield return "--verify-ledger collects every maildrop once: --sessions and --duration have no place beside it";
+        }
+
+        if (line.GetValue(_verifyLedger) is not null && line.GetValue(_retrieve) is not null)
+        {
+            yield return "--verify-ledger collects every message: --retrieve has no place beside it";
         }
 
         if (line.GetValue(_sessions) is not null && line.GetValue(_duration) is not null)

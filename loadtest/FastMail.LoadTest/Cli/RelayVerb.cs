@@ -29,7 +29,8 @@ internal sealed class RelayVerb
 
     private readonly Option<string?> _record = new("--record")
     {
-        Description = "Append what arrives to this file, for 'audit' [default: a temporary one].",
+        Description = "Append what arrives to this file, for 'audit' [default: a temporary one]. A --ledger that is there "
+            + "already needs the record that belongs to it.",
         HelpName = "FILE",
     };
 
@@ -59,6 +60,12 @@ internal sealed class RelayVerb
         if (!_options.TryPlan(line, needsPassword: false, out SmtpPlan? plan, out string[] wrong))
         {
             return UsageError.Report(wrong, "relay");
+        }
+
+        if (plan.LedgerPath is { } path && File.Exists(path) && line.GetValue(_record) is null)
+        {
+            // All of the ledger is audited: what earlier runs sent would be missing in a new record.
+            return UsageError.Report([$"--ledger {path} is that of an earlier run: --record must name that run's"], "relay");
         }
 
         using var run = new RelayRun(

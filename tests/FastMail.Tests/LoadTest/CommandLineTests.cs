@@ -64,6 +64,17 @@ public sealed class CommandLineTests
         File.Delete(path);
     }
 
+    [Fact]
+    public void Verifying_a_part_of_each_maildrop_is_refused()
+    {
+        const string variable = "FASTMAIL_LOAD_PASSWORD";
+        Environment.SetEnvironmentVariable(variable, "secret");
+        string verify = "pop3 --target 127.0.0.1:110 --user a --verify-ledger /nowhere";
+        Assert.Equal(ExitCode.InputOutput, Run(verify));
+        Assert.Equal(ExitCode.Usage, Run($"{verify} --retrieve 5"));
+        Environment.SetEnvironmentVariable(variable, null);
+    }
+
     internal static int Run(string line)
     {
         MethodInfo main = typeof(ExitCode).Assembly.EntryPoint!;

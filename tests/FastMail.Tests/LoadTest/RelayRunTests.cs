@@ -1,7 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
-using FastMail.LoadTest.Kernel;
+using FastMail.LoadTest.Cli;
 using FastMail.LoadTest.Relay;
 using FastMail.LoadTest.Smtp;
 using Xunit;
@@ -101,6 +101,25 @@ public sealed class RelayRunTests
         await Task.Run(run.Run);
         await relaying;
         Assert.Equal((0, 1, 3), (run.Audit!.Lost, run.Audit.InDoubtStored, run.Audit.Doubled));
+    }
+
+    [Fact]
+    public void A_second_run_with_a_ledger_needs_the_record_of_the_first()
+    {
+        string directory = Directory.CreateTempSubdirectory("fastmail-relay-").FullName;
+        string ledger = Path.Join(directory, "ledger");
+        string record = Path.Join(directory, "record");
+        Assert.Equal(ExitCode.Ok, Run($"--record {record}"));
+        Assert.Equal(ExitCode.Usage, Run(""));
+        Assert.Equal(ExitCode.Ok, Run($"--record {record}"));
+        Directory.Delete(directory, recursive: true);
+
+        int Run(string more)
+        {
+            int port = FreePort();
+            return CommandLineTests.Run(
+                $"relay --target 127.0.0.1:{port} --sink 127.0.0.1:{port} -n 20 -q --settle 1 --ledger {ledger} {more}");
+        }
     }
 
     [Fact]
