@@ -100,15 +100,16 @@ internal sealed unsafe partial class SinkConnection
     private void BeginChunk(ReadOnlySpan<byte> line)
     {
         ReadOnlySpan<byte> words = line[4..].TrimStart((byte)' ');
-        if (!Utf8Parser.TryParse(words, out long octets, out int digits) || digits == 0 || octets < 0
-            || _acceptedRecipients == 0)
+        if (!Utf8Parser.TryParse(words, out long octets, out int digits) || digits == 0 || octets < 0)
         {
-            Bad("503 5.5.1 not now\r\n"u8);
+            Bad("501 5.5.4 no chunk size\r\n"u8);
             Quit(); // where the chunk ends is not known
             return;
         }
 
-        if (!_isInChunks)
+        // RFC 3030 section 2: its octets come whatever the reply will be, and behind them the next command.
+        _isChunkRefused = _acceptedRecipients == 0;
+        if (!_isInChunks && !_isChunkRefused)
         {
             BeginContent(Phase.Chunk);
             _isInChunks = true;

@@ -11,6 +11,7 @@ internal sealed unsafe partial class SinkConnection
     private long _chunkLeft;
     private bool _isLastChunk;
     private bool _isInChunks;
+    private bool _isChunkRefused; // nobody is to have it
 
     private void BeginContent(Phase phase)
     {
@@ -22,6 +23,12 @@ internal sealed unsafe partial class SinkConnection
     private int TakeChunk(ReadOnlySpan<byte> rest)
     {
         int taken = (int)Math.Min(rest.Length, _chunkLeft);
+        if (_isChunkRefused)
+        {
+            CountChunk(taken);
+            return taken;
+        }
+
         if (_own is { WantsLines: true })
         {
             int end = rest[..taken].IndexOf((byte)'\n');
@@ -54,7 +61,12 @@ internal sealed unsafe partial class SinkConnection
 
     private void EndChunk()
     {
-        if (_isLastChunk)
+        if (_isChunkRefused)
+        {
+            _phase = Phase.Command;
+            RefuseChunk();
+        }
+        else if (_isLastChunk)
         {
             EndContent();
         }
@@ -62,6 +74,19 @@ internal sealed unsafe partial class SinkConnection
         {
             _phase = Phase.Command;
             Reply("250 2.0.0 chunk\r\n"u8);
+        }
+    }
+
+    /// <summary>Who pipelines said BDAT before knowing that no recipient was accepted: no fault then.</summary>
+    private void RefuseChunk()
+    {
+        if (_hasMail)
+        {
+            Reply("503 5.5.1 no valid recipients\r\n"u8);
+        }
+        else
+        {
+            Bad("503 5.5.1 not now\r\n"u8);
         }
     }
 

@@ -90,6 +90,20 @@ public sealed class SinkTests : IDisposable
     }
 
     [Fact]
+    public void A_chunk_for_nobody_is_swallowed_and_what_follows_is_heard()
+    {
+        using var sink = new Running(Plan with { RejectShare = 1 }, RecordPath);
+        string refused = "MAIL FROM:<>\r\nRCPT TO:<u@x>\r\nBDAT 7\r\nQUIT\r\n.BDAT 0\r\nBDAT 12 LAST\r\nMAIL\r\nQUIT\r\nRSET\r\n";
+        Assert.Equal(
+            "220 250 250 550 503 503 503 250 250 550 503 503 503 250 221",
+            Codes(sink.Port, $"EHLO a\r\n{refused}{refused}QUIT\r\n"));
+        Assert.Equal(0, sink.Tally.BadCommands);
+        Assert.Equal("220 250 503 250 501", Codes(sink.Port, "EHLO a\r\nBDAT 3\r\nabcNOOP\r\nBDAT x\r\nNOOP\r\n"));
+        sink.End();
+        Assert.Equal((0, 2), (sink.Tally.Accepted, sink.Tally.BadCommands));
+    }
+
+    [Fact]
     public void Commands_out_of_their_order_are_refused_and_counted()
     {
         using var sink = new Running(Plan, null);
