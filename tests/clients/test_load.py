@@ -1,5 +1,6 @@
 """The project's own load generator, which shares no code with the server, and its ledger."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -21,10 +22,10 @@ def generator():
 def test_what_the_generator_sent_is_what_the_maildrop_holds(folder):
     load = generator()
     with Server(folder + "/data") as server:
-        for pipeline in ("none", "envelope", "full"):
+        for pipeline, *content in itertools.product(("none", "envelope", "full"), ("--8bit", "--bdat")):
             sent = subprocess.run(
                 [load, "smtp", "--target", f"127.0.0.1:{server.ports['mx']}", "--connections", "20", "--messages", "2000",
-                 "--size", "0..20000", "--to", USER, "--pipeline", pipeline, "--8bit", "--seed", "7",
+                 "--size", "0..20000", "--to", USER, "--pipeline", pipeline, *content, "--seed", "7",
                  "--ledger", folder + "/ledger", "--json", "--quiet"],
                 capture_output=True, text=True, timeout=120)
             assert sent.returncode == 0, sent
@@ -34,6 +35,27 @@ def test_what_the_generator_sent_is_what_the_maildrop_holds(folder):
              folder + "/ledger", "--quiet"],
             capture_output=True, text=True, timeout=120, env={**os.environ, "FASTMAIL_LOAD_PASSWORD": PASSWORD})
         assert checked.returncode == 0, checked
+
+
+def test_a_whole_transaction_in_one_write_reaches_those_who_are_accepted(folder):
+    load = generator()
+    with Server(folder + "/data", accounts=["u0@local.test"]) as server:
+        # Of u0, u1 and u2 two get each message: u0 alone is there, and a third of the messages is for nobody.
+        sent = subprocess.run(
+            [load, "smtp", "--target", f"127.0.0.1:{server.ports['mx']}", "-c", "5", "-n", "300", "--size", "0..20000",
+             "--to", "u{n}@local.test", "--users", "3", "--recipients-per-message", "2", "--pipeline", "full", "--bdat",
+             "--ledger", folder + "/ledger", "--json", "--quiet"],
+            capture_output=True, text=True, timeout=120)
+        result = json.loads(sent.stdout)
+        assert (sent.returncode, result["acked"], result["refused"]) == (1, 200, 100), sent
+        assert (result["recipientsRefused"], result["connectionsLost"]) == (400, 0), sent
+        checked = subprocess.run(
+            [load, "pop3", "--target", f"127.0.0.1:{server.ports['pop3']}", "--user", "u0@local.test", "--verify-ledger",
+             folder + "/ledger", "--json", "--quiet"],
+            capture_output=True, text=True, timeout=120, env={**os.environ, "FASTMAIL_LOAD_PASSWORD": PASSWORD})
+        ledger = json.loads(checked.stdout)["ledger"]
+        assert checked.returncode == 0, checked
+        assert (ledger["ackedAndStored"], ledger["notCollected"]) == (200, 0), ledger
 
 
 def test_the_generator_sends_and_collects_over_starttls_and_implicit_tls(folder):

@@ -71,8 +71,14 @@ internal sealed class SmtpOptions
     private readonly Option<string> _pipeline = new("--pipeline", "-p")
     {
         Description = "none: one command per round trip. envelope: MAIL, RCPT and DATA together. full: a message's "
-            + "content together with the next one's envelope.",
+            + "content together with the next one's envelope; with --bdat a message's own envelope and its content.",
         DefaultValueFactory = _ => "none",
+    };
+
+    private readonly Option<bool> _bdat = new("--bdat")
+    {
+        Description = "Send each content in one chunk behind BDAT instead of DATA (RFC 3030); the server must offer "
+            + "CHUNKING.",
     };
 
     private readonly Option<string> _from = new("--from")
@@ -118,8 +124,8 @@ internal sealed class SmtpOptions
 
     private readonly Option<string?> _ledger = new("--ledger")
     {
-        Description = "Append to this file what happened to each message (ID SHA256 sent|acked|refused ...), 'sent' "
-            + "before its final dot leaves. For 'pop3 --verify-ledger'. Keep it on a disk the test does not break.",
+        Description = "Append to this file what happened to each message (ID SHA256 sent|without|acked|refused ...), 'sent' "
+            + "before its last octet leaves. For 'pop3 --verify-ledger'. Keep it on a disk the test does not break.",
         HelpName = "FILE",
     };
 
@@ -160,7 +166,8 @@ internal sealed class SmtpOptions
     {
         Option[] all =
         [
-            _target, _connections, _messages, _duration, _warmUp, _rate, _size, _pipeline, _messagesPerConnection, _from,
+            _target, _connections, _messages, _duration, _warmUp, _rate, _size, _pipeline, _bdat, _messagesPerConnection,
+            _from,
             _to, _users, _recipientsPerMessage, .. _tls.All, _auth, _passwordStdin, _eightBit, _seed, _ledger, _reconnect, _giveUp,
             _label, _csv, _json, _quiet,
         ];
@@ -288,6 +295,7 @@ internal sealed class SmtpOptions
             From = line.GetValue(_from)!,
             MessagesPerConnection = line.GetValue(_messagesPerConnection),
             Pipelining = Enum.Parse<Pipelining>(line.GetValue(_pipeline)!, ignoreCase: true),
+            IsChunking = line.GetValue(_bdat),
             IsEightBit = line.GetValue(_eightBit),
             AuthUser = line.GetValue(_auth),
             Password = password,
@@ -305,6 +313,7 @@ internal sealed class SmtpOptions
         string octets = size.Least == size.Most ? $"{size.Most}" : $"{size.Least}..{size.Most}";
         string rate = line.GetValue(_rate) is { } perSecond ? $", {perSecond.ToString(CultureInfo.InvariantCulture)}/s" : "";
         string pipelining = line.GetValue(_pipeline) == "none" ? "" : $", pipelined: {line.GetValue(_pipeline)}";
-        return $"{line.GetValue(_connections)} x {octets} octets{pipelining}{rate}";
+        string bdat = line.GetValue(_bdat) ? ", BDAT" : "";
+        return $"{line.GetValue(_connections)} x {octets} octets{pipelining}{bdat}{rate}";
     }
 }

@@ -20,6 +20,8 @@ internal enum LedgerState
 internal sealed record LedgerEntry(LoadId Id, string Hash, IReadOnlyList<string> Recipients)
 {
     internal LedgerState State { get; set; }
+
+    internal IReadOnlyList<string> Recipients { get; set; } = Recipients;
 }
 
 /// <summary>A ledger file read back. Built once, then only read; any thread.</summary>
@@ -85,7 +87,7 @@ internal sealed class Ledger
         if (fields.Length < 4 || fields[1].Length != 2 * MessageGenerator.HashOctets
             || !LoadId.TryParse(Encoding.UTF8.GetBytes(fields[0]), out LoadId id))
         {
-            wrong = "not a ledger line (ID SHA256 sent|acked|refused ...)";
+            wrong = "not a ledger line (ID SHA256 sent|without|acked|refused ...)";
             return false;
         }
 
@@ -110,6 +112,9 @@ internal sealed class Ledger
 
         switch (fields[2])
         {
+            case "without":
+                entry.Recipients = [.. entry.Recipients.Where(recipient => recipient != fields[3])];
+                return true;
             case "acked":
                 entry.State = LedgerState.Acked;
                 return true;

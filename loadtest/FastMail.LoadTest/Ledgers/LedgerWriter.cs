@@ -4,9 +4,9 @@ namespace FastMail.LoadTest.Ledgers;
 
 /// <summary>
 /// Appends what happened to each message, one line per change:
-/// <c>ID SHA256 sent RECIPIENT[,RECIPIENT...]</c>, later <c>ID SHA256 acked REPLY</c> or
-/// <c>ID SHA256 refused REPLY</c>. The loop flushes it before a final dot leaves, so a message the server may hold is
-/// always in the file, whoever dies. Owned by the loop thread.
+/// <c>ID SHA256 sent RECIPIENT[,RECIPIENT...]</c>, later <c>ID SHA256 without RECIPIENT</c> for each who was refused when
+/// that was sent, <c>ID SHA256 acked REPLY</c> or <c>ID SHA256 refused REPLY</c>. The loop flushes it before the last octet of a
+/// content leaves, so a message the server may hold is always in the file, whoever dies. Owned by the loop thread.
 /// </summary>
 internal sealed class LedgerWriter : IDisposable
 {
@@ -45,6 +45,14 @@ internal sealed class LedgerWriter : IDisposable
         }
 
         Append(mailbox);
+    }
+
+    /// <summary>Takes back a recipient of <see cref="Sent"/>.</summary>
+    internal void Without(in LoadId id, ReadOnlySpan<byte> hash, ReadOnlySpan<byte> mailbox)
+    {
+        Begin(id, hash, "without "u8);
+        Append(mailbox);
+        EndLine();
     }
 
     internal void EndLine() => Append("\n"u8);

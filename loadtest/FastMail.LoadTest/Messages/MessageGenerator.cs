@@ -79,9 +79,12 @@ internal sealed class MessageGenerator : IDisposable
         }
     }
 
-    /// <summary>The body, dot-stuffed, without the terminating dot; in pinned pieces. Returns their number.</summary>
-    internal int CutBody(in LoadMessage message, Span<BodyPiece> pieces) =>
-        _text.Cut(message.StartLine, message.Octets - _header.Length, wireForm: true, pieces);
+    /// <summary>The body, without a terminating dot; in pinned pieces. Returns their number.</summary>
+    /// <param name="message">Whose.</param>
+    /// <param name="isStuffed">With a dot before each at the start of a line, for DATA.</param>
+    /// <param name="pieces">Takes them.</param>
+    internal int CutBody(in LoadMessage message, bool isStuffed, Span<BodyPiece> pieces) =>
+        _text.Cut(message.StartLine, message.Octets - _header.Length, isStuffed, pieces);
 
     /// <summary>SHA-256 over header section and body as content, that is not dot-stuffed.</summary>
     internal void Hash(in LoadMessage message, ReadOnlySpan<byte> header, Span<byte> hash)

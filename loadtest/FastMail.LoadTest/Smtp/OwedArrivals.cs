@@ -40,9 +40,12 @@ internal sealed class OwedArrivals(RecipientPattern recipients, long firstSequen
     {
         for (int recipient = 0; recipient < recipients.PerMessage; recipient++)
         {
-            Change(_owed, BitOf(sequence, recipient), isSet: false);
+            Forgive(sequence, recipient);
         }
     }
+
+    /// <summary>The recipient was refused after all.</summary>
+    internal void Forgive(long sequence, int recipient) => Change(_owed, BitOf(sequence, recipient), isSet: false);
 
     /// <summary>A message arrived; once more is no more.</summary>
     internal void Arrived(long sequence, IReadOnlyList<string> mailboxes)

@@ -5,7 +5,7 @@ using FastMail.LoadTest.Messages;
 namespace FastMail.LoadTest.Smtp;
 
 // The mail transaction: envelope, content and verdict. With full pipelining two are under way, the current message's
-// content and the next message's envelope.
+// content and the next message's envelope; a chunk goes with its own envelope instead, in one turn.
 internal sealed unsafe partial class SmtpConnection
 {
     // The next message: claimed, its envelope perhaps on the way. _asked of its commands were sent, _answered answered.
@@ -16,6 +16,7 @@ internal sealed unsafe partial class SmtpConnection
     private int _answered;
     private bool _isMailAccepted;
     private bool _isContentAsked;
+    private bool _needsReset; // a refused chunk may leave the transaction open
     private byte[] _refusal = [];
 
     // The current message: its content is leaving or has left, its reply is not there yet.
@@ -44,6 +45,12 @@ internal sealed unsafe partial class SmtpConnection
         }
 
         WriteEnvelope();
+        if (_isWhole)
+        {
+            SendWhole();
+            return;
+        }
+
         _asked = _run.Plan.Pipelining == Pipelining.None ? 1 : _envelope.Commands;
         _socket.Queue(_envelope.Lines, 0, _envelope.EndOf(_asked - 1));
         _phase = Phase.Envelope;
@@ -67,7 +74,7 @@ internal sealed unsafe partial class SmtpConnection
 
     private void WriteEnvelope()
     {
-        _envelope.Write(_next.Sequence);
+        _envelope.Write(_next);
         if (_run.IsMeasuring)
         {
             _run.Times?.Note(_next.Sequence, _nextDueAt != 0 ? _nextDueAt : Stopwatch.GetTimestamp());
@@ -82,7 +89,7 @@ internal sealed unsafe partial class SmtpConnection
     private void OnEnvelopeReply(int code, ReadOnlySpan<byte> reply)
     {
         int command = _answered++;
-        bool isData = command == _envelope.Commands - 1;
+        bool isData = command == _envelope.ContentCommand;
         if (isData && code == 354)
         {
             _isContentAsked = true;
@@ -110,13 +117,30 @@ internal sealed unsafe partial class SmtpConnection
             _run.Tally.RecipientsRefused += command > 0 && !isData ? 1 : 0;
             _refusal = reply.ToArray(); // copied: the receive buffer is reused
             Fault(code, reply);
+            if (_isWhole && command > 0)
+            {
+                TakeBack(command - 1);
+            }
         }
+    }
+
+    /// <summary>The recipient for whom content has left already was refused.</summary>
+    private void TakeBack(int recipient)
+    {
+        Span<byte> mailbox = stackalloc byte[Envelope.LongestMailbox];
+        _run.Owed?.Forgive(_current.Sequence, recipient);
+        _run.Ledger?.Without(_run.Generator.IdOf(_current), _hash, _envelope.Mailbox(recipient, mailbox));
     }
 
     /// <summary>Every reply of the turn is in.</summary>
     private void Proceed()
     {
-        if (!_hasNext)
+        if (_needsReset)
+        {
+            _needsReset = false;
+            SendLine(Rset, Phase.Rset);
+        }
+        else if (!_hasNext)
         {
             BeginTransaction();
         }
@@ -127,7 +151,7 @@ internal sealed unsafe partial class SmtpConnection
             _asked++;
             Send();
         }
-        else if (_isContentAsked)
+        else if (_isContentAsked || (_run.Plan.IsChunking && _envelope.AcceptedRecipients > 0))
         {
             SendContent();
         }
@@ -141,27 +165,43 @@ internal sealed unsafe partial class SmtpConnection
 
     // One command at a time: DATA is not worth saying when nobody would get the message.
     private bool MayGoOn() =>
-        _isMailAccepted && (_asked < _envelope.Commands - 1 || _envelope.AcceptedRecipients > 0);
+        _isMailAccepted && (_asked < _envelope.ContentCommand || _envelope.AcceptedRecipients > 0);
+
+    /// <summary>MAIL, every RCPT, BDAT and the content; who is accepted shows before the verdict.</summary>
+    private void SendWhole()
+    {
+        MakeCurrent(isForNobody: false);
+        _envelope.PresumeAccepted();
+        _asked = _envelope.Commands;
+        _socket.Queue(_envelope.Lines, 0, _envelope.EndOf(_envelope.ContentCommand));
+        QueueMessage();
+        AwaitVerdict();
+        Send();
+    }
 
     private void SendContent()
     {
-        _current = _next;
-        _currentDueAt = _nextDueAt;
-        _hasNext = false;
-        _isForNobody = _envelope.AcceptedRecipients == 0;
+        MakeCurrent(isForNobody: _envelope.AcceptedRecipients == 0);
+        _asked = 0;
+        _answered = 0;
+        if (_run.Plan.IsChunking)
+        {
+            int start = _envelope.StartOf(_envelope.ContentCommand);
+            _socket.Queue(_envelope.Lines, start, _envelope.EndOf(_envelope.ContentCommand) - start);
+        }
+
         if (!_isForNobody)
         {
             QueueMessage();
         }
 
-        // RFC 2920 3.1: a 354 although no recipient was accepted is answered by a lone dot.
-        _socket.Queue(Dot, 0, Dot.Length);
-        _contentEndsAt = _socket.QueuedOctets;
-        _contentLeftAt = 0;
-        _awaitsVerdict = true;
-        _asked = 0;
-        _answered = 0;
-        _phase = Phase.Content;
+        if (!_run.Plan.IsChunking)
+        {
+            // RFC 2920 3.1: a 354 although no recipient was accepted is answered by a lone dot.
+            _socket.Queue(Dot, 0, Dot.Length);
+        }
+
+        AwaitVerdict();
         if (_run.Plan.Pipelining == Pipelining.Full && !_isForNobody && TryTakeNext())
         {
             WriteEnvelope();
@@ -170,6 +210,22 @@ internal sealed unsafe partial class SmtpConnection
         }
 
         Send();
+    }
+
+    private void MakeCurrent(bool isForNobody)
+    {
+        _current = _next;
+        _currentDueAt = _nextDueAt;
+        _hasNext = false;
+        _isForNobody = isForNobody;
+    }
+
+    private void AwaitVerdict()
+    {
+        _contentEndsAt = _socket.QueuedOctets;
+        _contentLeftAt = 0;
+        _awaitsVerdict = true;
+        _phase = Phase.Content;
     }
 
     private void QueueMessage()
@@ -191,7 +247,7 @@ internal sealed unsafe partial class SmtpConnection
 
         _isMeasured = _run.IsMeasuring;
         _socket.Queue(_header, 0, _header.Length);
-        int count = generator.CutBody(_current, _pieces);
+        int count = generator.CutBody(_current, isStuffed: !_run.Plan.IsChunking, _pieces);
         foreach (ref readonly BodyPiece piece in _pieces.AsSpan(0, count))
         {
             _socket.Queue(piece.Start, piece.Length);
@@ -202,8 +258,16 @@ internal sealed unsafe partial class SmtpConnection
     private void OnVerdict(int code, ReadOnlySpan<byte> reply)
     {
         _awaitsVerdict = false;
+        if (_isWhole)
+        {
+            _asked = 0;
+            _answered = 0;
+            _isForNobody = _envelope.AcceptedRecipients == 0;
+        }
+
         bool isEarly = _contentLeftAt == 0;
         bool isAccepted = code / 100 == 2;
+        _needsReset = _run.Plan.IsChunking && !isAccepted;
         if (_isForNobody)
         {
             Refuse(_current, _refusal);

@@ -44,6 +44,8 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
     private readonly byte[] _header;
     private readonly byte[] _hash = new byte[MessageGenerator.HashOctets];
 
+    private readonly bool _isWhole; // a transaction leaves in one piece
+
     private Phase _phase;
     private int _messagesTaken;
     private long _handshakeFrom;
@@ -52,6 +54,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
     {
         _run = run;
         _envelope = new Envelope(run.Plan);
+        _isWhole = run.Plan is { IsChunking: true, Pipelining: Pipelining.Full };
         _pieces = new BodyPiece[run.Generator.MostPieces];
         _socket = new GatherSocket(epoll, token, _pieces.Length + 3, ReceiveOctets);
         _header = GC.AllocateUninitializedArray<byte>(run.Generator.HeaderOctets, pinned: true);
@@ -96,6 +99,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
         _asked = 0;
         _answered = 0;
         _awaitsVerdict = false;
+        _needsReset = false;
         _phase = Phase.Greeting;
         _run.Tally.ConnectionsOpened++;
         int errno = _socket.Open(_run.Plan.Target);
@@ -224,7 +228,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
 
     private void OnReply(int code, ReadOnlySpan<byte> reply)
     {
-        if (_awaitsVerdict)
+        if (_awaitsVerdict && !(_isWhole && _answered < _asked))
         {
             OnVerdict(code, reply);
         }
@@ -265,7 +269,12 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
                 }
 
                 FailedOpens = 0;
-                _run.CheckKeywords(reply);
+                if (!_run.CheckKeywords(reply))
+                {
+                    Lose("the server does not offer CHUNKING, which --bdat needs", isHopeless: true);
+                    break;
+                }
+
                 if (_run.AuthLine is { } line)
                 {
                     SendLine(line, Phase.Auth);
@@ -329,7 +338,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
         _ => _phase.ToString().ToUpperInvariant(),
     };
 
-    private void Lose(string why)
+    private void Lose(string why, bool isHopeless = false)
     {
         if (_phase == Phase.Quit)
         {
@@ -351,8 +360,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
         }
 
         FailedOpens += _phase is Phase.Handshake or Phase.Greeting or Phase.Ehlo or Phase.StartTls ? 1 : 0;
-        bool isHopeless = _phase == Phase.Auth;
-        Finish(isLost: true, isHopeless);
+        Finish(isLost: true, isHopeless || _phase == Phase.Auth);
     }
 
     private void Finish(bool isLost = false, bool isHopeless = false)

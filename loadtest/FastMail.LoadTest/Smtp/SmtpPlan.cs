@@ -10,10 +10,13 @@ internal enum Pipelining
     /// <summary>One command per round trip.</summary>
     None,
 
-    /// <summary>MAIL, every RCPT and DATA together; then the content.</summary>
+    /// <summary>MAIL, every RCPT and DATA together; then the content, behind BDAT if that is said.</summary>
     Envelope,
 
-    /// <summary>The content of a message together with the envelope of the next.</summary>
+    /// <summary>
+    /// The content of a message together with the envelope of the next; with BDAT the whole transaction, from MAIL to the
+    /// last octet.
+    /// </summary>
     Full,
 }
 
@@ -57,6 +60,9 @@ internal sealed record SmtpPlan
     internal int MessagesPerConnection { get; init; }
 
     internal Pipelining Pipelining { get; init; }
+
+    /// <summary>Content goes in one chunk, behind BDAT instead of DATA (RFC 3030).</summary>
+    internal bool IsChunking { get; init; }
 
     internal bool IsEightBit { get; init; }
 

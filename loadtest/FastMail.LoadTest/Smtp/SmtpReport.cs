@@ -61,6 +61,7 @@ internal static class SmtpReport
         json.WriteNumber("connections", run.Plan.Connections);
         json.WriteNumber("wantedPerSecond", run.Plan.Rate);
         json.WriteString("pipelining", run.Plan.Pipelining.ToString());
+        json.WriteBoolean("chunking", run.Plan.IsChunking);
         json.WriteNumber("leastOctets", run.Plan.Size.Least);
         json.WriteNumber("mostOctets", run.Plan.Size.Most);
         json.WriteBoolean("allAcknowledged", IsAllAcknowledged(run));

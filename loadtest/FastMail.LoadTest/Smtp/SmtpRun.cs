@@ -33,6 +33,7 @@ internal sealed class SmtpRun : IDisposable
     private long _endsAt = long.MaxValue;
     private long _lastHeardAt;
     private bool _isKeywordChecked;
+    private bool _isPossible;
     private volatile bool _isStopped;
 
     /// <param name="plan">What to do.</param>
@@ -224,12 +225,14 @@ internal sealed class SmtpRun : IDisposable
         }
     }
 
-    /// <summary>Says once when the server does not offer what the plan relies on.</summary>
-    internal void CheckKeywords(ReadOnlySpan<byte> ehloReply)
+    /// <summary>
+    /// Says once when the server does not offer what the plan relies on; false when there is no going on without it.
+    /// </summary>
+    internal bool CheckKeywords(ReadOnlySpan<byte> ehloReply)
     {
         if (_isKeywordChecked)
         {
-            return;
+            return _isPossible;
         }
 
         _isKeywordChecked = true;
@@ -238,6 +241,8 @@ internal sealed class SmtpRun : IDisposable
             "the server does not offer PIPELINING, yet --pipeline uses it");
         Warn(Plan.IsEightBit && !keywords.Contains("8BITMIME", StringComparison.Ordinal),
             "the server does not offer 8BITMIME, yet --8bit uses it");
+        _isPossible = !Plan.IsChunking || keywords.Contains("CHUNKING", StringComparison.Ordinal);
+        return _isPossible;
     }
 
     internal void ShowError(string text)

@@ -12,7 +12,7 @@ internal static class GeneratedText
         byte[] header = new byte[generator.HeaderOctets];
         generator.WriteHeader(message, header);
         var pieces = new BodyPiece[generator.MostPieces];
-        int count = generator.CutBody(message, pieces);
+        int count = generator.CutBody(message, isStuffed: true, pieces);
         List<byte> wire = [.. header];
         foreach (BodyPiece piece in pieces.AsSpan(0, count))
         {

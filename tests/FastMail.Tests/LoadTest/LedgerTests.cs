@@ -77,6 +77,7 @@ public sealed class LedgerTests : IDisposable
     [InlineData("sent a@x", "sent a@x")]
     [InlineData("sent a@x", "delivered yes")]
     [InlineData("sent a@x", "acked 250 ok", "refused 550 no")]
+    [InlineData("sent a@x", "acked 250 ok", "without a@x")]
     public void A_ledger_that_contradicts_itself_is_not_believed(params string[] changes)
     {
         string hash = Convert.ToHexStringLower(Hash);

@@ -253,7 +253,7 @@ public sealed class SinkTests : IDisposable
     }
 
     /// <summary>A sink on a thread of its own; ended by the test or at its end.</summary>
-    private sealed class Running : IDisposable
+    internal sealed class Running : IDisposable
     {
         private readonly SinkServer _sink;
         private readonly SinkRecord? _record;
