@@ -3,8 +3,11 @@
 import itertools
 import json
 import os
+import re
 import subprocess
 
+import mtas
+import terminal
 from server import PASSWORD, USER, Server, program
 from skip import Skip
 from test_tls import make_certificate
@@ -106,3 +109,55 @@ def test_a_soak_with_kills_ends_with_a_clean_ledger(folder):
         assert result["source"]["connectionsLost"] > 0, "no kill hit a connection"
         print(f"        {result['collected']} collected, {result['source']['connectionsLost']} connections and "
               f"{result['failedSessions']} sessions lost, ledger clean", flush=True)
+
+
+def test_progress_on_a_terminal_is_a_display_that_leaves_nothing_behind(folder):
+    load = generator()
+    sink = f"127.0.0.1:{mtas.free_port()}"
+    with Server(folder + "/data", accounts=[USER, "soak@local.test"]) as server:
+        target = ["--target", f"127.0.0.1:{server.ports['mx']}"]
+        source = ["-n", "400", "--rate", "200", "--label", "here"]
+        pop3 = f"127.0.0.1:{server.ports['pop3']}"
+        for verb, options, drawn, left in (
+                ("smtp", [*target, *source, "--to", USER], "here", "acked 400 of 400 messages"),
+                ("pop3", ["--target", pop3, "--user", USER, "--do", "stat", "-d", "2", "--label", "here"], "here", "sessions "),
+                ("soak", [*target, *source, "--to", "soak@local.test", "--pop3", pop3], "soak: here", "ledger: clean"),
+                ("relay", ["--target", sink, "--sink", sink, *source], "relay: here", "ledger: clean"),
+                ("sink", ["--listen", sink, "-d", "2"], "sink at ", "accepted 0 messages")):
+            seen = terminal.run([load, verb, *options], {"FASTMAIL_LOAD_PASSWORD": PASSWORD})
+            assert seen.code == 0, seen.said
+            for what in (rf"╭─{drawn}", r"time +\d+ s", r"(messages|sessions) +\d+", r"rate +\d+ (messages|sessions)/s"):
+                assert re.search(what, seen.said), (verb, what, seen.said)
+            assert verb == "sink" or re.search(r"(latency|end to end) +p50 \d", seen.said), (verb, seen.said)
+            assert seen.is_cursor_shown and seen.are_modes_kept, (verb, seen.said)
+            assert any(line.startswith(left) for line in seen.screen), (verb, seen.screen)
+            assert not re.search("[╭─│╰]", "".join(seen.screen)), (verb, seen.screen)
+            assert verb != "soak" or "sent 400, collected 400; comparing" in seen.screen, seen.screen
+
+
+def test_what_goes_wrong_is_said_above_the_display_and_stays(folder):
+    load = generator()
+    with Server(folder + "/data") as server:
+        options = ["--target", f"127.0.0.1:{server.ports['mx']}", "--to", "nobody@local.test", "-n", "3", "-c", "1"]
+        seen = terminal.run([load, "smtp", *options])
+        plain = subprocess.run([load, "smtp", *options], capture_output=True, text=True, timeout=120)
+    assert seen.code == plain.returncode == 1, (seen.said, plain)
+    wrong = [line for line in plain.stderr.splitlines() if line.startswith("fastmail-load: RCPT TO:<nobody@local.test>: 550")]
+    assert len(wrong) == 3 and "\x1b" not in plain.stderr, plain
+    assert [line for line in seen.screen if line.startswith("fastmail-load: ")] == wrong, seen.screen
+
+
+def test_progress_is_plain_lines_without_a_terminal_and_for_programs(folder):
+    load = generator()
+    with Server(folder + "/data") as server:
+        options = ["--target", f"127.0.0.1:{server.ports['mx']}", "--to", USER, "-n", "400", "--rate", "200"]
+        plain = subprocess.run([load, "smtp", *options], capture_output=True, text=True, timeout=120)
+        for_programs = terminal.run([load, "smtp", *options, "--json"])
+        quiet = terminal.run([load, "smtp", *options, "--quiet"])
+    line = r"^ +1 s +\d+ msg/s +\d+\.\d MB/s  acked \d+  refused 0  in doubt 0  lost connections 0$"
+    assert re.search(line, plain.stderr, re.MULTILINE), plain
+    assert any(re.search(line, shown) for shown in for_programs.screen), for_programs.said
+    assert json.loads(for_programs.screen[-2])["acked"] == 400, for_programs.screen
+    assert not any(re.search(line, shown) for shown in quiet.screen), quiet.said
+    for seen in (for_programs, quiet):
+        assert "╭" not in seen.said, seen.said

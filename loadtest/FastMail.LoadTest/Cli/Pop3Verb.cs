@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using FastMail.LoadTest.Kernel;
 using FastMail.LoadTest.Ledgers;
+using FastMail.LoadTest.Live;
 using FastMail.LoadTest.Pop3;
 
 namespace FastMail.LoadTest.Cli;
@@ -106,7 +107,7 @@ internal sealed class Pop3Verb
 
     private readonly Option<bool> _json = new("--json") { Description = "Print the result as one JSON object." };
 
-    private readonly Option<bool> _quiet = new("--quiet", "-q") { Description = "No progress lines." };
+    private readonly Option<bool> _quiet = new("--quiet", "-q") { Description = "No progress." };
 
     internal static Command Create()
     {
@@ -114,7 +115,8 @@ internal sealed class Pop3Verb
         var command = new Command(
             "pop3",
             "Collects mail over POP3: measures sessions, or verifies that what 'smtp --ledger' sent is there.\n\n"
-            + "Progress goes to standard error, one line per second; the result goes to standard output. Exit code 0 "
+            + "Progress goes to standard error, as a display on a terminal unless --json is given, otherwise one line per "
+            + "second; the result goes to standard output. Exit code 0 "
             + "when every session succeeded and the ledger is clean, 1 when not, 64 for a wrong command line, 65 for "
             + "a file that is no ledger, 74 when a file fails.\n\n"
             + "Example: FASTMAIL_LOAD_PASSWORD=secret fastmail-load pop3 --target 127.0.0.1:2110 --user demo@localhost "
@@ -150,9 +152,12 @@ internal sealed class Pop3Verb
         LedgerAudit? audit = line.GetValue(_verifyLedger) is { } path
             ? new LedgerAudit(Ledger.Read(path), plan.Users)
             : null;
-        using var run = new Pop3Run(plan, audit, Console.Error);
+        using var progress = ProgressOutput.Open(mayBeLive: !plan.IsQuiet && !line.GetValue(_json));
+        using var run = new Pop3Run(plan with { IsQuiet = plan.IsQuiet || progress.IsLive }, audit, progress.Lines);
         using var interruption = new Interruption(run.Stop);
+        progress.Begin(run.TakeStanding);
         run.Run();
+        progress.End();
         Pop3Report.WriteCsv(run);
         if (line.GetValue(_json))
         {

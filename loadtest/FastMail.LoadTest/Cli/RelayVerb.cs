@@ -1,5 +1,6 @@
 using System.CommandLine;
 using FastMail.LoadTest.Kernel;
+using FastMail.LoadTest.Live;
 using FastMail.LoadTest.Relay;
 using FastMail.LoadTest.Sink;
 using FastMail.LoadTest.Smtp;
@@ -42,7 +43,8 @@ internal sealed class RelayVerb
             "Measures a relay: sends to it over SMTP, receives from it with a built-in sink, tells how fast mail goes "
             + "through and how long it takes from submission to arrival, and audits that nothing is lost, doubled or "
             + "altered.\n\n"
-            + "Progress goes to standard error, one line per second; the result goes to standard output. Exit code 0 "
+            + "Progress goes to standard error, as a display on a terminal unless --json is given, otherwise one line per "
+            + "second; the result goes to standard output. Exit code 0 "
             + "only when every message was acknowledged and arrived once, 1 when not, 64 for a wrong command line, 74 "
             + "when a file or the socket fails.\n\n"
             + "Example: fastmail-load relay --target 127.0.0.1:2525 --sink 127.0.0.1:2526 --to 'u{n}@relay.test' "
@@ -68,13 +70,16 @@ internal sealed class RelayVerb
             return UsageError.Report([$"--ledger {path} is that of an earlier run: --record must name that run's"], "relay");
         }
 
+        using var progress = ProgressOutput.Open(mayBeLive: !plan.IsQuiet && !_options.WantsJson(line));
         using var run = new RelayRun(
-            plan,
+            plan with { IsQuiet = plan.IsQuiet || progress.IsLive },
             new SinkPlan { Listen = line.GetValue(_sink)!, RecordPath = line.GetValue(_record) },
             line.GetValue(_settle) ?? TimeSpan.FromSeconds(10),
-            Console.Error);
+            progress.Lines);
         using var interruption = new Interruption(run.Stop);
+        progress.Begin(run.TakeStanding);
         run.Run();
+        progress.End();
         SmtpReport.WriteCsv(run.Source);
         if (_options.WantsJson(line))
         {

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using FastMail.LoadTest.Kernel;
+using FastMail.LoadTest.Live;
 using FastMail.LoadTest.Sink;
 
 namespace FastMail.LoadTest.Cli;
@@ -61,7 +62,7 @@ internal sealed class SinkVerb
 
     private readonly Option<bool> _json = new("--json") { Description = "Print the result as one JSON object." };
 
-    private readonly Option<bool> _quiet = new("--quiet", "-q") { Description = "No progress lines." };
+    private readonly Option<bool> _quiet = new("--quiet", "-q") { Description = "No progress." };
 
     internal static Command Create()
     {
@@ -70,8 +71,9 @@ internal sealed class SinkVerb
             "sink",
             "Receives mail over SMTP, keeps nothing and counts: the next hop of a relay under test. It can be slow and "
             + "unwilling.\n\n"
-            + "The line 'ready HOST:PORT' on standard output tells that it listens; progress goes to standard error; "
-            + "the result goes to standard output at the end. Exit code 0, 64 for a wrong command line, 74 when a file "
+            + "The line 'ready HOST:PORT' on standard output tells that it listens; progress goes to standard error, as a "
+            + "display on a terminal unless --json is given, otherwise one line per second with mail; the result goes to "
+            + "standard output at the end. Exit code 0, 64 for a wrong command line, 74 when a file "
             + "or the socket fails.\n\n"
             + "Example: fastmail-load sink --listen 127.0.0.1:2526 --defer 0.1 --delay 5ms")
         {
@@ -111,11 +113,15 @@ internal sealed class SinkVerb
         }
 
         using SinkRecord? record = plan.RecordPath is { } path ? new SinkRecord(path) : null;
-        using var sink = new SinkServer(plan, record is null ? null : record.Add, Console.Error);
+        using var progress = ProgressOutput.Open(mayBeLive: !plan.IsQuiet && !line.GetValue(_json));
+        using var sink = new SinkServer(
+            plan with { IsQuiet = plan.IsQuiet || progress.IsLive }, record is null ? null : record.Add, progress.Lines);
         using var interruption = new Interruption(sink.Stop);
         Console.Out.WriteLine($"ready {new System.Net.IPEndPoint(plan.Listen.EndPoint.Address, sink.Port)}");
         Console.Out.Flush();
+        progress.Begin(sink.TakeStanding);
         sink.Run();
+        progress.End();
         Report(sink, line.GetValue(_json), Console.Out);
         return ExitCode.Ok;
     }

@@ -157,7 +157,7 @@ internal sealed class SmtpOptions
 
     private readonly Option<bool> _json = new("--json") { Description = "Print the result as one JSON object." };
 
-    private readonly Option<bool> _quiet = new("--quiet", "-q") { Description = "No progress lines." };
+    private readonly Option<bool> _quiet = new("--quiet", "-q") { Description = "No progress." };
 
     internal SmtpOptions() => _ = _pipeline.AcceptOnlyFromAmong("none", "envelope", "full");
 

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using FastMail.LoadTest.Ledgers;
+using FastMail.LoadTest.Live;
 using FastMail.LoadTest.Smtp;
 
 namespace FastMail.LoadTest.Cli;
@@ -15,7 +16,8 @@ internal sealed class SmtpVerb
         var command = new Command(
             "smtp",
             "Sends generated messages over SMTP and measures how fast they are acknowledged.\n\n"
-            + "Progress goes to standard error, one line per second; the result goes to standard output. Exit code 0 "
+            + "Progress goes to standard error, as a display on a terminal unless --json is given, otherwise one line per "
+            + "second; the result goes to standard output. Exit code 0 "
             + "only when every message was acknowledged, 1 when not, 64 for a wrong command line, 65 for a file that "
             + "is no ledger, 74 when a file fails.\n\n"
             + "Example: fastmail-load smtp --target 127.0.0.1:2525 --to demo@localhost -n 100000 -c 20 -p full");
@@ -38,9 +40,13 @@ internal sealed class SmtpVerb
         }
 
         using LedgerWriter? ledger = plan.LedgerPath is null ? null : new LedgerWriter(plan.LedgerPath);
-        using var run = new SmtpRun(plan, ledger, firstSequence, Console.Error);
+        using var progress = ProgressOutput.Open(mayBeLive: !plan.IsQuiet && !_options.WantsJson(line));
+        using var run = new SmtpRun(
+            plan with { IsQuiet = plan.IsQuiet || progress.IsLive }, ledger, firstSequence, progress.Lines);
         using var interruption = new Interruption(run.Stop);
+        progress.Begin(run.TakeStanding);
         run.Run();
+        progress.End();
         SmtpReport.WriteCsv(run);
         if (_options.WantsJson(line))
         {

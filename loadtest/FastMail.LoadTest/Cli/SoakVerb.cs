@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using FastMail.LoadTest.Kernel;
 using FastMail.LoadTest.Ledgers;
+using FastMail.LoadTest.Live;
 using FastMail.LoadTest.Pop3;
 using FastMail.LoadTest.Smtp;
 using FastMail.LoadTest.Soak;
@@ -42,7 +43,8 @@ internal sealed class SoakVerb
             "Sends over SMTP while it collects and removes over POP3, for as long as --duration says, then collects the "
             + "rest and compares with the ledger: nothing acknowledged may be lost, doubled or altered. The server may "
             + "be killed and started meanwhile; lost connections are counted and forgiven.\n\n"
-            + "Progress goes to standard error, one line per second; the result goes to standard output. Exit code 0 "
+            + "Progress goes to standard error, as a display on a terminal unless --json is given, otherwise one line per "
+            + "second; the result goes to standard output. Exit code 0 "
             + "when the ledger is clean, 1 when not or a maildrop could not be collected, 64 for a wrong command line, "
             + "65 for a file that is no ledger, 74 when a file fails.\n\n"
             + "Example: FASTMAIL_LOAD_PASSWORD=secret fastmail-load soak --target 127.0.0.1:2525 --pop3 127.0.0.1:2110 "
@@ -74,9 +76,16 @@ internal sealed class SoakVerb
             Timeout = TimeSpan.FromSeconds(30),
             IsQuiet = true,
         };
-        using var run = new SoakRun(plan, pop3, line.GetValue(_settle) ?? TimeSpan.FromSeconds(60), Console.Error);
+        using var progress = ProgressOutput.Open(mayBeLive: !plan.IsQuiet && !_options.WantsJson(line));
+        using var run = new SoakRun(
+            plan with { IsQuiet = plan.IsQuiet || progress.IsLive },
+            pop3,
+            line.GetValue(_settle) ?? TimeSpan.FromSeconds(60),
+            progress.Lines);
         using var interruption = new Interruption(run.Stop);
+        progress.Begin(run.TakeStanding);
         run.Run();
+        progress.End();
         SmtpReport.WriteCsv(run.Source);
         Report(run, _options.WantsJson(line), Console.Out);
         return run.IsWell ? ExitCode.Ok : ExitCode.NotAllWell;

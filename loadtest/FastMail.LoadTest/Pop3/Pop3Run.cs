@@ -2,6 +2,8 @@ using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using FastMail.LoadTest.Ledgers;
+using FastMail.LoadTest.Live;
+using FastMail.LoadTest.Measure;
 
 namespace FastMail.LoadTest.Pop3;
 
@@ -67,6 +69,24 @@ internal sealed class Pop3Run : IPop3Dealer, IDisposable
         UserTime = cpu.UserTime - cpuBefore.UserTime;
         SystemTime = cpu.PrivilegedTime - cpuBefore.PrivilegedTime;
         Audit?.Finish();
+    }
+
+    /// <summary>Any thread.</summary>
+    internal Standing TakeStanding()
+    {
+        LatencyHistogram? latency = Tally.LatencyOf(Plan.IsRetrieving ? Pop3Timed.Retr : Pop3Timed.Session);
+        return new Standing
+        {
+            Title = Plan.Label,
+            Elapsed = _startedAt == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_startedAt),
+            Total = Plan.Duration,
+            Unit = Plan.IsRetrieving ? "messages" : "sessions",
+            Done = Plan.IsRetrieving ? Tally.Messages : Tally.Sessions,
+            Wanted = Plan.IsRetrieving || Plan.Duration is not null ? null : Plan.Sessions,
+            Octets = Tally.Octets,
+            Counts = [("sessions", Tally.Sessions), ("deleted", Tally.Deleted), ("failed", Tally.Faults)],
+            Latency = latency is null ? null : ("latency", latency),
+        };
     }
 
     /// <summary>Begins no further session.</summary>

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using FastMail.LoadTest.Ledgers;
+using FastMail.LoadTest.Live;
 using FastMail.LoadTest.Measure;
 using FastMail.LoadTest.Messages;
 using FastMail.LoadTest.Sink;
@@ -85,6 +86,18 @@ internal sealed class RelayRun : IDisposable
         Audit = new LedgerAudit(ledger, ledger.Entries.Values.SelectMany(entry => entry.Recipients));
         SinkRecord.Replay(RecordPath, Audit);
         Audit.Finish();
+    }
+
+    /// <summary>Any thread.</summary>
+    internal Standing TakeStanding()
+    {
+        Standing source = _source.TakeStanding();
+        return source with
+        {
+            Title = $"relay: {source.Title}",
+            Counts = [.. source.Counts, ("arrived", ArrivedMessages)],
+            Latency = ("end to end", EndToEnd),
+        };
     }
 
     internal void Stop()

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text;
 using FastMail.LoadTest.Kernel;
+using FastMail.LoadTest.Live;
 using FastMail.LoadTest.Messages;
 
 namespace FastMail.LoadTest.Sink;
@@ -30,6 +31,7 @@ internal sealed class SinkServer : IDisposable
     private readonly Stack<SinkConnection> _free = [];
     private readonly PriorityQueue<SinkConnection, long> _paused = new();
     private readonly Random _chance;
+    private long _startedAt;
     private long _now;
     private volatile bool _isStopped;
 
@@ -73,10 +75,10 @@ internal sealed class SinkServer : IDisposable
     /// <summary>Serves until it is stopped or its time is over.</summary>
     internal void Run()
     {
-        long startedAt = Stopwatch.GetTimestamp();
-        long tickAt = startedAt + Second;
+        _startedAt = Stopwatch.GetTimestamp();
+        long tickAt = _startedAt + Second;
         long endsAt = Plan.Duration is { } duration
-            ? startedAt + (long)(duration.TotalSeconds * Second)
+            ? _startedAt + (long)(duration.TotalSeconds * Second)
             : long.MaxValue;
         long shown = 0;
         while (!_isStopped)
@@ -109,7 +111,7 @@ internal sealed class SinkServer : IDisposable
                 {
                     _progress.WriteLine(string.Create(
                         System.Globalization.CultureInfo.InvariantCulture,
-                        $"{Stopwatch.GetElapsedTime(startedAt, _now).TotalSeconds,4:0} s {Tally.Accepted - shown,9} msg/s"
+                        $"{Stopwatch.GetElapsedTime(_startedAt, _now).TotalSeconds,4:0} s {Tally.Accepted - shown,9} msg/s"
                         + $"  accepted {Tally.Accepted}  deferred {Tally.Deferred + Tally.DeferredContents}"
                         + $"  rejected {Tally.Rejected}  dropped {Tally.Dropped}  connections {Tally.Connections}"));
                     shown = Tally.Accepted;
@@ -122,8 +124,24 @@ internal sealed class SinkServer : IDisposable
             connection.Close();
         }
 
-        Elapsed = Stopwatch.GetElapsedTime(startedAt);
+        Elapsed = Stopwatch.GetElapsedTime(_startedAt);
     }
+
+    /// <summary>Any thread.</summary>
+    internal Standing TakeStanding() => new()
+    {
+        Title = $"sink at {Plan.Listen.EndPoint.Address}, port {Port}",
+        Elapsed = _startedAt == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_startedAt),
+        Total = Plan.Duration,
+        Unit = "messages",
+        Done = Tally.Accepted,
+        Octets = Tally.Octets,
+        Counts =
+        [
+            ("deferred", Tally.Deferred + Tally.DeferredContents), ("rejected", Tally.Rejected),
+            ("dropped", Tally.Dropped), ("connections", Tally.Connections),
+        ],
+    };
 
     /// <summary>Ends the run within a second. Any thread.</summary>
     internal void Stop() => _isStopped = true;

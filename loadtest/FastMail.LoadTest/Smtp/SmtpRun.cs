@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text;
 using FastMail.LoadTest.Kernel;
 using FastMail.LoadTest.Ledgers;
+using FastMail.LoadTest.Live;
 using FastMail.LoadTest.Messages;
 
 namespace FastMail.LoadTest.Smtp;
@@ -125,6 +126,24 @@ internal sealed class SmtpRun : IDisposable
         UserTime = cpu.UserTime - cpuBefore.UserTime;
         SystemTime = cpu.PrivilegedTime - cpuBefore.PrivilegedTime;
     }
+
+    /// <summary>Any thread, once the run has begun or before.</summary>
+    internal Standing TakeStanding() => new()
+    {
+        Title = Plan.Label,
+        Elapsed = _startedAt == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_startedAt),
+        Total = Plan.Duration + Plan.WarmUp,
+        IsWarmUp = Stopwatch.GetTimestamp() < _measuredFrom,
+        Unit = "messages",
+        Done = Tally.Acked,
+        Wanted = _claimLimit is > 0 and < long.MaxValue ? _claimLimit : null,
+        Octets = Tally.AckedOctets,
+        Counts =
+        [
+            ("refused", Tally.Refused), ("in doubt", Tally.InDoubt), ("lost connections", Tally.ConnectionsLost),
+        ],
+        Latency = ("latency", Tally.Latency),
+    };
 
     /// <summary>Takes up no further message; those on the way are finished. Any thread.</summary>
     internal void Stop() => _isStopped = true;

@@ -1,5 +1,6 @@
 using System.Globalization;
 using FastMail.LoadTest.Ledgers;
+using FastMail.LoadTest.Live;
 using FastMail.LoadTest.Pop3;
 using FastMail.LoadTest.Sink;
 using FastMail.LoadTest.Smtp;
@@ -76,6 +77,17 @@ internal sealed class SoakRun : IDisposable
         Audit = new LedgerAudit(Ledger.Read(LedgerPath), _pop3.Users);
         SinkRecord.Replay(RecordPath, Audit);
         Audit.Finish();
+    }
+
+    /// <summary>Any thread.</summary>
+    internal Standing TakeStanding()
+    {
+        Standing source = Source.TakeStanding();
+        return source with
+        {
+            Title = $"soak: {source.Title}",
+            Counts = [.. source.Counts, ("collected", Collected), ("failed sessions", FailedSessions)],
+        };
     }
 
     /// <summary>Sends no more; what was sent is collected and compared.</summary>
