@@ -214,3 +214,21 @@ def test_floods_that_are_not_read_hold_at_most_64_KiB_a_session(folder):
         assert grown <= 64 * 1024, f"{grown / 1024:.0f} KiB a session"
         print(f"        {len(sessions)} sessions grew RSS by {max(grown, 0) / 1024:.1f} KiB each", flush=True)
         assert b"250 2.0.0" in deliver(server.ports["mx"])
+
+
+def test_content_sent_in_haste_buys_no_time_for_drops(folder):
+    """At the least rate a megabyte would be good for an hour: it is good for one timeout, then drops are too slow."""
+    with Server(folder + "/data", "--set", "limits.command_timeout=3s", exempt="192.0.2.0/24") as server:
+        s = connect(server.ports["mx"])
+        f = s.makefile("rb")
+        f.readline()
+        for line in (b"HELO c.test", b"MAIL FROM:<a@b.test>", b"RCPT TO:<" + USER.encode() + b">", b"DATA"):
+            s.sendall(line + b"\r\n")
+            assert f.readline()[:1] in b"23", line
+        s.sendall((b"y" * 70 + b"\r\n") * 14_000)
+        for _ in range(120):  # in 60 s half of these drops would keep it open by the timeout alone
+            readable, _, _ = select.select([s], [], [], 0.5)
+            if readable:
+                break
+            s.sendall(b"z")
+        assert readable and f.readline().startswith(b"421 "), "the connection is still open"

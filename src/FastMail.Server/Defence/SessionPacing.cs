@@ -79,7 +79,13 @@ internal sealed class SessionPacing : ILoopWork
 
         _contentOctets += octets;
         TimeSpan left = _contentBegan + rate.TimeFor(_contentOctets) - now;
-        connection.SetDeadline(left < due ? left : due);
+        if (left > due)
+        {
+            _contentBegan -= left - due; // haste now buys no hours of nothing later
+            left = due;
+        }
+
+        connection.SetDeadline(left);
     }
 
     /// <summary>The rate counts anew from the next content on.</summary>
