@@ -47,8 +47,9 @@ class NotReady(AssertionError):
 class Server:
     """A running server on free ports of 127.0.0.1; use as a context manager, which stops it in the end."""
 
-    def __init__(self, data, *options, accounts=(USER,), library_path=None, exempt="127.0.0.0/8"):
+    def __init__(self, data, *options, accounts=(USER,), library_path=None, exempt="127.0.0.0/8", environment=()):
         self.data = data
+        self.environment = dict(environment)
         self.options = ["--set", f"limits.exempt={exempt}", *options]
         self.library_path = library_path
         for address in accounts:
@@ -58,7 +59,7 @@ class Server:
 
     def launch(self):
         """Starts the process and does not wait for it."""
-        environment = dict(os.environ)
+        environment = dict(os.environ, **self.environment)
         if self.library_path is not None:
             environment["LD_LIBRARY_PATH"] = self.library_path
         os.makedirs(os.path.dirname(self.data), exist_ok=True)  # for the log beside it; fastmail makes its own

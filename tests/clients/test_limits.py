@@ -1,6 +1,7 @@
 """What floods, slow clients and a lack of descriptors do to the others: nothing."""
 
 import os
+import poplib
 import resource
 import select
 import socket
@@ -232,3 +233,47 @@ def test_content_sent_in_haste_buys_no_time_for_drops(folder):
                 break
             s.sendall(b"z")
         assert readable and f.readline().startswith(b"421 "), "the connection is still open"
+
+
+def unread(port):
+    """Octets that the connections of a port of 127.0.0.1 have received and the server has not read."""
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        lines = [line.split() for line in f.readlines()[1:]]
+    return sum(int(line[4].split(":")[1], 16) for line in lines
+               if int(line[1].split(":")[1], 16) == port and line[3] == "01")  # 01: established
+
+
+def test_DATA_is_refused_where_memory_has_run_out_since_MAIL(folder):
+    """Whoever declares no size is let in at MAIL. Content of others may have come meanwhile: theirs is kept."""
+    content = b"Subject: x\r\n\r\n" + (b"y" * 70 + b"\r\n") * 50_000  # 3.6 MB, below what goes to a file
+    with Server(folder + "/data", environment={"DOTNET_GCHeapHardLimit": "0x10000000"}) as server:  # an eighth: 32 MiB
+        port = server.ports["mx"]
+        sessions = [connect(port, 120) for _ in range(12)]
+        files = [s.makefile("rb") for s in sessions]
+
+        def ask(number, line):
+            sessions[number].sendall(line + b"\r\n")
+            return files[number].readline()
+
+        for number, file in enumerate(files):
+            file.readline()
+            for line in (b"HELO c.test", b"MAIL FROM:<a@b.test>", b"RCPT TO:<" + USER.encode() + b">"):
+                assert ask(number, line).startswith(b"250"), line
+        for number in range(10):
+            assert ask(number, b"DATA").startswith(b"354")
+        for number in range(10):
+            sessions[number].sendall(content)
+        end = time.monotonic() + 60
+        while unread(port) > 0:
+            assert time.monotonic() < end, unread(port)
+            time.sleep(0.05)  # the server gives no signal
+        assert ask(10, b"DATA").startswith(b"452 4.3.1 ")
+        for number in range(10):
+            assert ask(number, b".").startswith(b"250 "), number
+        assert ask(11, b"DATA").startswith(b"354"), "there is room again"
+        assert ask(11, b"Subject: small\r\n\r\nx\r\n.").startswith(b"250 ")
+        pop = poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=60)
+        pop.user(USER)
+        pop.pass_(PASSWORD)
+        assert pop.stat()[0] == 11, pop.stat()
+        pop.quit()

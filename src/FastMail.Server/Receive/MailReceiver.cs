@@ -199,13 +199,17 @@ internal sealed class MailReceiver : IMailSink
         }
 
         _trace.WriteFields(message, facts, _recipients.OnlyRecipient);
-        return null;
+        return _intake.IsFull(0) ? SmtpReply.InsufficientStorage : null; // MAIL of many came while there was room
     }
 
     public void Append(ReadOnlySpan<byte> wire)
     {
         _message!.AppendBody(wire);
-        if (!_message.HasExternalBody)
+        if (_message.HasExternalBody)
+        {
+            ReleaseMemory(); // its file has it
+        }
+        else
         {
             _heldBytes += wire.Length;
             _intake.Hold(wire.Length);
@@ -287,12 +291,17 @@ internal sealed class MailReceiver : IMailSink
 
     public void Abandon()
     {
-        _intake.Release(_heldBytes);
-        _heldBytes = 0;
+        ReleaseMemory();
         _recipients.Release();
         _log.Return(_message!);
         _message = null;
     }
 
     public int WriteTransactionId(Span<byte> destination) => _trace.WriteId(destination);
+
+    private void ReleaseMemory()
+    {
+        _intake.Release(_heldBytes);
+        _heldBytes = 0;
+    }
 }
