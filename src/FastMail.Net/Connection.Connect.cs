@@ -120,7 +120,7 @@ public sealed partial class Connection
         try
         {
             // Success: it stood already, and was given up before the caller had heard of it.
-            _caller!.ConnectFailed(_connectError == SocketError.Success ? SocketError.OperationAborted : _connectError);
+            _caller!.ConnectFailed(this, _connectError == SocketError.Success ? SocketError.OperationAborted : _connectError);
         }
         catch (Exception exception)
         {

@@ -11,7 +11,9 @@ namespace FastMail.Net;
 public interface IOutgoingHandler : IConnectionHandler
 {
     /// <summary>There is no connection; comes instead of Opened, and Closed does not follow.</summary>
-    void ConnectFailed(SocketError error);
+    /// <param name="connection">What <see cref="EventLoop.Connect"/> has returned; not to be touched any more.</param>
+    /// <param name="error">Why.</param>
+    void ConnectFailed(Connection connection, SocketError error);
 
     /// <summary>
     /// Something is under way that a stopping loop waits for, within its drain. Where there is nothing, the handler hears

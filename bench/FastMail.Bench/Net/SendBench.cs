@@ -133,7 +133,7 @@ public class SendBench : IDisposable
             _session.Reset(options);
         }
 
-        public void ConnectFailed(System.Net.Sockets.SocketError error) =>
+        public void ConnectFailed(Connection connection, System.Net.Sockets.SocketError error) =>
             throw new InvalidOperationException(error.ToString());
 
         public void Secured(TlsParameters tls) => throw new InvalidOperationException("There is no TLS here.");

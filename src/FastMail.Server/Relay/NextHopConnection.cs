@@ -112,7 +112,7 @@ internal sealed class NextHopConnection : IOutgoingHandler
         TakeDeadline();
     }
 
-    public void ConnectFailed(SocketError error)
+    public void ConnectFailed(Connection connection, SocketError error)
     {
         _connection = null;
         _failure = error switch

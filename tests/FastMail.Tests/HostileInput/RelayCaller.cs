@@ -43,7 +43,7 @@ internal sealed class RelayCaller(SmtpClientOptions options, TestMail mail) : IO
         _session.Reset(options);
     }
 
-    public void ConnectFailed(System.Net.Sockets.SocketError error) => _closed.SetException(new IOException(error.ToString()));
+    public void ConnectFailed(Connection connection, System.Net.Sockets.SocketError error) => _closed.SetException(new IOException(error.ToString()));
 
     public void Secured(TlsParameters tls)
     {

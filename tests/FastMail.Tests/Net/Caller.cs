@@ -64,7 +64,7 @@ internal sealed class Caller : IOutgoingHandler, ILoopWork
         }
     }
 
-    public void ConnectFailed(SocketError error) => _ended.SetResult("failed: " + error);
+    public void ConnectFailed(Connection connection, SocketError error) => _ended.SetResult("failed: " + error);
 
     public void Secured(TlsParameters tls)
     {
