@@ -8,6 +8,7 @@ import glob
 import hashlib
 import os
 import smtplib
+import socket
 import subprocess
 import time
 
@@ -128,6 +129,19 @@ def test_mail_goes_by_mx_from_one_fastmail_to_another(folder):
             assert "with ESMTPS id" in last, last  # STARTTLS where it is offered, whatever the certificate
         assert ("b.test", 15, "udp") in dns.asked, dns.asked
         assert sum(1 for question in dns.asked if question[:2] == ("b.test", 15)) == 1, dns.asked  # and not for each message
+
+
+def test_mail_does_not_wait_for_an_address_that_does_not_answer(folder):
+    with DnsServer("b.test MX 10 mx.b.test", "mx.b.test AAAA ::1", "mx.b.test A 127.0.0.1") as dns, \
+            store_of_bob(folder) as b, socket.socket(socket.AF_INET6) as hole, socket.socket(socket.AF_INET6) as first, \
+            Server(folder + "/a", *relay_options(
+                dns, "--set", "relay.connect_timeout=10min", "--route", f"*=mx:{b.ports['mx']} private")) as a:
+        hole.bind(("::1", b.ports["mx"]))
+        hole.listen(0)
+        first.connect(hole.getsockname())  # the one it has room for: from now on nobody gets an answer there
+        sent = letters(USER)
+        submit(a, sent)
+        check(sent, collect(b, len(sent), logs=[a.log]))
 
 
 def test_a_certificate_for_the_name_is_demanded_where_the_route_says_so(folder):

@@ -59,7 +59,7 @@ internal static class RelayKeys
         "relay.transactions", "1000", "messages", "On one connection, which is then closed.", Values.Count(1, 1_000_000));
 
     public static readonly Key<TimeSpan> ConnectTimeout = new(
-        "relay.connect_timeout", "30s", "time", "For a connection to one address to stand.",
+        "relay.connect_timeout", "30s", "time", "For a connection to one host to stand, by whichever of its addresses.",
         Values.Duration(TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(10)));
 
     public static readonly Key<TimeSpan> IdleTime = new(

@@ -53,7 +53,7 @@ internal sealed record DeliveryParts
 /// <summary>How the engine behaves on its connections. Immutable; any thread.</summary>
 internal sealed record DeliveryOptions
 {
-    /// <summary>For a connection to stand.</summary>
+    /// <summary>For a connection to a host to stand, by whichever of its addresses.</summary>
     public TimeSpan ConnectTime { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>A connection without work is kept for so long.</summary>

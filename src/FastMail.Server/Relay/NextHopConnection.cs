@@ -1,6 +1,4 @@
 using System.Buffers;
-using System.Net;
-using System.Net.Sockets;
 using System.Text;
 using FastMail.Net;
 using FastMail.Protocol.Sasl;
@@ -16,25 +14,27 @@ namespace FastMail.Server.Relay;
 /// next hop demands, and asks the engine for mail as long as it can take some. Pooled by the
 /// <see cref="DeliveryEngine"/>; loop thread only.
 /// </summary>
-internal sealed class NextHopConnection : IOutgoingHandler
+internal sealed partial class NextHopConnection : IOutgoingHandler
 {
     private readonly DeliveryEngine _engine;
     private SmtpClientSession _session = new();
-    private readonly List<NextHop> _hops = [];
     private readonly List<Delivery> _deliveries = []; // under way, oldest first
-    private Connection? _connection;
+    private Connection? _connection; // once it stands
     private Route _route = null!;
-    private int _hop;
+    private NextHop _hop = null!; // that it leads to
     private bool _isInClear; // TLS was tried with this hop and failed, and is not demanded
     private bool _isQuitting;
     private bool _isOurFault; // a mistake of ours ends it
     private bool _isWorking; // greeting, EHLO and TLS are behind us
-    private string _failure = "";
     private string? _tlsFault;
     private byte[] _hopText = [];
     private PasswordDerivation? _derivation; // under way
 
-    public NextHopConnection(DeliveryEngine engine) => _engine = engine;
+    public NextHopConnection(DeliveryEngine engine)
+    {
+        _engine = engine;
+        _nextAttempt = new LoopTimer(new NextAttempt(this));
+    }
 
     public Destination Destination { get; private set; } = null!;
 
@@ -63,8 +63,6 @@ internal sealed class NextHopConnection : IOutgoingHandler
     /// <summary>Name and address of the host, and a blank, as the log says it in front of a reply.</summary>
     public ReadOnlySpan<byte> HopText => _hopText;
 
-    public string Host => _hop < _hops.Count ? _hops[_hop].Host : "";
-
     /// <summary>What TLS protects it with; empty in the clear.</summary>
     public ReadOnlySpan<byte> Tls => _session.Tls;
 
@@ -74,15 +72,14 @@ internal sealed class NextHopConnection : IOutgoingHandler
         Destination = destination;
         Epoch = destination.Epoch;
         _route = route;
-        _hop = 0;
-        _isInClear = false;
         _isWorking = false;
         _isQuitting = false;
         _isOurFault = false;
         IsRefused = false;
-        _failure = "";
         route.OrderHops(_engine.Random, _hops);
-        Connect();
+        _host = "";
+        _failures = "";
+        ConnectToHost();
     }
 
     /// <summary>There may be mail for it again.</summary>
@@ -102,34 +99,9 @@ internal sealed class NextHopConnection : IOutgoingHandler
         _connection?.Speak();
     }
 
-    /// <summary>At once, whatever is under way.</summary>
-    public void Abort() => _connection?.Abort();
-
-    public void Opened(Connection connection)
-    {
-        _connection = connection;
-        _session.Reset(_engine.SessionOptionsOf(_route, _hops[_hop], _isInClear));
-        TakeDeadline();
-    }
-
-    public void ConnectFailed(Connection connection, SocketError error)
-    {
-        _connection = null;
-        _failure = error switch
-        {
-            SocketError.TimedOut or SocketError.OperationAborted => "connection timed out",
-            SocketError.ConnectionRefused => "connection refused",
-            SocketError.HostUnreachable or SocketError.HostDown => "host unreachable",
-            SocketError.NetworkUnreachable or SocketError.NetworkDown => "network unreachable",
-            SocketError.TooManyOpenSockets => "too many connections are open here",
-            _ => $"connection failed ({error})",
-        };
-        TryNext();
-    }
-
     public void Secured(TlsParameters tls)
     {
-        TlsDemand demand = _hops[_hop].Tls;
+        TlsDemand demand = _hop.Tls;
         TlsPeer peer = tls.Peer!; // we are the client
         _tlsFault = demand.Judge(peer.IsChainTrusted, peer.IsNameRight, peer.IsVouchedFor);
         _session.Secured(
@@ -216,22 +188,22 @@ internal sealed class NextHopConnection : IOutgoingHandler
         // A host may close what rests, with 421 or without a word.
         bool hasFailed = (IsBusy && end != ConnectionEnd.Stopping && !_engine.IsStopping && !_isOurFault) || IsRefused;
         EndSession(end);
-        _failure = tlsFault is null ? FailureText(faultOfTls) : $"451 4.7.5 {tlsFault}";
+        string failure = tlsFault is null ? FailureText(faultOfTls) : $"451 4.7.5 {tlsFault}";
         _tlsFault = null;
         if (_isWorking)
         {
-            _engine.Over(this, !hasFailed ? null : $"{Encoding.UTF8.GetString(_hopText)}{_failure}");
+            _engine.Over(this, !hasFailed ? null : $"{_hop} {failure}");
             return;
         }
 
         bool isOfTls = end == ConnectionEnd.TlsFailed || _session.Failure is { Phase: ClientPhase.StartTls };
-        if (isOfTls && !_isInClear && !_hops[_hop].Tls.IsEnforced && !_hops[_hop].IsImplicitTls)
+        if (isOfTls && !_isInClear && !_hop.Tls.IsEnforced && !_hop.IsImplicitTls)
         {
-            _isInClear = true; // RFC 7435: rather in the clear than not at all
-            Connect();
+            ConnectInClear(_hop); // RFC 7435: rather in the clear than not at all
             return;
         }
 
+        AddFailure(_hop, failure);
         TryNext();
     }
 
@@ -347,35 +319,6 @@ internal sealed class NextHopConnection : IOutgoingHandler
         if (_session.TryTakeDeadline(out TimeSpan patience))
         {
             _connection!.SetDeadline(patience == Timeout.InfiniteTimeSpan ? _engine.IdleTime : patience);
-        }
-    }
-
-    private void Connect()
-    {
-        NextHop hop = _hops[_hop];
-        _hopText = Encoding.UTF8.GetBytes($"{hop} ");
-        AddressFamily family = hop.EndPoint.AddressFamily;
-        _connection = _engine.Loop.Connect(
-            new ConnectTarget(hop.EndPoint, _engine.ConnectTime)
-            {
-                Source = family == AddressFamily.Unix ? null : _route.SourceFor(family),
-                Tls = _isInClear ? null : hop.TlsOf(_engine.Tls),
-            },
-            this);
-    }
-
-    /// <summary>The next address, or the end.</summary>
-    private void TryNext()
-    {
-        string failure = $"{Encoding.UTF8.GetString(_hopText)}{_failure}";
-        if (++_hop < _hops.Count && !_engine.IsStopping)
-        {
-            _isInClear = false;
-            Connect();
-        }
-        else
-        {
-            _engine.OpeningFailed(this, failure, _session.Failure);
         }
     }
 
