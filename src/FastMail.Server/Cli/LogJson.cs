@@ -250,6 +250,16 @@ internal static class LogJson
             output.WriteBoolean("isDelayTold", change.IsDelayTold);
             output.WriteString("text", change.Text);
             output.WriteString("forwardPath", change.ForwardPath.Length > 0 ? change.ForwardPath : null);
+            if (change.Route.Length > 0)
+            {
+                output.WriteString("route", change.Route);
+            }
+
+            if (change.Tls.Length > 0)
+            {
+                output.WriteString("tls", change.Tls);
+            }
+
             output.WriteNumber("previousLsn", change.PreviousLsn);
             output.WriteNumber("originLsn", change.OriginLsn);
             output.WriteEndObject();

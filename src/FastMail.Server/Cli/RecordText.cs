@@ -143,6 +143,8 @@ internal static class RecordText
             text.Append(change.DueMicros != 0 ? $" due={TimeOf(change.DueMicros)}" : "");
             text.Append(change.IsDelayTold ? " delay-told" : "");
             text.Append(change.ForwardPath.Length > 0 ? $" to=<{Shown(change.ForwardPath)}>" : "");
+            text.Append(change.Route.Length > 0 ? $" route={Shown(change.Route)}" : "");
+            text.Append(change.Tls.Length > 0 ? $" tls={Shown(change.Tls)}" : "");
             text.Append(change.Text.Length > 0 ? $" text={Shown(change.Text)}" : "");
             text.Append(change.OriginLsn != 0 ? $" repeats=0x{change.OriginLsn:x}" : "");
         }

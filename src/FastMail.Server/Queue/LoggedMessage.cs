@@ -43,7 +43,8 @@ internal sealed class LoggedMessage
             {
                 _events.Add(new QueueEvent(
                     record.TimestampMicros, change.Recipient, change.State, change.DueMicros, change.Attempts,
-                    change.IsDelayTold, Encoding.UTF8.GetBytes(change.Text), Encoding.UTF8.GetBytes(change.ForwardPath)));
+                    change.IsDelayTold, Encoding.UTF8.GetBytes(change.Text), Encoding.UTF8.GetBytes(change.ForwardPath),
+                    Encoding.UTF8.GetBytes(change.Route), Encoding.UTF8.GetBytes(change.Tls)));
             }
         }
     }

@@ -119,11 +119,13 @@ public readonly record struct LogRecipient(string Address, ulong? MailboxId, ulo
 /// <param name="IsDelayTold">The sender had been told that it takes longer.</param>
 /// <param name="Text">The next hop and what it replied.</param>
 /// <param name="ForwardPath">Where it goes instead; empty when that did not change.</param>
+/// <param name="Route">Where it was to go, and what decided that; empty when that is not known.</param>
+/// <param name="Tls">How the connection was protected; empty when there was none, or that is not known.</param>
 /// <param name="PreviousLsn">Address of the record with the change before; 0 when there is none.</param>
 /// <param name="OriginLsn">Address of the record that this one repeats; 0 when it repeats none.</param>
 public sealed record LoggedQueueChange(
     ulong Seq, uint Recipient, QueueState State, long DueMicros, int Attempts, bool IsDelayTold, string Text,
-    string ForwardPath, ulong PreviousLsn, ulong OriginLsn);
+    string ForwardPath, string Route, string Tls, ulong PreviousLsn, ulong OriginLsn);
 
 /// <summary>A record whose header and meta are intact. Immutable; its meta is a copy.</summary>
 public sealed class LogRecord : LogFinding
@@ -232,7 +234,8 @@ public sealed class LogRecord : LogFinding
             {
                 changes.Add(new LoggedQueueChange(
                     change.Seq, change.Recipient, change.State, change.DueMicros, change.Attempts, change.IsDelayTold,
-                    Encoding.UTF8.GetString(change.Text), Encoding.UTF8.GetString(change.ForwardPath), change.Previous,
+                    Encoding.UTF8.GetString(change.Text), Encoding.UTF8.GetString(change.ForwardPath),
+                    Encoding.UTF8.GetString(change.Route), Encoding.UTF8.GetString(change.Tls), change.Previous,
                     change.Origin));
             }
         }

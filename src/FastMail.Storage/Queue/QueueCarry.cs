@@ -140,6 +140,8 @@ internal sealed class QueueCarry(SegmentList segments, MaildropTable maildrops)
                 State = recipient.State,
                 IsDelayTold = (recipient.Flags & RecipientRecord.DelayTold) != 0,
                 ForwardPath = repeated.Path,
+                Route = said.Route,
+                Tls = said.Tls,
                 Text = said.Text,
             });
         }
@@ -147,7 +149,7 @@ internal sealed class QueueCarry(SegmentList segments, MaildropTable maildrops)
         _repeated.Clear();
     }
 
-    /// <summary>The change as it stands in the log: of what is in memory it has the text too. Empty when damaged.</summary>
+    /// <summary>The change as it stands in the log: of what is in memory it has the words too. Empty when damaged.</summary>
     private StoredChange Find(ulong seq, uint recipient, ulong lsn)
     {
         if (lsn != _readLsn)

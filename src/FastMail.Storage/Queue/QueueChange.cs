@@ -44,6 +44,9 @@ public readonly record struct QueueChange
     /// <summary>A longer <see cref="Text"/> is cut.</summary>
     public const int MaxTextBytes = 512;
 
+    /// <summary>A longer <see cref="Route"/> or <see cref="Tls"/> is cut.</summary>
+    public const int MaxWayBytes = byte.MaxValue;
+
     /// <summary>Longest <see cref="ForwardPath"/>.</summary>
     public const int MaxForwardPathBytes = 1024;
 
@@ -72,6 +75,12 @@ public readonly record struct QueueChange
 
     /// <summary>For people: the next hop and what it replied, UTF-8.</summary>
     public ReadOnlyMemory<byte> Text { get; init; }
+
+    /// <summary>For people: where it was to go, and what decided that, UTF-8; empty when nobody had decided.</summary>
+    public ReadOnlyMemory<byte> Route { get; init; }
+
+    /// <summary>For people: how the connection to the next hop was protected, UTF-8; empty when there was none.</summary>
+    public ReadOnlyMemory<byte> Tls { get; init; }
 
     /// <summary>Where it goes instead; empty leaves the forward-path as it is.</summary>
     public ReadOnlyMemory<byte> ForwardPath { get; init; }

@@ -11,9 +11,11 @@ namespace FastMail.Storage;
 /// <param name="IsDelayTold">The sender had been told that it takes longer.</param>
 /// <param name="Text">The next hop and what it replied, UTF-8.</param>
 /// <param name="ForwardPath">Where it goes instead from then on; empty when that did not change.</param>
+/// <param name="Route">Where it was to go, and what decided that, UTF-8; empty when that is not known.</param>
+/// <param name="Tls">How the connection was protected, UTF-8; empty when there was none, or that is not known.</param>
 public sealed record QueueEvent(
     long TimeMicros, uint Recipient, QueueState State, long DueMicros, int Attempts, bool IsDelayTold,
-    ReadOnlyMemory<byte> Text, ReadOnlyMemory<byte> ForwardPath);
+    ReadOnlyMemory<byte> Text, ReadOnlyMemory<byte> ForwardPath, ReadOnlyMemory<byte> Route, ReadOnlyMemory<byte> Tls);
 
 /// <summary>
 /// Walks the changes of one message backwards: each names the record with the one before. Stateless; any thread.
@@ -73,7 +75,7 @@ internal static class QueueTimeline
                 new QueueEvent(
                     change.TimeMicros != 0 ? change.TimeMicros : header.TimestampMicros, change.Recipient, change.State,
                     change.DueMicros, change.Attempts, change.IsDelayTold, change.Text.ToArray(),
-                    change.ForwardPath.ToArray())));
+                    change.ForwardPath.ToArray(), change.Route.ToArray(), change.Tls.ToArray())));
         }
 
         CollectionsMarshal.AsSpan(found)[first..].Reverse();

@@ -8,7 +8,8 @@ namespace FastMail.Storage;
 /// </summary>
 /// <remarks>
 /// seq u64, previous u64, cold lowest u64, cold highest u64, origin u64, time i64, due i64, recipient u32, attempts u16,
-/// state u8, flags u8 (1: the delay is told), length of the forward-path u16, forward-path, text.
+/// state u8, flags u8 (1: the delay is told; 2: there is a way), length of the forward-path u16, forward-path, the way, if
+/// there is one: length of the route u8, route, length of the TLS u8, TLS; text.
 /// </remarks>
 internal ref struct StoredChange
 {
@@ -16,10 +17,14 @@ internal ref struct StoredChange
     public const int FixedBytes = 66;
 
     /// <summary>The longest value.</summary>
-    public const int MostBytes = FixedBytes + QueueChange.MaxForwardPathBytes + QueueChange.MaxTextBytes;
+    public const int MostBytes = FixedBytes + QueueChange.MaxForwardPathBytes
+        + (2 * (1 + QueueChange.MaxWayBytes)) + QueueChange.MaxTextBytes;
 
     /// <summary>Octets from the start that <see cref="PatchLinks"/> fills in: all that only the appender knows.</summary>
     public const int LinkBytes = 32;
+
+    private const int DelayTold = 1;
+    private const int HasWay = 2;
 
     /// <summary>Which message.</summary>
     public ulong Seq;
@@ -45,10 +50,14 @@ internal ref struct StoredChange
     public QueueState State;
     public bool IsDelayTold;
     public ReadOnlySpan<byte> ForwardPath;
+    public ReadOnlySpan<byte> Route;
+    public ReadOnlySpan<byte> Tls;
     public ReadOnlySpan<byte> Text;
 
     /// <summary>Length of the value.</summary>
-    public readonly int Bytes => FixedBytes + ForwardPath.Length + Text.Length;
+    public readonly int Bytes => FixedBytes + ForwardPath.Length + WayBytes + Text.Length;
+
+    private readonly int WayBytes => Route.IsEmpty && Tls.IsEmpty ? 0 : 1 + Route.Length + 1 + Tls.Length;
 
     /// <summary>What a producer says; its links come when it is appended.</summary>
     public static StoredChange Of(in QueueChange change)
@@ -66,6 +75,8 @@ internal ref struct StoredChange
             State = change.State,
             IsDelayTold = change.IsDelayTold,
             ForwardPath = change.ForwardPath.Span,
+            Route = change.Route.Span[..Math.Min(change.Route.Length, QueueChange.MaxWayBytes)],
+            Tls = change.Tls.Span[..Math.Min(change.Tls.Length, QueueChange.MaxWayBytes)],
             Text = change.Text.Span[..Math.Min(change.Text.Length, QueueChange.MaxTextBytes)],
         };
     }
@@ -90,14 +101,40 @@ internal ref struct StoredChange
         change.Recipient = BinaryPrimitives.ReadUInt32LittleEndian(value[56..]);
         change.Attempts = BinaryPrimitives.ReadUInt16LittleEndian(value[60..]);
         change.State = (QueueState)value[62];
-        change.IsDelayTold = (value[63] & 1) != 0;
+        change.IsDelayTold = (value[63] & DelayTold) != 0;
         if (pathBytes > value.Length - FixedBytes || change.State > QueueState.Ended)
         {
             return false;
         }
 
         change.ForwardPath = value.Slice(FixedBytes, pathBytes);
-        change.Text = value[(FixedBytes + pathBytes)..];
+        ReadOnlySpan<byte> rest = value[(FixedBytes + pathBytes)..];
+        if ((value[63] & HasWay) != 0)
+        {
+            if (!TryTake(ref rest, out ReadOnlySpan<byte> route) || !TryTake(ref rest, out ReadOnlySpan<byte> tls))
+            {
+                return false;
+            }
+
+            change.Route = route;
+            change.Tls = tls;
+        }
+
+        change.Text = rest;
+        return true;
+    }
+
+    /// <summary>Takes what its length stands in front of.</summary>
+    private static bool TryTake(scoped ref ReadOnlySpan<byte> rest, out ReadOnlySpan<byte> taken)
+    {
+        taken = default;
+        if (rest.IsEmpty || rest[0] >= rest.Length)
+        {
+            return false;
+        }
+
+        taken = rest.Slice(1, rest[0]);
+        rest = rest[(1 + taken.Length)..];
         return true;
     }
 
@@ -120,9 +157,17 @@ internal ref struct StoredChange
         BinaryPrimitives.WriteUInt32LittleEndian(value[56..], Recipient);
         BinaryPrimitives.WriteUInt16LittleEndian(value[60..], Attempts);
         value[62] = (byte)State;
-        value[63] = IsDelayTold ? (byte)1 : (byte)0;
+        value[63] = (byte)((IsDelayTold ? DelayTold : 0) | (WayBytes > 0 ? HasWay : 0));
         BinaryPrimitives.WriteUInt16LittleEndian(value[64..], (ushort)ForwardPath.Length);
         ForwardPath.CopyTo(value[FixedBytes..]);
-        Text.CopyTo(value[(FixedBytes + ForwardPath.Length)..]);
+        Text.CopyTo(value[(FixedBytes + ForwardPath.Length + WayBytes)..]);
+        if (WayBytes > 0)
+        {
+            Span<byte> way = value.Slice(FixedBytes + ForwardPath.Length, WayBytes);
+            way[0] = (byte)Route.Length;
+            Route.CopyTo(way[1..]);
+            way[1 + Route.Length] = (byte)Tls.Length;
+            Tls.CopyTo(way[(2 + Route.Length)..]);
+        }
     }
 }

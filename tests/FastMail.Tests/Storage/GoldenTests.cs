@@ -75,6 +75,22 @@ public sealed class GoldenTests
         }
     }
 
+    [Fact]
+    public void The_ways_that_mail_of_an_earlier_store_went_are_told_as_they_were()
+    {
+        using LogScene scene = new(options: LogScene.Saving);
+        ZipFile.ExtractToDirectory(Path.Join(Folder, "v1-2026-11-ways.zip"), scene.Directory);
+        scene.Open();
+        string[] waiting = scene.Show();
+        IEnumerable<ulong> seqs = waiting
+            .Select(line => ulong.Parse(line[..line.IndexOf('/', StringComparison.Ordinal)], CultureInfo.InvariantCulture))
+            .Distinct();
+        Assert.Equal(
+            File.ReadAllLines(Path.Join(Folder, "v1-2026-11-ways.txt")),
+            waiting.Concat(seqs.SelectMany(seq => scene.Ways(seq).Select(way => $"{seq}: {way}"))),
+            StringComparer.Ordinal);
+    }
+
     [Theory]
     [MemberData(nameof(Archives))]
     public void A_store_of_a_later_format_is_refused_in_clear_words_and_left_alone(string archive)

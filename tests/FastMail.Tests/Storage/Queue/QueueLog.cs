@@ -126,6 +126,18 @@ internal static class QueueLog
             + $"{Encoding.UTF8.GetString(e.Text.Span)}"))];
     }
 
+    /// <summary>The way of each attempt, one line each, oldest first.</summary>
+    public static string[] Ways(this LogScene scene, ulong seq)
+    {
+        List<QueueEvent> events = [];
+        Assert.True(scene.Log!.TryReadTimeline(seq, events));
+        return [.. events.Select(e =>
+            $"{Encoding.UTF8.GetString(e.Route.Span)} | {Encoding.UTF8.GetString(e.Tls.Span)} | {Encoding.UTF8.GetString(e.Text.Span)}")];
+    }
+
+    public static QueueChange By(this QueueChange change, string route, string tls) =>
+        change with { Route = Encoding.UTF8.GetBytes(route), Tls = Encoding.UTF8.GetBytes(tls) };
+
     private static string Show(QueuedRecipient recipient)
     {
         string path = recipient.ForwardPath.IsEmpty ? "" : $" to {Encoding.UTF8.GetString(recipient.ForwardPath.Span)}";

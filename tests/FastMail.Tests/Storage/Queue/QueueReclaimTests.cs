@@ -33,6 +33,24 @@ public abstract class QueueReclaimTests(bool takesCheckpoints)
     }
 
     [Fact]
+    public async Task The_way_of_the_last_attempt_moves_with_what_waits()
+    {
+        using LogScene scene = new(options: Manual);
+        scene.Open();
+        ulong seq = scene.Relay("one", relayed: 2);
+        scene.Change(
+            Of(seq, 0, QueueState.Deferred, 1, "451 later").By("goes to a.test", "TLSv1.3"),
+            Of(seq, 1, QueueState.Delivered, 1, "250 taken").By("goes to b.test", "in the clear"));
+        for (int round = 0; round < 3; round++)
+        {
+            await DropHotAsync(scene);
+            Assert.Equal(
+                ["goes to a.test | TLSv1.3 | 451 later", "goes to b.test | in the clear | 250 taken"],
+                scene.Ways(seq).Order(StringComparer.Ordinal), StringComparer.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task What_ends_after_it_moved_is_not_found_again_though_every_record_of_it_is_dropped()
     {
         using LogScene scene = new(options: Manual);

@@ -90,6 +90,57 @@ public abstract class QueueTests(bool takesCheckpoints)
     }
 
     [Fact]
+    public void The_way_of_an_attempt_is_kept_and_one_that_is_too_long_is_cut()
+    {
+        using LogScene scene = new(options: Options);
+        scene.Open();
+        ulong seq = scene.Relay("one", 4);
+        scene.Change(
+            Of(seq, 0, QueueState.Deferred, 1, "451 later", "else@where").By("goes to a.test", ""),
+            Of(seq, 1, QueueState.Delivered, 1).By("", "TLSv1.3"),
+            Of(seq, 2, QueueState.Failed, 1, "550 no"),
+            Of(seq, 3, QueueState.Failed, 1, new string('w', 600)).By(new string('r', 300), new string('t', 300)));
+        string[] expected =
+        [
+            "goes to a.test |  | 451 later", " | TLSv1.3 | ", " |  | 550 no",
+            $"{new string('r', 255)} | {new string('t', 255)} | {new string('w', 512)}",
+        ];
+        Assert.Equal(expected, scene.Ways(seq));
+        string[] waiting = scene.Show();
+        Assert.Equal($"{seq}/0 Deferred 1 1000000 to else@where", waiting[0]);
+        scene.Reopen();
+        Assert.Equal(expected, scene.Ways(seq));
+        Assert.Equal(waiting, scene.Show());
+    }
+
+    [Fact]
+    public void The_way_of_an_attempt_is_kept_in_the_record_of_a_notification()
+    {
+        using LogScene scene = new(options: Options);
+        scene.Open();
+        ulong seq = scene.Relay("one", 2);
+        PendingMessage bounce = scene.BuildRelayed(
+            "no", 1, [], Of(seq, 1, QueueState.Failed, 1, "550 no").By("goes to a.test", "in the clear"));
+        Assert.Equal(AppendOutcome.Durable, scene.Append(bounce));
+        scene.Log!.Return(bounce);
+        Assert.Equal(["goes to a.test | in the clear | 550 no"], scene.Ways(seq));
+    }
+
+    [Theory]
+    [InlineData(66)] // no room for the length of the route
+    [InlineData(69)] // nor for the route
+    [InlineData(74)] // nor for the TLS
+    public void A_way_that_does_not_fit_in_is_no_change(int length)
+    {
+        StoredChange change = StoredChange.Of(Of(1, 0, QueueState.Failed).By("a.test", "none"));
+        byte[] value = new byte[change.Bytes];
+        change.Write(value);
+        Assert.True(StoredChange.TryRead(value, out StoredChange read));
+        Assert.True(read.Route.SequenceEqual("a.test"u8) && read.Tls.SequenceEqual("none"u8) && read.Text.IsEmpty);
+        Assert.False(StoredChange.TryRead(value.AsSpan(0, length), out _));
+    }
+
+    [Fact]
     public void A_message_may_begin_deferred()
     {
         using LogScene scene = new(options: Options);
