@@ -143,6 +143,7 @@ def test_the_queue_is_seen_and_treated_while_the_server_runs(folder):
         told = queue(server, "explain", two.lower())
         assert re.search(r"received .* from 127\.0\.0\.1.*logged in as " + USER, told), told
         assert re.search(r"deferred <c@far\.test>, next .*refused", told), told
+        assert f"routed <c@far.test>: goes to 127.0.0.1:{port}, decided by: route.table 'far.test=127.0.0.1:{port}'" in told, told
 
         assert "would" not in queue(server, "hold", "--to-domain", "far.test", "--dry-run")
         assert not entries(server, "--state", "held")
@@ -192,7 +193,12 @@ def test_a_message_is_explained_after_its_end(folder):
         assert {r["to"]: r["state"] for r in told["recipients"]} == dict.fromkeys(["a@relay.test", USER, "b@relay.test"], "delivered"), told
         steps = [(s["state"], s.get("to")) for s in told["steps"]]
         assert steps[0] == ("received", None) and ("delivered", "a@relay.test") in steps, steps
-        assert sum("127.0.0.1" in s.get("text", "") for s in told["steps"]) == 2, told
+        port = sink.server_address[1]
+        routed = f"goes to 127.0.0.1:{port}, decided by: route.table 'relay.test=127.0.0.1:{port}'"
+        for to in ("a@relay.test", "b@relay.test"):
+            way, end = [s for s in told["steps"] if s.get("to") == to]
+            assert (way["state"], way["text"]) == ("routed", routed), told
+            assert end["state"] == "delivered" and "127.0.0.1" in end["text"] and end["tls"] == "in the clear", told
         assert "a@relay.test> delivered" in queue(server, "show", name)
         assert "does not hold it" in run("queue", "explain", "0000000000000", "--data", server.data).stderr
         queue(server, "show", "0000000000000", code=66)

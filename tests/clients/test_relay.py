@@ -7,6 +7,7 @@ import contextlib
 import glob
 import hashlib
 import os
+import re
 import smtplib
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import mtas
 import server
 from dns_server import DnsServer
 from maildrop import open_maildrop, retrieve
-from server import PASSWORD, USER, Server
+from server import PASSWORD, USER, Server, run
 from skip import needs
 
 BOB = "bob@b.test"
@@ -155,7 +156,13 @@ def test_a_certificate_for_the_name_is_demanded_where_the_route_says_so(folder):
                 sent = letters(USER, 2)
                 submit(a, sent)
                 if arrives:
-                    check(sent, collect(b, len(sent), logs=[a.log]))
+                    got = check(sent, collect(b, len(sent), logs=[a.log]))
+                    name = re.search(r"\bid ([0-9A-Z]{13})\b", received(got[0])[-1])[1]
+                    wait_for(lambda: "delivered" in explain(a, name), a.log)
+                    assert re.search(
+                        r" routed <bob@b\.test>: goes to b\.test:\d+ tls=verify, decided by: route\.table 'b\.test=mx.*\n"
+                        r".* delivered <bob@b\.test>: mx\.b\.test\[127\.0\.0\.1\]:\d+ 250 .*"
+                        r"; TLSv1\.\d TLS_\w+, certificate verified by WebPKI \(tls= of the route\)\n", explain(a, name)), explain(a, name)
                     continue
                 # The host is never told a word of the mail; the log says why.
                 wait_for(lambda: "the certificate is not for mx.b.test" in a.log(), a.log)
@@ -167,6 +174,10 @@ def wait_for(condition, tell, wait=60):
     while not condition():
         assert time.monotonic() < deadline, tell()
         time.sleep(0.2)
+
+
+def explain(relay, name):
+    return run("queue", "explain", name, "--data", relay.data).stdout
 
 
 def outcomes(relay):

@@ -45,7 +45,8 @@ internal static class QueueText
             string to = step.To is { } address ? $" <{address}>" : "";
             string due = step.Due is null ? "" : ", " + Due(step.Due);
             string said = step.Text is null ? "" : ": " + step.Text;
-            output.WriteLine(Clean($"  {Text(step.Time)} {step.State}{to}{due}{said}"));
+            string tls = step.Tls is null ? "" : "; " + step.Tls;
+            output.WriteLine(Clean($"  {Text(step.Time)} {step.State}{to}{due}{said}{tls}"));
         }
     }
 

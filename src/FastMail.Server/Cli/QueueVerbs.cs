@@ -40,7 +40,9 @@ internal sealed class QueueVerbs
         var show = new Command("show", "Shows a message with all of its recipients.") { _message, _json };
         show.SetAction(parsed => Guard(() => Show(parsed, isWhole: false)));
         var explain = new Command("explain", """
-            Prints what has happened to a message: received, each attempt with the host and what it said, the next one.
+            Prints what has happened to a message: received, routed and by what rule, each attempt with the host, what it
+            said, how the connection was protected and what verified the certificate, and the next one. What a running
+            server has not tried yet, or would send elsewhere by now, is told with the route it would take at this moment.
 
             A message leaves the queue when its last recipient has ended. Then it is looked for in the log, which has it
             until its space is reclaimed; that takes as long as reading the log does.

@@ -130,17 +130,7 @@ internal sealed class RouteVerbs
 
     private static string TextOf(RouteExplanation explanation)
     {
-        List<string> lines = [explanation.Address];
-        lines.Add((explanation.Kind, explanation.Failure) switch
-        {
-            ("local", _) => "  is delivered here",
-            (_, { } failure) => $"  {(failure.IsPermanent ? "would be sent back" : "would be tried again")}: "
-                + $"{failure.Code} {failure.Status} {failure.Text}",
-            _ => $"  goes to {explanation.Destination}"
-                + (explanation.Protocol == "lmtp" ? " over LMTP" : "")
-                + (explanation.User is { } user ? $" as {user}" : ""),
-        });
-        lines.Add($"  decided by: {explanation.DecidedBy}");
+        List<string> lines = [explanation.Address, $"  {explanation.Outcome()}", $"  decided by: {explanation.DecidedBy}"];
         foreach (ExplainedHost host in explanation.Hosts)
         {
             lines.Add($"  host {host.Name}, preference {host.Preference}: {string.Join(", ", host.Addresses)}; "

@@ -39,6 +39,12 @@ internal interface IQueueControl
     /// <summary>How a recipient stands beyond what the log says; null when there is nothing to be said.</summary>
     Task<QueuePlace?> FindPlaceAsync(ulong seq, uint recipient, CancellationToken token);
 
+    /// <summary>
+    /// Where mail for a forward-path would go now and what decides that, in words; null when nobody here knows, or it
+    /// cannot be found out in a moment.
+    /// </summary>
+    Task<string?> FindRouteAsync(string forwardPath, CancellationToken token);
+
     /// <summary>A message with relay recipients has become durable by another way than a session.</summary>
     Task EnterAsync(ulong seq, CancellationToken token);
 }

@@ -68,7 +68,7 @@ internal sealed class LoggedMessage
         }
 
         standings.AddRange(envelope.Recipients.Select(recipient => StandingOf(recipient.Key, recipient.Value)));
-        steps.AddRange(_events.Select(happened => QueueReader.StepOf(happened, envelope)));
+        steps.AddRange(new QueueSteps(envelope).Tell(_events));
         return new QueueMessage(
             envelope.Id, record.Seq, envelope.From, record.Bytes, arrived, envelope.Client, envelope.Helo,
             envelope.Authenticated, envelope.Tls, envelope.EnvelopeId, envelope.Priority, envelope.ReleaseAt,

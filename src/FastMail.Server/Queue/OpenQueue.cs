@@ -27,7 +27,11 @@ internal sealed class OpenQueue
 
     /// <summary>Null when there is no such message in the queue.</summary>
     public Task<QueueMessage?> FindAsync(string id, CancellationToken token) =>
-        new QueueReader(_log).FindAsync(id, (seq, recipient) => _control.FindPlaceAsync(seq, recipient, token));
+        new QueueReader(_log).FindAsync(
+            id,
+            (seq, recipient) => _control.FindPlaceAsync(seq, recipient, token),
+            path => _control.FindRouteAsync(path, token),
+            _clock);
 
     /// <summary>Does something with all that fit; what has been done stays done when it is cancelled.</summary>
     /// <exception cref="NotSupportedException">Not without a running server.</exception>

@@ -27,10 +27,12 @@ internal sealed record QueueEntry(
 /// <summary>One thing that happened to a message. Immutable.</summary>
 /// <param name="Time">When.</param>
 /// <param name="To">To whom; null when to all.</param>
-/// <param name="State">received, ready, deferred, held, delivered, failed or cancelled.</param>
+/// <param name="State">received, routed, ready, deferred, held, delivered, failed or cancelled.</param>
 /// <param name="Due">When it was to be tried next; null for none.</param>
-/// <param name="Text">What was said.</param>
-internal sealed record QueueStep(DateTimeOffset Time, string? To, string State, DateTimeOffset? Due, string? Text);
+/// <param name="Text">What was said; where it was to go and what decided that.</param>
+/// <param name="Tls">How the connection to the next hop was protected; null when there was none.</param>
+internal sealed record QueueStep(
+    DateTimeOffset Time, string? To, string State, DateTimeOffset? Due, string? Text, string? Tls = null);
 
 /// <summary>How a recipient stands, those that have ended too. Immutable.</summary>
 /// <param name="To">Where it goes or went.</param>

@@ -44,7 +44,10 @@ internal sealed class QueueReader
     /// <summary>The message with that transaction id; null when there is none in the queue.</summary>
     /// <param name="id">In any case of letters.</param>
     /// <param name="place">Asked for each recipient that has not ended.</param>
-    public async Task<QueueMessage?> FindAsync(string id, Func<ulong, uint, Task<QueuePlace?>> place)
+    /// <param name="route">Asked where mail for such a recipient goes; null when that is not known.</param>
+    /// <param name="clock">Says when that was asked.</param>
+    public async Task<QueueMessage?> FindAsync(
+        string id, Func<ulong, uint, Task<QueuePlace?>> place, Func<string, Task<string?>> route, TimeProvider clock)
     {
         var selector = new QueueSelector { Ids = [id] };
         QueueEntry? entry = Read(selector, DateTimeOffset.MaxValue).FirstOrDefault();
@@ -58,6 +61,9 @@ internal sealed class QueueReader
         Envelope envelope = Envelope.Read(_meta.AsSpan(0, length));
         _events.Clear();
         _ = _log.TryReadTimeline(entry.Seq, _events);
+        var told = new QueueSteps(envelope);
+        List<QueueStep> steps = [.. told.Tell(_events)];
+        bool isKnown = true;
         List<QueueStanding> standings = [];
         foreach (QueuedRecipient recipient in recipients)
         {
@@ -69,12 +75,18 @@ internal sealed class QueueReader
                 recipient.Attempts,
                 given.Notify,
                 recipient.State.IsEnd() ? null : await place(recipient.Seq, recipient.Recipient)));
+            if (isKnown && !recipient.State.IsEnd())
+            {
+                string? now = await route(standings[^1].To);
+                isKnown = now is not null; // a name server that is silent about one would be waited for with each
+                steps.AddRange(told.TellRoute(clock.GetUtcNow(), recipient.Recipient, now));
+            }
         }
 
         return new QueueMessage(
             entry.Id, entry.Seq, entry.From, queued.Bytes, entry.Arrived, envelope.Client, envelope.Helo,
             envelope.Authenticated, envelope.Tls, envelope.EnvelopeId, envelope.Priority, envelope.ReleaseAt, [.. standings],
-            [new QueueStep(entry.Arrived, null, "received", null, null), .. _events.Select(e => StepOf(e, envelope))]);
+            [new QueueStep(entry.Arrived, null, "received", null, null), .. steps]);
     }
 
     public static string NameOf(QueueState state) => state switch
@@ -121,26 +133,12 @@ internal sealed class QueueReader
     private QueueEvent? LastOf(uint recipient) =>
         _events.FindLast(e => e.Recipient == recipient || e.Recipient == QueueChange.AllRecipients);
 
-    /// <summary>What happened, for people.</summary>
-    public static QueueStep StepOf(QueueEvent happened, Envelope envelope)
-    {
-        string? to = happened.Recipient == QueueChange.AllRecipients ? null
-            : envelope.Recipients.TryGetValue(happened.Recipient, out (string Address, string? Notify) given) ? given.Address
-            : "?";
-        string? text = happened.ForwardPath.IsEmpty
-            ? TextOf(happened)
-            : $"redirected to <{Encoding.UTF8.GetString(happened.ForwardPath.Span)}> {TextOf(happened)}".TrimEnd();
-        return new QueueStep(
-            DateTimeOffset.UnixEpoch.AddMicroseconds(happened.TimeMicros), to, NameOf(happened.State),
-            DueOf(happened.State, happened.DueMicros), text);
-    }
-
     private static string? PathOf(in QueuedRecipient recipient) =>
         recipient.ForwardPath.IsEmpty ? null : Encoding.UTF8.GetString(recipient.ForwardPath.Span);
 
-    private static string? TextOf(QueueEvent? happened) =>
+    public static string? TextOf(QueueEvent? happened) =>
         happened is null || happened.Text.IsEmpty ? null : Encoding.UTF8.GetString(happened.Text.Span);
 
-    private static DateTimeOffset? DueOf(QueueState state, long micros) =>
+    public static DateTimeOffset? DueOf(QueueState state, long micros) =>
         state == QueueState.Deferred && micros > 0 ? DateTimeOffset.UnixEpoch.AddMicroseconds(micros) : null;
 }

@@ -58,6 +58,8 @@ internal sealed class StoredQueueControl : IQueueControl
     public Task<QueuePlace?> FindPlaceAsync(ulong seq, uint recipient, CancellationToken token) =>
         Task.FromResult<QueuePlace?>(null);
 
+    public Task<string?> FindRouteAsync(string forwardPath, CancellationToken token) => Task.FromResult<string?>(null);
+
     /// <summary>Nothing to do: the next start finds it in the log.</summary>
     public Task EnterAsync(ulong seq, CancellationToken token) => Task.CompletedTask;
 

@@ -50,6 +50,12 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
     /// <summary>Who carries it; null when it ends without anybody.</summary>
     public NextHopConnection? Carrier { get; set; }
 
+    /// <summary>The decision by which it goes where it goes; null when there is none.</summary>
+    public Route? Route { get; set; }
+
+    /// <summary>How the connection that carries it is protected, for people; empty without one.</summary>
+    public ReadOnlyMemory<byte> Tls { get; set; }
+
     /// <summary>False when it ends, or is put off, without having been tried.</summary>
     public bool IsTried { get; private set; }
 
@@ -201,6 +207,8 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         TransactionId = default;
         Signature = default;
         Carrier = null;
+        Route = null;
+        Tls = default;
         Consignment = null!;
     }
 

@@ -311,6 +311,7 @@ internal sealed partial class DeliveryEngine
         Delivery delivery = RentDelivery();
         if (TryLoad(delivery, consignment))
         {
+            delivery.Route = destination.Route;
             delivery.AnswerUntried(RouteFailure.Temporary("4.4.1", destination.LastFailure));
             Complete(delivery, destination);
         }

@@ -17,6 +17,7 @@ internal sealed partial class DeliveryEngine
             return;
         }
 
+        delivery.Route = Router.Hosted;
         bool isWhole = TryFindMailboxes(delivery[0]);
         if (!isWhole || _mailboxes.Count == 0)
         {

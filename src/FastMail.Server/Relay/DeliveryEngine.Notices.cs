@@ -27,6 +27,9 @@ internal sealed partial class DeliveryEngine
     /// <summary>What the log says of a recipient; good until the next call.</summary>
     public ReadOnlyMemory<byte> TextFor(Delivery delivery, int recipient) => TextOf(delivery, recipient);
 
+    /// <summary>Where it was to go, as the log says it; good until the next call.</summary>
+    public ReadOnlyMemory<byte> RouteFor(Delivery delivery, int recipient) => RouteOf(delivery, recipient);
+
     /// <summary>
     /// Makes an address the only recipient of a message of ours: the maildrops that it names here, or somebody elsewhere.
     /// False when it is an address of ours that nobody has.
@@ -68,6 +71,8 @@ internal sealed partial class DeliveryEngine
             Attempts = state.IsEnd() ? attempts + 1 : attempts,
             IsDelayTold = !state.IsEnd(),
             Text = TextOf(delivery, place),
+            Route = RouteOf(delivery, place),
+            Tls = delivery.Tls,
         });
 
     /// <summary>A notification could not be written; its recipients follow, one by one.</summary>

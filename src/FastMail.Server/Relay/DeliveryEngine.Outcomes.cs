@@ -49,12 +49,13 @@ internal sealed partial class DeliveryEngine
     }
 
     /// <summary>There is no way for these recipients, now or ever.</summary>
-    private void EndHere(Consignment consignment, RouteFailure failure)
+    private void EndHere(Consignment consignment, Route route)
     {
         Delivery delivery = RentDelivery();
         if (TryLoad(delivery, consignment))
         {
-            delivery.AnswerRest(failure);
+            delivery.Route = route;
+            delivery.AnswerRest(route.Failure!);
             Complete(delivery, null);
         }
     }
@@ -323,6 +324,8 @@ internal sealed partial class DeliveryEngine
         Attempts = state == QueueState.Deferred ? delivery.Consignment.Attempts : delivery.Consignment.Attempts + 1,
         IsDelayTold = delivery.Consignment.IsDelayTold || isLate,
         Text = TextOf(delivery, recipient),
+        Route = RouteOf(delivery, recipient),
+        Tls = delivery.Tls,
     };
 
     /// <summary>Next hop and reply; in memory that the next call writes over.</summary>

@@ -456,7 +456,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
                 DeliverHere(consignment);
                 break;
             default:
-                EndHere(consignment, route.Failure!);
+                EndHere(consignment, route);
                 break;
         }
     }

@@ -85,6 +85,7 @@ internal sealed class LocalDelivery : ILoopWork
             State = QueueState.Delivered,
             Attempts = Consignment.Attempts + 1,
             Text = Encoding.ASCII.GetBytes(Delivery.StoredText),
+            Route = _engine.RouteFor(_delivery, 0),
         });
         message.SetTrace(original.Wire.Span[..original.TraceBytes], original.ReturnPathBytes);
         if (!_delivery.IsExternal)

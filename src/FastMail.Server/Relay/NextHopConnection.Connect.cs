@@ -21,6 +21,9 @@ internal sealed partial class NextHopConnection
     /// </summary>
     private static readonly TimeSpan AttemptDelay = TimeSpan.FromMilliseconds(250);
 
+    private static readonly byte[] InTheClear = [.. "in the clear"u8];
+    private static readonly byte[] InTheClearForWant = [.. "in the clear, as TLS failed"u8];
+
     private readonly List<NextHop> _hops = []; // that are left, in the order to try them
     private readonly List<Attempt> _attempts = []; // under way with one host, oldest first
     private readonly LoopTimer _nextAttempt;
@@ -46,6 +49,7 @@ internal sealed partial class NextHopConnection
         _connection = connection;
         _hop = _attempts[winner].Hop;
         _hopText = Encoding.UTF8.GetBytes($"{_hop} ");
+        _tlsText = _isInClear ? InTheClearForWant : InTheClear;
         _attempts.RemoveAt(winner);
         GiveUpOthers();
         _session.Reset(_engine.SessionOptionsOf(_route, _hop, _isInClear));

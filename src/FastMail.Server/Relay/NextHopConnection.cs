@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text;
 using FastMail.Net;
+using FastMail.Protocol;
 using FastMail.Protocol.Sasl;
 using FastMail.Protocol.Smtp.Client;
 using FastMail.Server.Relay.Routing;
@@ -28,6 +29,7 @@ internal sealed partial class NextHopConnection : IOutgoingHandler
     private bool _isWorking; // greeting, EHLO and TLS are behind us
     private string? _tlsFault;
     private byte[] _hopText = [];
+    private byte[] _tlsText = [];
     private PasswordDerivation? _derivation; // under way
 
     public NextHopConnection(DeliveryEngine engine)
@@ -62,9 +64,6 @@ internal sealed partial class NextHopConnection : IOutgoingHandler
 
     /// <summary>Name and address of the host, and a blank, as the log says it in front of a reply.</summary>
     public ReadOnlySpan<byte> HopText => _hopText;
-
-    /// <summary>What TLS protects it with; empty in the clear.</summary>
-    public ReadOnlySpan<byte> Tls => _session.Tls;
 
     /// <summary>Begins with the first address; the engine is told of the end in any case.</summary>
     public void Begin(Destination destination, Route route)
@@ -104,8 +103,10 @@ internal sealed partial class NextHopConnection : IOutgoingHandler
         TlsDemand demand = _hop.Tls;
         TlsPeer peer = tls.Peer!; // we are the client
         _tlsFault = demand.Judge(peer.IsChainTrusted, peer.IsNameRight, peer.IsVouchedFor);
+        TlsFacts facts = ServerTls.FactsOf(tls);
+        _tlsText = Encoding.UTF8.GetBytes($"{Encoding.ASCII.GetString(facts.Description.Span)}, {demand.Tell()}");
         _session.Secured(
-            ServerTls.FactsOf(tls), demand.Verifies(peer.IsChainTrusted, peer.IsNameRight, peer.IsVouchedFor));
+            facts, demand.Verifies(peer.IsChainTrusted, peer.IsNameRight, peer.IsVouchedFor));
     }
 
     public Turn Receive(
@@ -298,6 +299,8 @@ internal sealed partial class NextHopConnection : IOutgoingHandler
         }
 
         delivery.Carrier = this;
+        delivery.Route = _route;
+        delivery.Tls = _tlsText;
         _deliveries.Add(delivery);
         _ = _engine.InHand.Take(delivery.Consignment.Seq);
         _engine.Fault?.Invoke(DeliveryStep.Sending, delivery.Consignment.Seq);

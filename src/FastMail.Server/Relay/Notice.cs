@@ -207,7 +207,10 @@ internal sealed class Notice : ILoopWork
                 DueMicros = state.IsEnd() ? 0 : _due,
                 Attempts = state.IsEnd() ? _attempts + 1 : _attempts,
                 IsDelayTold = _wasDelayTold || action == DeliveryAction.Delayed,
-                Text = _engine.TextFor(_delivery, place).ToArray(), // copied: it may be needed when the delivery is gone
+                // Copied: they may be needed when the delivery is gone.
+                Text = _engine.TextFor(_delivery, place).ToArray(),
+                Route = _engine.RouteFor(_delivery, place).ToArray(),
+                Tls = _delivery.Tls.ToArray(),
             };
             message.AddQueueChange(change);
             _changes.Add(change);

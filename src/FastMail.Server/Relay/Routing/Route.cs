@@ -27,6 +27,7 @@ internal sealed class Route
     public const int MostAddresses = 5; // RFC 5321 5.1 wants two at least; more only keep a dead destination busy
 
     private readonly RouteHost[] _hosts; // by preference
+    private string? _outcome;
 
     private Route(RouteKind kind, string destination, string decidedBy, RouteHost[] hosts)
     {
@@ -46,6 +47,9 @@ internal sealed class Route
 
     /// <summary>The setting or record that made the decision, for people.</summary>
     public string DecidedBy { get; }
+
+    /// <summary>As <see cref="RouteExplanation.Outcome"/> says it.</summary>
+    public string Outcome => _outcome ??= RouteExplanation.Of("", this).Outcome();
 
     /// <summary>Why there is no way; null unless <see cref="RouteKind.Failed"/>.</summary>
     public RouteFailure? Failure { get; private init; }

@@ -46,6 +46,17 @@ internal sealed record RouteExplanation(
             ],
             route.Notes);
     }
+
+    /// <summary>What becomes of the mail, in words: <c>goes to example.org</c>.</summary>
+    public string Outcome() => (Kind, Failure) switch
+    {
+        ("local", _) => "is delivered here",
+        (_, { } failure) => $"{(failure.IsPermanent ? "would be sent back" : "would be tried again")}: "
+            + $"{failure.Code} {failure.Status} {failure.Text}",
+        _ => $"goes to {Destination}"
+            + (Protocol == "lmtp" ? " over LMTP" : "")
+            + (User is { } user ? $" as {user}" : ""),
+    };
 }
 
 /// <summary>Why mail cannot go anywhere. Immutable.</summary>

@@ -18,7 +18,8 @@ internal interface IRouteAsker
 /// </summary>
 internal sealed class Router
 {
-    private static readonly Route Hosted = Route.Local("hosted domain");
+    /// <summary>For everybody who has a maildrop here.</summary>
+    public static Route Hosted { get; } = Route.Local("hosted domain");
 
     private static readonly Route UnknownHere = Route.Fail(
         "hosted domain", RouteFailure.Permanent(550, "5.1.1", "No such mailbox here"));
@@ -119,6 +120,19 @@ internal sealed class Router
         var search = new RouteSearch(this, plan!, domain.ToString(), notes: []);
         search.Askers.Add((asker, number));
         return search.Begin();
+    }
+
+    /// <summary>
+    /// What decides about an address that such a route was found for, as <see cref="Route.DecidedBy"/>: several lines may
+    /// lead to one destination, and its route tells of one of them. Allocates nothing.
+    /// </summary>
+    public string RuleFor(ReadOnlySpan<byte> forwardPath, Route route)
+    {
+        Span<char> key = stackalloc char[AddressKey.MaxLength];
+        return route.Kind == RouteKind.Remote && !TryDecide(forwardPath, key, out _, out RoutePlan? plan, out _)
+            && plan!.DecidedBy.Length > 0
+            ? plan.DecidedBy
+            : route.DecidedBy;
     }
 
     /// <summary>

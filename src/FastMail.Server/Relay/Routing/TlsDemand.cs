@@ -98,5 +98,14 @@ internal sealed class TlsDemand
         _ => IsNameSure && isChainTrusted && isNameRight,
     };
 
+    /// <summary>Whether the certificate counted and what has proved it, for people. Only of one that will do.</summary>
+    public string Tell() => Level switch
+    {
+        TlsLevel.Dane => $"certificate verified by DANE ({Reason})",
+        TlsLevel.Verify => $"certificate verified by WebPKI ({Reason})",
+        TlsLevel.Encrypt => $"certificate not verified (encrypt, {Reason})",
+        _ => $"certificate not verified (opportunistic, {Reason})",
+    };
+
     public override string ToString() => $"{Level.ToString().ToLowerInvariant()} ({Reason})";
 }
