@@ -260,6 +260,7 @@ internal sealed class Compaction(ReclaimScene scene, Segment[] sources, ulong co
             return GiveUp(AppendOutcome.NoSpace);
         }
 
+        Cold!.Life.AwaitsMove = true; // a checkpoint of this moment must not ask for it
         scene.Segments.Add(Cold!); // first: the index names it as soon as the MOVE is applied
         PendingMove move = new(Cold!, _moved, _entries);
         AppendOutcome outcome = scene.Append(move);

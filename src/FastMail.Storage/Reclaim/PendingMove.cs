@@ -35,6 +35,7 @@ internal sealed class PendingMove(
         }
 
         cold.Life.BornBytes = cold.Life.Bytes;
+        cold.Life.AwaitsMove = false;
     }
 }
 

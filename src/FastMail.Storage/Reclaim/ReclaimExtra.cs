@@ -23,7 +23,7 @@ internal sealed class ReclaimExtra(SegmentList segments, MaildropTable maildrops
         List<Segment> all = [];
         foreach (Segment segment in segments.All)
         {
-            if (!segment.Life.IsRetired)
+            if (!segment.Life.IsRetired && !segment.Life.AwaitsMove)
             {
                 all.Add(segment);
             }

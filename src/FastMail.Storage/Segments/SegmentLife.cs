@@ -24,6 +24,12 @@ internal sealed class SegmentLife
     /// <summary>The log says that it is no longer needed; its file may go.</summary>
     public bool IsRetired { get; set; }
 
+    /// <summary>
+    /// A cold segment whose MOVE has not been applied: nobody needs it yet, and when there is no room for the MOVE its
+    /// file goes without a word in the log.
+    /// </summary>
+    public bool AwaitsMove { get; set; }
+
     /// <summary>A live message in it could not be read: it is kept as it is until that is tried again.</summary>
     public bool IsUnreadable { get; set; }
 }

@@ -329,6 +329,58 @@ public sealed class CheckpointTests
         Assert.Equal(25, scene.Bodies(1).Count(b => b[0] != '!'));
     }
 
+    /// <summary>
+    /// The appender is held up from the moment the copy has its name, so its MOVE waits while a checkpoint is taken. In
+    /// the image there was no room for the MOVE, and the copy is gone again.
+    /// </summary>
+    [Fact]
+    public async Task A_checkpoint_asks_for_no_copy_whose_MOVE_was_never_written()
+    {
+        ScriptedDisk disk = new();
+        using LogScene scene = new(disk, LogScene.Saving with { ReclaimsByItself = false });
+        MailLog log = scene.Open();
+        (ulong[] uids, string[] bodies) = ReclaimStory.MostlyDead(scene);
+        using SemaphoreSlim entered = new(0);
+        using SemaphoreSlim go = new(0);
+        disk.Script = (name, file) =>
+        {
+            if (name == "rename" && ReclaimStory.IsCold(Path.GetFileName(file)))
+            {
+                scene.OnGroup = _ =>
+                {
+                    entered.Release();
+                    go.Wait();
+                };
+                log.Append(scene.Build("holds up the appender", 4711));
+                entered.Wait();
+            }
+
+            return 0;
+        };
+        Task<CompactProgress> run = log.CompactAsync(new CompactOptions());
+        Assert.True(SpinWait.SpinUntil(
+            () => log.ReadSegmentStatistics().Any(s => s.IsCold), TimeSpan.FromSeconds(60)));
+        log.TakeCheckpoint();
+        using LogScene image = new(options: scene.Options);
+        foreach ((string name, byte[] content) in scene.Files())
+        {
+            if (!ReclaimStory.IsCold(Path.GetFileName(name)))
+            {
+                string path = Path.Join(image.Directory, name);
+                Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+                File.WriteAllBytes(path, content);
+            }
+        }
+
+        disk.Script = (_, _) => 0;
+        scene.OnGroup = null;
+        go.Release();
+        await run;
+        image.Open();
+        Assert.Equal(uids, image.Uids(1));
+        Assert.Equal(bodies, image.Bodies(1));
+    }
+
     [Fact]
     public void A_checkpoint_that_cannot_be_written_is_told_and_costs_nothing()
     {
