@@ -78,8 +78,7 @@ internal sealed class Recovery(
         {
             throw new DamagedLogException(
                 $"{last.Path}: segments behind this one are missing: the checkpoint at position 0x{found.Proven.Lsn:x} "
-                + "proves that the log went on. Nothing was modified; put the missing files back, or remove the "
-                + $"directory {Path.Join(place.Path, "ckpt")} to do without them");
+                + "proves that the log went on. Nothing was modified; put the missing files back, or restore a backup");
         }
     }
 
