@@ -38,7 +38,7 @@ internal sealed class MaildropVerbs
     private readonly Option<bool> _skipPresent = new("--skip-present")
     {
         Description = "Leave out messages whose unique-id is there already, so that an import can be repeated. A message "
-            + "without a unique-id gets one made from its content.",
+            + "without a unique-id, or with one that cannot be kept, gets one made from its content.",
     };
 
     private readonly Option<bool> _skipDamaged = new("--skip-damaged")

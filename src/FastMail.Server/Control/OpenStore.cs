@@ -119,8 +119,8 @@ internal sealed class OpenStore : IDisposable
     /// <param name="input"><see cref="Frames"/>; a few at a time, each batch is one flush.</param>
     /// <param name="isFirst">Of the batches of one import.</param>
     /// <param name="skipsPresent">
-    /// A message whose unique-id is there already is not added. One without any gets one made from its content, so that
-    /// importing it again finds it.
+    /// A message whose unique-id is there already is not added. One without any, or with one that cannot be kept, gets
+    /// one made from its content, so that importing it again finds it.
     /// </param>
     /// <param name="token">Ends the reading of the input; what was appended stays.</param>
     public async Task<ImportResult[]> ImportAsync(
@@ -175,14 +175,15 @@ internal sealed class OpenStore : IDisposable
             message.SetReversePath(Encoding.UTF8.GetBytes(reversePath));
             _ = message.TryAddLocalRecipient(mailboxId, Encoding.UTF8.GetBytes(address));
             (string? id, ImportOutcome outcome) = (head.UniqueId, ImportOutcome.Added);
-            bool isKnown = id is not null && _uniqueIds!.Contains(id);
-            if (id is null && skipsPresent)
+            bool canKeep = id is not null && UniqueId.IsValid(id, _log.UidValidity);
+            if (!canKeep && skipsPresent)
             {
+                outcome = id is null ? ImportOutcome.Added : ImportOutcome.Renamed;
                 id = UniqueId.Reserved; // its place is kept in the record until the content has been seen
             }
-            else if (id is not null && (isKnown || !UniqueId.IsValid(id)))
+            else if (id is not null && (!canKeep || _uniqueIds!.Contains(id)))
             {
-                (id, outcome) = (null, isKnown && skipsPresent ? ImportOutcome.Present : ImportOutcome.Renamed);
+                (id, outcome) = (null, skipsPresent ? ImportOutcome.Present : ImportOutcome.Renamed);
             }
 
             message.SetImport(
@@ -222,7 +223,7 @@ internal sealed class OpenStore : IDisposable
             if (outcome is ImportOutcome.Present or ImportOutcome.Damaged)
             {
                 _log.Return(message);
-                return new Arriving(outcome, outcome == ImportOutcome.Present ? head.UniqueId ?? id : null);
+                return new Arriving(outcome, outcome == ImportOutcome.Present ? id ?? head.UniqueId : null);
             }
 
             if (id is not null)

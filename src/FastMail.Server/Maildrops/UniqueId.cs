@@ -29,9 +29,12 @@ internal static class UniqueId
     /// <summary>An id for a message that has none, the same for the same content: 40 hexadecimal digits.</summary>
     public static string Of(byte[] contentHash) => Convert.ToHexStringLower(contentHash)[..40];
 
-    /// <summary>1 to 70 characters from ! to ~, and no number that the maildrop could not go on from.</summary>
-    public static bool IsValid(string id) =>
-        id.Length is > 0 and <= LongestId && !id.AsSpan().ContainsAnyExceptInRange('!', '~');
+    /// <summary>
+    /// 1 to 70 characters from ! to ~, and not this store's own form with a number that no maildrop comes to.
+    /// </summary>
+    public static bool IsValid(string id, uint uidValidity) =>
+        id.Length is > 0 and <= LongestId && !id.AsSpan().ContainsAnyExceptInRange('!', '~')
+        && NumberIn(id, uidValidity) <= LargestNumber;
 
     /// <summary>
     /// The number in an id that looks like one of this store; 0 when it does not. The message must get at least this
@@ -45,21 +48,16 @@ internal static class UniqueId
             ? number
             : 0;
     }
-
-    /// <summary>An id of this store's own form with a number that no maildrop comes to.</summary>
-    public static bool IsBeyond(string id, uint uidValidity) => NumberIn(id, uidValidity) > LargestNumber;
 }
 
 /// <summary>The unique-ids of one maildrop. Owned by one import at a time.</summary>
 internal sealed class UniqueIds
 {
     private readonly HashSet<string> _ids = new(StringComparer.Ordinal);
-    private readonly uint _uidValidity;
 
-    private UniqueIds(ulong mailboxId, uint uidValidity, ulong nextUid)
+    private UniqueIds(ulong mailboxId, ulong nextUid)
     {
         MailboxId = mailboxId;
-        _uidValidity = uidValidity;
         NextUid = nextUid;
     }
 
@@ -73,7 +71,7 @@ internal sealed class UniqueIds
     /// </exception>
     public static UniqueIds Read(MailLog log, ulong mailboxId)
     {
-        var ids = new UniqueIds(mailboxId, log.UidValidity, log.Measure(mailboxId).NextUid);
+        var ids = new UniqueIds(mailboxId, log.Measure(mailboxId).NextUid);
         using OpenMaildrop maildrop = log.OpenMaildrop(mailboxId);
         for (int i = 0; i < maildrop.Snapshot.Count; i++)
         {
@@ -83,8 +81,8 @@ internal sealed class UniqueIds
         return ids;
     }
 
-    /// <summary>That id is in use, or can never be.</summary>
-    public bool Contains(string id) => _ids.Contains(id) || UniqueId.IsBeyond(id, _uidValidity);
+    /// <summary>That id is in use.</summary>
+    public bool Contains(string id) => _ids.Contains(id);
 
     public void Add(string id) => _ids.Add(id);
 }

@@ -1,0 +1,68 @@
+using System.Buffers;
+using System.Globalization;
+using System.IO.Pipelines;
+using FastMail.Net;
+using FastMail.Server.Accounts;
+using FastMail.Server.Control;
+using FastMail.Server.Maildrops;
+using FastMail.Storage;
+using FastMail.Tests.Storage;
+using Xunit;
+
+namespace FastMail.Tests.Server.Maildrops;
+
+/// <summary>What becomes of the unique-ids that messages bring along.</summary>
+public sealed class ImportTests
+{
+    private const string Text = "Subject: s\r\n\r\nonce\r\n";
+
+    [Theory]
+    [InlineData("with a space")]
+    [InlineData("a.name.that.is.longer.than.seventy.characters.and.cannot.be.told.by.UIDL")]
+    [InlineData("")]
+    [InlineData(null)]
+    public async Task An_import_that_skips_what_is_present_adds_a_message_once_though_its_unique_id_cannot_be_kept(
+        string? beyond)
+    {
+        using LogScene scene = new(options: LogScene.Roomy);
+        MailLog log = scene.Open();
+        scene.OnGroup = Answer;
+        using OpenStore store = new(log, NoAccounts, Allowance.Unset);
+        string id = beyond ?? string.Create(CultureInfo.InvariantCulture, $"{log.UidValidity:x}.{ulong.MaxValue}");
+
+        ImportResult first = await ImportAsync(store, id, skipsPresent: true);
+        Assert.Equal(ImportOutcome.Renamed, first.Outcome);
+        Assert.Equal(new ImportResult(ImportOutcome.Present, first.UniqueId), await ImportAsync(store, id, skipsPresent: true));
+        Assert.Single(scene.Uids(1));
+
+        ImportResult again = await ImportAsync(store, id, skipsPresent: false);
+        Assert.Equal(ImportOutcome.Renamed, again.Outcome);
+        Assert.NotEqual(first.UniqueId, again.UniqueId, StringComparer.Ordinal);
+        Assert.Equal(2, scene.Uids(1).Length);
+    }
+
+    private static AccountDirectory NoAccounts() => throw new InvalidOperationException("an import knows its mailbox");
+
+    private static async Task<ImportResult> ImportAsync(OpenStore store, string id, bool skipsPresent)
+    {
+        Pipe pipe = new();
+        Frames.Write(
+            pipe.Writer, new ImportedMessage(id, null, "a@b.example"), ControlJson.Default.ImportedMessage, Text.Length);
+        pipe.Writer.Write(System.Text.Encoding.ASCII.GetBytes(Text));
+        await pipe.Writer.FlushAsync();
+        await pipe.Writer.CompleteAsync();
+        return Assert.Single(await store.ImportAsync(
+            1, "a@b.example", pipe.Reader, isFirst: true, skipsPresent, CancellationToken.None));
+    }
+
+    /// <summary>Each import learns the end of its messages.</summary>
+    private static void Answer(PendingAppend first)
+    {
+        for (PendingAppend? append = first; append is not null;)
+        {
+            PendingAppend? next = append.Next;
+            ((ILoopWork)append.Owner!).Run();
+            append = next;
+        }
+    }
+}
