@@ -219,6 +219,12 @@ internal sealed class QueueTable(SegmentList segments, Liveness liveness, BodyTa
 
         if (hasEnded ? !isEnd || origin > recipient.Origin : !isEnd && origin < recipient.Origin)
         {
+            if (!hasEnded && !change.ForwardPath.IsEmpty && (recipient.Flags & RecipientRecord.Redirected) == 0)
+            {
+                // The newer change was written beside the repetition, names no path and took it for known.
+                SetPath(change, index, ref recipient);
+            }
+
             return false; // the first end stands; and what is repeated behind something newer is old
         }
 

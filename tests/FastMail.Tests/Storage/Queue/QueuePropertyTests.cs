@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using FastMail.Storage;
 using FsCheck;
 using FsCheck.Fluent;
@@ -88,6 +89,33 @@ public sealed class QueuePropertyTests
             Assert.Equal(captured, kept);
             return true;
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(30));
+    }
+
+    /// <summary>
+    /// The redirection was repeated for a copy of the message while the deferral, which names no path, was written; then
+    /// the record that had redirected went.
+    /// </summary>
+    [Fact]
+    public void A_redirection_that_is_repeated_behind_a_newer_change_goes_on_counting_until_there_is_another()
+    {
+        SegmentList segments = new();
+        QueueTable queue = new(segments, new Liveness(segments), new BodyTable());
+        Assert.True(queue.TryEnter(new RecordHeader { Type = RecordType.Message, Seq = 7, Lsn = 4096 }, 2));
+        queue.Apply(StoredChange.Of(Of(7, 0, QueueState.Deferred, attempts: 3)), 20_000);
+        StoredChange repeated = StoredChange.Of(Of(7, 0, QueueState.Ready, path: "to@other.example"));
+        repeated.Origin = 10_000;
+        queue.Apply(repeated, 30_000);
+        Assert.Equal("to@other.example", Encoding.UTF8.GetString(queue.PathOf(7, 0)));
+        Assert.True(queue.TryFind(7, out _, out ReadOnlySpan<RecipientRecord> recipients));
+        Assert.Equal((QueueState.Deferred, 3), (recipients[0].State, recipients[0].Attempts));
+
+        queue.Apply(StoredChange.Of(Of(7, 0, QueueState.Ready, path: "to@third.example")), 40_000);
+        queue.Apply(repeated, 50_000);
+        Assert.Equal("to@third.example", Encoding.UTF8.GetString(queue.PathOf(7, 0)));
+
+        queue.Apply(StoredChange.Of(Of(7, 0, QueueState.Delivered)), 60_000);
+        queue.Apply(StoredChange.Of(Of(7, 1, QueueState.Delivered)), 60_000);
+        Assert.Empty(queue.Capture().Paths);
     }
 
     [Fact]
