@@ -96,8 +96,8 @@ internal sealed class MaildropVerbs
             using IMaildropAccess maildrops = MaildropAccess.Open(parsed.GetRequiredValue(_data));
             return verb(parsed, maildrops);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or HttpRequestException
-            or SqliteException or Configuration.SettingException)
+        catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException
+            or HttpRequestException or SqliteException or Configuration.SettingException)
         {
             return Fail(LogVerbs.CodeOf(e), e.Message);
         }

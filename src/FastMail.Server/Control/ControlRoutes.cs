@@ -162,7 +162,7 @@ internal sealed class ControlRoutes
         }
 
         // One message may be larger than a body otherwise may be; the frames have a limit of their own.
-        http.Features.Get<IHttpMaxRequestBodySizeFeature>()!.MaxRequestBodySize = Frames.LongestText + (1 << 20);
+        http.Features.Get<IHttpMaxRequestBodySizeFeature>()!.MaxRequestBodySize = Frames.LongestText + (1L << 20);
         try
         {
             ImportResult[] results = await _store.ImportAsync(

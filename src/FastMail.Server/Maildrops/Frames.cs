@@ -13,8 +13,11 @@ namespace FastMail.Server.Maildrops;
 /// </summary>
 internal static class Frames
 {
-    /// <summary>Longest text, octets: what a record can hold.</summary>
-    public const int LongestText = (1 << 30) - (1 << 20);
+    /// <summary>
+    /// Longest text, octets: the largest limits.message_size, and the trace in front of it. A little less than the
+    /// longest array, which it lies in together with smaller messages.
+    /// </summary>
+    public const int LongestText = (2047 << 20) + (256 << 10);
 
     private const int LongestHead = 64 * 1024;
 

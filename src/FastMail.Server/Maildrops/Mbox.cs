@@ -11,6 +11,8 @@ namespace FastMail.Server.Maildrops;
 /// </summary>
 internal sealed class MboxWriter : IMessageWriter
 {
+    private const int BlockBytes = 1 << 20;
+
     private readonly string _path;
     private readonly FileStream _file;
     private readonly byte[] _lineEnd;
@@ -51,6 +53,11 @@ internal sealed class MboxWriter : IMessageWriter
 
             WriteLine(line);
             text = text[(end + 2)..];
+            if (_text.WrittenCount >= BlockBytes)
+            {
+                _file.Write(_text.WrittenSpan); // with its quotes a message may be longer than any array
+                _text.ResetWrittenCount();
+            }
         }
 
         WriteLine(default);

@@ -41,6 +41,20 @@ public sealed class ImportTests
         Assert.Equal(2, scene.Uids(1).Length);
     }
 
+    [Fact]
+    public async Task A_frame_takes_the_largest_message_that_can_be_received()
+    {
+        const int Largest = 2047 << 20; // of limits.message_size
+        Pipe pipe = new();
+        Frames.Write(
+            pipe.Writer, new ImportedMessage(null, null, ""), ControlJson.Default.ImportedMessage, Largest + 1000);
+        await pipe.Writer.FlushAsync();
+        (ImportedMessage? head, int textBytes) = await Frames.ReadHeadAsync(
+            pipe.Reader, ControlJson.Default.ImportedMessage, CancellationToken.None);
+        Assert.NotNull(head);
+        Assert.Equal(Largest + 1000, textBytes); // the trace comes on top
+    }
+
     private static AccountDirectory NoAccounts() => throw new InvalidOperationException("an import knows its mailbox");
 
     private static async Task<ImportResult> ImportAsync(OpenStore store, string id, bool skipsPresent)
