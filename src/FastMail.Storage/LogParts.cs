@@ -113,6 +113,20 @@ internal sealed class LogParts : IDisposable
         SegmentHolds holds = new();
         BodyWriter bodies = new(bodyFiles, chunks, appender, use.DeclareExternalBodies, holds, observer, options);
         writer.RemoveBodies = bodies.Remove;
+        Restoration restoration = new(place, observer.Noticed);
+        try
+        {
+            if (restoration.IsDue())
+            {
+                restoration.Run(writer);
+            }
+        }
+        catch
+        {
+            spares.Dispose();
+            throw;
+        }
+
         appender.Start();
         bodies.Start();
         BodyReader bodyReader = new(bodyFiles, maildrops, options);

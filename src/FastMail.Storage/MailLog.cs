@@ -7,6 +7,12 @@ namespace FastMail.Storage;
 /// </summary>
 public sealed class MailLog : IDisposable
 {
+    /// <summary>
+    /// File of a backup that a data directory must not have: the first start where it lies takes the directory for
+    /// restored, see <see cref="Restoration"/>, and removes it.
+    /// </summary>
+    public const string BackupName = "backup.json";
+
     private readonly LogParts _parts;
     private readonly MessagePool _messages;
     private readonly QueueChangesPool _changes = new();

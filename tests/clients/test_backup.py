@@ -86,6 +86,22 @@ def test_an_incremental_backup_brings_what_is_missing_and_unique_ids_stay(folder
     assert run("log", "verify", "--data", folder + "/backup").returncode == 0
 
 
+def test_mail_behind_a_restore_gets_no_unique_id_that_was_given_behind_the_backup(folder):
+    with Server(folder + "/data") as server:
+        fill(server, 3)
+        backup(server.data, folder + "/backup")
+        fill(server, 3)
+        given = unique_ids(server)
+    with restored(folder, folder + "/backup") as copy:
+        assert unique_ids(copy) == given[:3]
+        assert "was restored from a backup" in copy.log() and not os.path.exists(copy.data + "/backup.json")
+        fill(copy, 3)
+        new = {line.split()[1] for line in unique_ids(copy)[3:]}
+        assert len(new) == 3 and not new & {line.split()[1] for line in given}, (new, given)
+        backup(copy.data, folder + "/again")
+    assert run("log", "verify", "--data", copy.data).returncode == 0
+
+
 def fill_large(server, count):
     with smtplib.SMTP("127.0.0.1", server.ports["mx"], timeout=30) as smtp:
         for number in range(count):
@@ -128,6 +144,22 @@ def test_damage_in_the_log_is_told_by_its_backup(folder):
         f.write(b"!")
     result = run("backup", folder + "/backup", "--data", server.data)
     assert result.returncode == 65 and "body" in result.stderr, result
+
+
+def test_an_unfinished_backup_can_be_told_from_a_store_too(folder):
+    with Server(folder + "/data") as server:
+        fill(server, 3)
+    accounts = open(server.data + "/accounts.db", "rb").read()
+    with open(server.data + "/accounts.db", "wb") as f:
+        f.write(b"no accounts" * 1000)  # they are copied when the log is there
+    assert run("backup", folder + "/backup", "--data", server.data).returncode != 0
+    assert open(folder + "/backup/backup.json").read() == ""
+    with open(server.data + "/accounts.db", "wb") as f:
+        f.write(accounts)
+    backup(server.data, folder + "/backup", "--incremental")
+    assert json.load(open(folder + "/backup/backup.json"))["segments"]
+    with restored(folder, folder + "/backup") as copy:
+        assert len(unique_ids(copy)) == 3
 
 
 def test_an_interrupted_backup_goes_on(folder):

@@ -4,7 +4,8 @@ using System.Text.Json.Serialization;
 namespace FastMail.Server.Backup;
 
 /// <summary>
-/// <c>backup.json</c>, written last: what a backup holds. A directory without it is not finished. Immutable.
+/// <c>backup.json</c>, written last: what a backup holds. Until the first one is finished it is empty, so that a server
+/// which is started in that copy knows that it was restored. Immutable.
 /// </summary>
 /// <param name="Version">1.</param>
 /// <param name="Created">When the backup began, UTC.</param>
@@ -16,7 +17,7 @@ internal sealed record BackupManifest(
     int Version, DateTimeOffset Created, ulong? EndLsn, IReadOnlyList<string> Segments, IReadOnlyList<string> Complete,
     long CopiedBytes)
 {
-    public const string FileName = "backup.json";
+    public const string FileName = FastMail.Storage.MailLog.BackupName;
 
     /// <summary>Null when there is none, or none that this program can read: then nothing is taken for finished.</summary>
     public static BackupManifest? Read(string directory)
@@ -35,6 +36,18 @@ internal sealed record BackupManifest(
         catch (JsonException)
         {
             return null;
+        }
+    }
+
+    /// <summary>What comes into the directory from now on is a backup, though no finished one.</summary>
+    public static void Begin(string directory)
+    {
+        string path = Path.Join(directory, FileName);
+        if (!File.Exists(path))
+        {
+            File.WriteAllBytes(path, []);
+            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            BackupFiles.Flush(path);
         }
     }
 

@@ -96,6 +96,7 @@ internal sealed class BackupRun
         AccountStore.MakeDirectory(_target);
         RemoveParts();
         CopyIfThere(FormatName); // first: it says whose the directory is from now on
+        BackupManifest.Begin(_target);
         AccountStore.MakeDirectory(log);
         CopyIfThere(Configuration.Settings.FileName);
         CopyIfThere(Tls.SelfSigned.FileName);

@@ -208,6 +208,21 @@ internal sealed class GroupWriter(
     /// </summary>
     public int Roll(PendingAppend record, out bool hasSpace)
     {
+        return Roll(record, 0, out hasSpace);
+    }
+
+    /// <summary>
+    /// Goes on in the next segment with numbers and unique-ids that are higher by that many, and makes it durable. Opening
+    /// thread only.
+    /// </summary>
+    public int Skip(ulong numbers, out bool hasSpace)
+    {
+        int errno = Roll(new PendingMark(endsSegment: true), numbers, out hasSpace);
+        return errno != 0 || !hasSpace ? errno : Prove(isClean: false);
+    }
+
+    private int Roll(PendingAppend record, ulong skipped, out bool hasSpace)
+    {
         hasSpace = spares.TryTake(record.Bytes, out PreparedFile file)
             || (record.MayUseReserve && spares.TryTakeReserve(record.Bytes, out file));
         if (!hasSpace)
@@ -218,6 +233,7 @@ internal sealed class GroupWriter(
         // The SEAL first: a segment that has a successor is complete, which recovery relies on.
         Segment? next = null;
         int errno = _at.IsSealed ? 0 : Seal();
+        file = file with { SkipsNumbers = skipped > 0 };
         errno = errno != 0 ? errno : files.Name(file, Segment.EndLsn, Segment.BaseLsn, out next);
         if (errno != 0)
         {
@@ -227,6 +243,8 @@ internal sealed class GroupWriter(
 
         segments.Add(next!);
         _at.MoveTo(next!);
+        _at.Seq += skipped;
+        maildrops.SkipUids(skipped);
         Publish();
         spares.Want(next!.Length);
         return 0;

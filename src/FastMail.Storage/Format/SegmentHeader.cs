@@ -17,6 +17,7 @@ internal readonly record struct SegmentHeader(
     private const int CrcOffset = 72;
     private const int FlagsOffset = 76; // a program that does not know a flag steps over it
     private const uint ReusedFlag = 1;
+    private const uint SkipsFlag = 2;
     private const string Suffix = ".seg";
 
     private static ReadOnlySpan<byte> Magic => "FMSEG\0\0\u0001"u8;
@@ -26,6 +27,12 @@ internal readonly record struct SegmentHeader(
     /// them for a torn tail and zeros them, which is as safe and only slower.
     /// </summary>
     public bool IsReused { get; init; }
+
+    /// <summary>
+    /// The number of the first record may be higher than it is due by <see cref="Restoration.Skipped"/>: nothing is
+    /// missing in front of it. A program that does not know this takes the records between for missing, and goes on.
+    /// </summary>
+    public bool SkipsNumbers { get; init; }
 
     private static ReadOnlySpan<byte> RetiredMagic => "FMSPARE\u0001"u8;
 
@@ -84,7 +91,8 @@ internal readonly record struct SegmentHeader(
         BinaryPrimitives.WriteUInt64LittleEndian(page[48..], PreviousBaseLsn);
         BinaryPrimitives.WriteInt64LittleEndian(page[56..], CreatedMicros);
         BinaryPrimitives.WriteInt64LittleEndian(page[64..], SegmentBytes);
-        BinaryPrimitives.WriteUInt32LittleEndian(page[FlagsOffset..], IsReused ? ReusedFlag : 0);
+        BinaryPrimitives.WriteUInt32LittleEndian(
+            page[FlagsOffset..], (IsReused ? ReusedFlag : 0) | (SkipsNumbers ? SkipsFlag : 0));
         BinaryPrimitives.WriteUInt32LittleEndian(page[CrcOffset..], Crc32C.Extend(0, page[..Bytes]));
     }
 
@@ -108,6 +116,7 @@ internal readonly record struct SegmentHeader(
             throw new IncompatibleFormatException($"a segment has format version {version}; this program reads 1");
         }
 
+        uint flags = BinaryPrimitives.ReadUInt32LittleEndian(page[FlagsOffset..]);
         header = new(
             new Guid(page.Slice(16, 16)),
             BinaryPrimitives.ReadUInt32LittleEndian(page[32..]),
@@ -117,7 +126,8 @@ internal readonly record struct SegmentHeader(
             BinaryPrimitives.ReadInt64LittleEndian(page[56..]),
             BinaryPrimitives.ReadInt64LittleEndian(page[64..]))
         {
-            IsReused = (BinaryPrimitives.ReadUInt32LittleEndian(page[FlagsOffset..]) & ReusedFlag) != 0,
+            IsReused = (flags & ReusedFlag) != 0,
+            SkipsNumbers = (flags & SkipsFlag) != 0,
         };
         return true;
     }

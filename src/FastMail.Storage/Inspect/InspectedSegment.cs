@@ -128,6 +128,7 @@ internal sealed class InspectedSegment : IDisposable
             return;
         }
 
+        _chain.IsSeqKnown &= !header.SkipsNumbers; // what is due there is not known
         BaseLsn = header.BaseLsn;
         EndLsn = BaseLsn + (ulong)header.SegmentBytes;
         CheckPlace();

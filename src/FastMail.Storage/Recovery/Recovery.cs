@@ -347,12 +347,17 @@ internal sealed class Recovery(
         const long First = SegmentHeader.Bytes;
         if (segment.BaseLsn >= _start.Lsn && Resync.TryFind(segment, First, _end.Seq, First, out _, out ulong missing))
         {
-            if (_carried == 0)
+            ulong lost = segment.Header.SkipsNumbers ? missing - Math.Min(missing, Restoration.Skipped) : missing;
+            if (_carried == 0 && lost > 0)
             {
                 _damage.Add(new DamagedRange(segment, First, First, "the numbers of the records jump"));
             }
 
-            Count(missing);
+            if (lost > 0)
+            {
+                Count(lost);
+            }
+
             maildrops.SkipUids(missing);
             _end.Seq += missing;
         }

@@ -163,6 +163,7 @@ internal sealed class SegmentFiles(
         SegmentHeader header = new(storeId, 0, salt, baseLsn, previousBaseLsn, now, prepared.Bytes)
         {
             IsReused = prepared.IsReused,
+            SkipsNumbers = prepared.SkipsNumbers,
         };
         byte[] page = new byte[SegmentHeader.Bytes];
         header.Write(page);
@@ -209,4 +210,7 @@ internal readonly record struct PreparedFile(IDiskFile File, long Bytes, string 
 {
     /// <summary>It was a segment before; else it is filled with zeros.</summary>
     public bool IsReused { get; init; }
+
+    /// <summary>Its records will have higher numbers than are due.</summary>
+    public bool SkipsNumbers { get; init; }
 }
