@@ -221,6 +221,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoginOwner, ILoopWork
     {
         _address = account.Address;
         _post ??= () => _home.Loop.Post(this);
+        _maildrop?.LetGo(); // closed: the client fell out of SCRAM behind a right proof. Nothing of it was ever sent
         _maildrop = LockedMaildrop.TryOpen(
             _home.Log, account.MailboxId, token, this, _post, _home.Unreadable, _home.Retention.Of(account.MailboxId));
         _session.LoggedIn(_maildrop is null ? LoginVerdict.Unavailable : LoginVerdict.Accepted, _maildrop);
