@@ -322,7 +322,7 @@ public sealed partial class Connection
     /// <summary>Back to the pool once nothing that was started can come back any more.</summary>
     private void ReleaseWhenQuiet()
     {
-        bool isInTls = _isStepping || _tls is { IsAwaitingInput: true };
+        bool isInTls = _isStepping || _makesWay || _tls is { IsAwaitingInput: true };
         bool isInFlight = _isConnecting || _isReceiving || _isSending || _isPosted;
         if (_phase != Phase.Closed || isInFlight || _isEntered || isInTls)
         {
@@ -348,6 +348,7 @@ public sealed partial class Connection
         _isAborted = false;
         _hasSaidLastWords = false;
         _isReadable = false;
+        _emptyRecords = 0;
         _hasPeerEnded = false;
         _loop.Release(this, isOutgoing);
     }

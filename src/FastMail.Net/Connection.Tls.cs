@@ -76,6 +76,12 @@ public sealed partial class Connection
     internal bool TryReceiveRecords(Span<byte> room, out int octets)
     {
         octets = 0;
+        if (_emptyRecords >= EventLoopOptions.EmptyRecordsPerTurn)
+        {
+            MakeWay();
+            return false;
+        }
+
         while (room.IsEmpty || (octets = ReceiveInto(room)) == -Native.WouldBlock)
         {
             if (_isReceiving || !SocketBecomesReadable())
@@ -91,6 +97,7 @@ public sealed partial class Connection
         }
 
         octets = Math.Max(octets, 0); // an error is the end of the input as well
+        _emptyRecords += octets;
         return true;
     }
 

@@ -31,6 +31,12 @@ public sealed class EventLoopOptions
     /// <summary>After so many octets in one go, some 200 us of encryption, the others get their turn.</summary>
     internal const int EncryptedPerTurn = 256 * 1024;
 
+    /// <summary>
+    /// After so many octets of records without content, some 1,200 KeyUpdates (RFC 8446 4.6.3), the others get their turn.
+    /// Far more than the largest record: a peer that says something never gets there.
+    /// </summary>
+    internal const int EmptyRecordsPerTurn = 32 * 1024;
+
     /// <summary>After the last reply this much input is thrown away while the peer reads it.</summary>
     internal const int LingerBytes = 64 * 1024;
 
