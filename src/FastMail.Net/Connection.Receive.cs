@@ -90,8 +90,8 @@ public sealed partial class Connection
         _isReadable = true;
         switch (_phase)
         {
-            case Phase.Open when _isSending:
-                break; // last words on their way; Finish goes on from here
+            case Phase.Open when IsGoingOn:
+                break; // it reads when it comes to that, or finishes behind last words on their way
             case Phase.Open:
                 Serve();
                 break;

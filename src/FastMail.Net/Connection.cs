@@ -119,6 +119,12 @@ public sealed partial class Connection : ICompletion, ILoopWork
     /// <summary>Position in the loop's list of live connections.</summary>
     internal int Index { get; set; }
 
+    /// <summary>
+    /// A send in flight or a post will call <see cref="Serve"/>, which finds whatever has happened meanwhile. Until then
+    /// nobody else may: the octets of a send would leave twice, and a second post could meet the connection's next owner.
+    /// </summary>
+    private bool IsGoingOn => _isSending || _isPosted;
+
     private Socket OpenSocket => _socket ?? throw new InvalidOperationException("The connection is closed.");
 
     /// <summary>
@@ -134,7 +140,7 @@ public sealed partial class Connection : ICompletion, ILoopWork
         }
 
         _isResumed = true;
-        if (_turn == Turn.Wait && !_isEntered && !_isSending)
+        if (_turn == Turn.Wait && !_isEntered && !IsGoingOn)
         {
             Serve();
         }
@@ -228,6 +234,7 @@ public sealed partial class Connection : ICompletion, ILoopWork
     /// </summary>
     private void Serve()
     {
+        Debug.Assert(!IsGoingOn, "who wakes a connection leaves it to the send or the post that is out");
         int calls = EventLoopOptions.CallsPerTurn;
         int octets = EventLoopOptions.OctetsPerTurn;
         while (Converse(ref calls) && Flush() && FindNext(ref octets))
