@@ -11,8 +11,10 @@ internal sealed class MaildropView
 {
     private const uint LeastWords = 64;
 
-    private ulong[] _marks = []; // grows with the largest maildrop seen and is kept
+    private readonly List<int> _markedWords = []; // which words of _marks are not zero
+    private ulong[] _marks = []; // grows with the largest maildrop seen and is kept; all zero while the view is closed
     private IMaildrop? _maildrop;
+    private long _octets; // of all messages of the snapshot
 
     /// <summary>The maildrop; only while the view is open.</summary>
     public IMaildrop Maildrop => _maildrop ?? throw new InvalidOperationException("No maildrop is open.");
@@ -40,12 +42,19 @@ internal sealed class MaildropView
         {
             _marks = new ulong[Math.Max(LeastWords, BitOperations.RoundUpToPowerOf2((uint)words))];
         }
-        Unmark();
+        _octets = 0;
+        for (var index = 0; index < Count; index++)
+        {
+            _octets += maildrop.Octets(index);
+        }
+        LiveCount = Count;
+        LiveOctets = _octets;
     }
 
     /// <summary>Releases the lock, if there is one. Removes nothing.</summary>
     public void Close()
     {
+        Unmark();
         var maildrop = _maildrop;
         _maildrop = null;
         Count = 0;
@@ -58,20 +67,28 @@ internal sealed class MaildropView
 
     public void Mark(int index)
     {
-        _marks[index / 64] |= 1UL << (index % 64);
+        ref var word = ref _marks[index / 64];
+        if (word == 0)
+        {
+            _markedWords.Add(index / 64);
+        }
+        word |= 1UL << (index % 64);
         LiveCount--;
         LiveOctets -= Maildrop.Octets(index);
     }
 
-    /// <summary>RSET: nothing is marked any more.</summary>
+    /// <summary>
+    /// RSET: nothing is marked any more. Costs what was marked and not what the maildrop holds, for a client may say it
+    /// thousands of times in one turn.
+    /// </summary>
     public void Unmark()
     {
-        _marks.AsSpan(0, (Count + 63) / 64).Clear();
-        LiveCount = Count;
-        LiveOctets = 0;
-        for (var index = 0; index < Count; index++)
+        foreach (var word in _markedWords)
         {
-            LiveOctets += Maildrop.Octets(index);
+            _marks[word] = 0;
         }
+        _markedWords.Clear();
+        LiveCount = Count;
+        LiveOctets = _octets;
     }
 }

@@ -37,8 +37,12 @@ internal sealed class FakeMaildrop : IMaildrop
     /// <summary>Indexes of the messages removed; null as long as Remove was not called.</summary>
     public List<int>? Removed { get; private set; }
 
+    /// <summary>How often a size was asked for.</summary>
+    public int OctetsCalls { get; private set; }
+
     public int Octets(int index)
     {
+        OctetsCalls++;
         var text = Encoding.Latin1.GetString(_messages[index].Wire.Span[..^3]);
         var dots = text.StartsWith('.') ? 1 : 0;
         var emptyLine = LacksEndOfHeader(index) ? 2 : 0;

@@ -42,6 +42,18 @@ public sealed class Pop3SessionTests
         Assert.True(rig.Source.Maildrop.IsClosed);
     }
 
+    [Fact]
+    public void RSET_does_not_measure_the_maildrop_again()
+    {
+        var maildrop = new FakeMaildrop([.. Enumerable.Repeat("A: b\r\n\r\nc\r\n", 300)]);
+        var rig = Pop3Rig.Create(maildrop);
+        Say(rig, Login + "RSET\r\n");
+        var calls = maildrop.OctetsCalls;
+        Say(rig, string.Concat(Enumerable.Repeat("RSET\r\nDELE 300\r\nRSET\r\n", 100)));
+        Assert.EndsWith("+OK maildrop has 300 messages (3300 octets)\r\n", rig.Sent, StringComparison.Ordinal);
+        Assert.Equal(calls + 100, maildrop.OctetsCalls); // that of each DELE
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("QUIT now\r\n")]
