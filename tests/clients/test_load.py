@@ -147,7 +147,7 @@ def test_what_goes_wrong_is_said_above_the_display_and_stays(folder):
     assert [line for line in seen.screen if line.startswith("fastmail-load: ")] == wrong, seen.screen
 
 
-def test_progress_is_plain_lines_without_a_terminal_and_for_programs(folder):
+def test_progress_is_plain_lines_without_a_terminal_and_for_scripts(folder):
     load = generator()
     with Server(folder + "/data") as server:
         options = ["--target", f"127.0.0.1:{server.ports['mx']}", "--to", USER, "-n", "400", "--rate", "200"]

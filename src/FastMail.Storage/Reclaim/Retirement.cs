@@ -1,9 +1,9 @@
 namespace FastMail.Storage;
 
 /// <summary>
-/// Removes the files of segments in which nothing is live, and copies that never came to count. Hot ones go in order from the oldest only, so that the log
-/// stays a fold from its first segment on: a removal never goes before the message it removed. Owned by the
-/// <see cref="Reclaimer"/>, used on its thread.
+/// Removes the files of segments in which nothing is live, and copies that never came to count. Hot ones go in order
+/// from the oldest only, so that the log stays a fold from its first segment on: a removal never goes before the message
+/// it removed. Owned by the <see cref="Reclaimer"/>, used on its thread.
 /// </summary>
 /// <param name="scene">What it works with.</param>
 /// <param name="reuse">Makes spares of them; null when all are removed.</param>
