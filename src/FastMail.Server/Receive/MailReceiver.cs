@@ -191,6 +191,11 @@ internal sealed class MailReceiver : IMailSink
 
     public SmtpReply? BeginContent(in TransactionFacts facts)
     {
+        if (_intake.IsFull(0))
+        {
+            return SmtpReply.InsufficientStorage; // MAIL of many came while there was room
+        }
+
         PendingMessage message = _message!;
         _trace.AddFacts(message, facts, _intake.NextTransactionId());
         if (_release > 0)
@@ -199,7 +204,7 @@ internal sealed class MailReceiver : IMailSink
         }
 
         _trace.WriteFields(message, facts, _recipients.OnlyRecipient);
-        return _intake.IsFull(0) ? SmtpReply.InsufficientStorage : null; // MAIL of many came while there was room
+        return null;
     }
 
     public void Append(ReadOnlySpan<byte> wire)
