@@ -38,10 +38,12 @@ internal sealed class InspectedSegment : IDisposable
     /// <param name="chain">What the segments before it said.</param>
     /// <param name="isLast">No segment follows.</param>
     /// <param name="endLsn">Where the durable records of a growing last segment end; null when nobody writes.</param>
-    public static InspectedSegment Open(string path, Guid storeId, LogChain chain, bool isLast, ulong? endLsn = null)
+    /// <param name="disk">The real one when it is not said.</param>
+    public static InspectedSegment Open(
+        string path, Guid storeId, LogChain chain, bool isLast, ulong? endLsn = null, IDisk? disk = null)
     {
         InspectedSegment inspected = new(path, chain, isLast, endLsn);
-        Errno.Check(ReadOnlyDisk.Instance.Open(path, FileUse.Existing, out IDiskFile? file), "open", path);
+        Errno.Check((disk ?? ReadOnlyDisk.Instance).Open(path, FileUse.Existing, out IDiskFile? file), "open", path);
         try
         {
             inspected.Open(file!, storeId);
@@ -69,8 +71,11 @@ internal sealed class InspectedSegment : IDisposable
         }
 
         bool isWhole = _problems.Count == 0;
-        long end = _isLast && _endLsn is null ? SegmentTail.FindEnd(_segment, _chain) : _segment.Length;
-        SegmentScan scan = new(_segment, _chain.Seq, _chain.IsSeqKnown);
+        string? unreadable = null;
+        long end = _isLast && _endLsn is null
+            ? SegmentTail.FindEnd(_segment, _chain, out unreadable)
+            : _segment.Length;
+        SegmentScan scan = new(_segment, _chain.Seq, _chain.IsSeqKnown, isLenient: true);
         bool isCut = false;
         while (!_isSealed && scan.MoveNext())
         {
@@ -97,7 +102,7 @@ internal sealed class InspectedSegment : IDisposable
             _chain.IsSeqKnown = true;
         }
 
-        if (!_isSealed && Rest(scan, isCut, end) is { } rest)
+        if (!_isSealed && Rest(scan, isCut, end, unreadable) is { } rest)
         {
             yield return rest;
         }
@@ -111,11 +116,11 @@ internal sealed class InspectedSegment : IDisposable
     private void Open(IDiskFile file, Guid storeId)
     {
         byte[] page = new byte[SegmentHeader.Bytes];
-        Errno.Check(file.Read(page, 0, out int read), "read", _path);
+        int errno = file.Read(page, 0, out int read);
         Errno.Check(file.Length(out long length), "measure", _path);
         FileBytes = length;
         string name = Path.GetFileName(_path);
-        if (read < page.Length || !SegmentHeader.TryRead(page, out SegmentHeader header) || header.StoreId != storeId
+        if (errno != 0 || read < page.Length || !SegmentHeader.TryRead(page, out SegmentHeader header) || header.StoreId != storeId
             || header.FileName != name)
         {
             file.Dispose();
@@ -124,7 +129,9 @@ internal sealed class InspectedSegment : IDisposable
             CheckPlace();
             _problems.Add(Problem(
                 0, LogProblemKind.SegmentHeader, SegmentHeader.Bytes,
-                "the header page is damaged or belongs to another store; no record of this segment can be checked"));
+                (errno != 0 ? $"the disk cannot read the header page: {Errno.Text(errno)}"
+                    : "the header page is damaged or belongs to another store")
+                + "; no record of this segment can be checked"));
             return;
         }
 
@@ -183,6 +190,8 @@ internal sealed class InspectedSegment : IDisposable
         };
         (LogProblemKind kind, string what) = bytes == 0
             ? (LogProblemKind.Sequence, "the numbers of the records jump")
+            : scan.Unreadable is { } why
+            ? (LogProblemKind.Header, $"{bytes} bytes are lost, because {why}")
             : scan.TryReadGapHeader(out RecordHeader header)
             ? (LogProblemKind.Meta, $"the envelope of a {header.Type} record fails its checksum or its number is used")
             : (LogProblemKind.Header, $"{bytes} bytes are no valid record");
@@ -193,11 +202,13 @@ internal sealed class InspectedSegment : IDisposable
     {
         if (checkBodies && !scan.HasIntactBody())
         {
+            string what = scan.Unreadable is { } why
+                ? $"all of record {record.Seq} cannot be had, because {why}"
+                : $"the body of message {record.Seq} fails its checksum";
             yield return new LogProblem(
-                _path, record.Offset, record.Lsn, LogProblemKind.Body, record.Bytes,
-                $"the body of message {record.Seq} fails its checksum")
+                _path, record.Offset, record.Lsn, LogProblemKind.Body, record.Bytes, what)
             {
-                Hole = LooksPunched(record) ? record : null,
+                Hole = scan.Unreadable is null && LooksPunched(record) ? record : null,
             };
         }
 
@@ -234,7 +245,7 @@ internal sealed class InspectedSegment : IDisposable
     }
 
     /// <summary>What stands behind the last record of a segment without a SEAL.</summary>
-    private LogProblem? Rest(SegmentScan scan, bool isCut, long end)
+    private LogProblem? Rest(SegmentScan scan, bool isCut, long end, string? unreadable)
     {
         if (_endLsn is not null)
         {
@@ -245,9 +256,18 @@ internal sealed class InspectedSegment : IDisposable
         if (!_isLast)
         {
             long rest = _segment!.Length - scan.Offset;
-            return scan.HasLeftovers
+            return scan.Unreadable is { } why
+                ? Problem(scan.Offset, LogProblemKind.Header, rest, $"no valid record up to the end of the segment: {why}")
+                : scan.HasLeftovers
                 ? Problem(scan.Offset, LogProblemKind.Header, rest, "no valid record up to the end of the segment")
                 : Problem(scan.Offset, LogProblemKind.Seal, 0, "the segment has a successor and no SEAL at its end");
+        }
+
+        if (unreadable is not null)
+        {
+            return Problem(
+                end, LogProblemKind.Header, _segment!.Length - end,
+                $"{unreadable}; nobody can tell whether acknowledged mail stands there");
         }
 
         if (!isCut && !scan.HasLeftovers)

@@ -7,11 +7,14 @@ namespace FastMail.Storage;
 /// goes on at the next 32-byte boundary that holds a record with its own address, the segment's salt and a higher seq.
 /// Recovery's own walk stops there instead. Owned by the <see cref="LogInspector"/>, on the thread of its caller.
 /// </summary>
-internal sealed class SegmentScan(Segment segment, ulong previousSeq, bool isSeqKnown = true)
+/// <param name="segment">What to step through.</param>
+/// <param name="previousSeq">Number of the last record in front of it.</param>
+/// <param name="isSeqKnown">Any number may come first when it is not.</param>
+/// <param name="isLenient">What the disk cannot read is not valid; otherwise it ends the scan with an exception.</param>
+internal sealed class SegmentScan(
+    Segment segment, ulong previousSeq, bool isSeqKnown = true, bool isLenient = false)
 {
-    private const int WindowBytes = 1024 * 1024;
-
-    private long _populatedEnd;
+    private readonly ReadableWindow _window = new(segment);
     private RecordHeader _current;
 
     /// <summary>Behind the last valid record.</summary>
@@ -38,8 +41,11 @@ internal sealed class SegmentScan(Segment segment, ulong previousSeq, bool isSeq
     /// <summary>Nothing is known of the numbers before the first record.</summary>
     public bool IsSeqKnown { get; private set; } = isSeqKnown;
 
-    /// <summary>After the last record: something of the segment's own is behind it.</summary>
+    /// <summary>After the last record: something of the segment's own is behind it, or nobody can tell.</summary>
     public bool HasLeftovers { get; private set; }
+
+    /// <summary>Why the range in front of the current record could not be read, or its body; null when it could.</summary>
+    public string? Unreadable { get; private set; }
 
     /// <summary>Meta of the current record.</summary>
     public ReadOnlySpan<byte> CurrentMeta =>
@@ -52,6 +58,7 @@ internal sealed class SegmentScan(Segment segment, ulong previousSeq, bool isSeq
     {
         GapOffset = Offset;
         HasLeftovers = false;
+        Unreadable = null;
         long offset = Offset;
         while (!TryRead(offset, out _current))
         {
@@ -89,7 +96,11 @@ internal sealed class SegmentScan(Segment segment, ulong previousSeq, bool isSeq
             return false;
         }
 
-        Populate(GapOffset, RecordHeader.Bytes);
+        if (!TryPopulate(GapOffset, RecordHeader.Bytes))
+        {
+            return false;
+        }
+
         ulong lsn = segment.BaseLsn + (ulong)GapOffset;
         ReadOnlySpan<byte> start = segment.Span(GapOffset, RecordHeader.Bytes);
         return RecordHeader.TryRead(start, segment.Header.Salt, lsn, room, out header);
@@ -98,17 +109,17 @@ internal sealed class SegmentScan(Segment segment, ulong previousSeq, bool isSeq
     /// <summary>True when the current record's body is what was written.</summary>
     public bool HasIntactBody()
     {
-        Populate(CurrentOffset, _current.TotalBytes);
-        return RecordReader.HasIntactBody(_current, segment.Span(CurrentOffset, (int)_current.TotalBytes));
+        return TryPopulate(CurrentOffset, _current.TotalBytes)
+            && RecordReader.HasIntactBody(_current, segment.Span(CurrentOffset, (int)_current.TotalBytes));
     }
 
-    /// <summary>True when the current record is filled up with zeros.</summary>
+    /// <summary>True when the current record is filled up with zeros, as far as that can be read.</summary>
     public bool HasZeroPadding()
     {
-        long content = RecordHeader.Bytes + _current.ContentBytes;
-        Populate(CurrentOffset, _current.TotalBytes);
-        ReadOnlySpan<byte> record = segment.Span(CurrentOffset, (int)_current.TotalBytes);
-        return !record[(int)content..].ContainsAnyExcept((byte)0);
+        int content = RecordHeader.Bytes + (int)_current.ContentBytes;
+        int padding = (int)_current.TotalBytes - content;
+        return !TryPopulate(CurrentOffset + content, padding)
+            || !segment.Span(CurrentOffset + content, padding).ContainsAnyExcept((byte)0);
     }
 
     private bool TryRead(long offset, out RecordHeader header)
@@ -120,7 +131,11 @@ internal sealed class SegmentScan(Segment segment, ulong previousSeq, bool isSeq
             return false;
         }
 
-        Populate(offset, RecordHeader.Bytes);
+        if (!TryPopulate(offset, RecordHeader.Bytes))
+        {
+            return false;
+        }
+
         ReadOnlySpan<byte> start = segment.Span(offset, RecordHeader.Bytes);
         if (!RecordHeader.TryRead(start, segment.Header.Salt, segment.BaseLsn + (ulong)offset, room, out header)
             || (IsSeqKnown && header.Seq <= Seq))
@@ -129,8 +144,8 @@ internal sealed class SegmentScan(Segment segment, ulong previousSeq, bool isSeq
         }
 
         long checkedBytes = RecordHeader.Bytes + (long)header.MetaBytes + header.TraceBytes;
-        Populate(offset, checkedBytes);
-        return RecordReader.HasIntactMeta(header, segment.Span(offset, (int)checkedBytes));
+        return TryPopulate(offset, checkedBytes)
+            && RecordReader.HasIntactMeta(header, segment.Span(offset, (int)checkedBytes));
     }
 
     /// <summary>The next 32-byte boundary with a magic number; the segment's length when there is none.</summary>
@@ -138,8 +153,14 @@ internal sealed class SegmentScan(Segment segment, ulong previousSeq, bool isSeq
     {
         for (long at = offset; at < segment.Length; at += RecordHeader.Alignment)
         {
-            Populate(at, Math.Min(RecordHeader.Alignment, segment.Length - at));
-            ReadOnlySpan<byte> block = segment.Span(at, (int)Math.Min(RecordHeader.Alignment, segment.Length - at));
+            int length = (int)Math.Min(RecordHeader.Alignment, segment.Length - at);
+            if (!TryPopulate(at, length))
+            {
+                HasLeftovers = true;
+                continue;
+            }
+
+            ReadOnlySpan<byte> block = segment.Span(at, length);
             if (at > offset && block.Length >= sizeof(uint)
                 && MemoryMarshal.Read<uint>(block) == RecordHeader.MagicNumber)
             {
@@ -166,16 +187,16 @@ internal sealed class SegmentScan(Segment segment, ulong previousSeq, bool isSeq
         }
     }
 
-    /// <summary>Brings a range into memory before it is touched, at least a window at a time.</summary>
-    private void Populate(long offset, long length)
+    private bool TryPopulate(long offset, long length)
     {
-        if (offset + length <= _populatedEnd)
+        if (!isLenient)
         {
-            return;
+            _window.Populate(offset, length);
+            return true;
         }
 
-        length = Math.Min(Math.Max(length, WindowBytes), segment.Length - offset);
-        Errno.Check(segment.Populate(offset, length), "read", segment.Path);
-        _populatedEnd = offset + length;
+        bool isReadable = _window.TryPopulate(offset, length);
+        Unreadable ??= isReadable ? null : _window.Complaint();
+        return isReadable;
     }
 }

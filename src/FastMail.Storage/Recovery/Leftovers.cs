@@ -68,7 +68,7 @@ internal static class Leftovers
     private static ReadOnlySpan<byte> Read(Segment segment, long offset)
     {
         int length = (int)Math.Min(BlockBytes, segment.Length - offset);
-        Errno.Check(segment.Populate(offset, length), "read", segment.Path);
+        ReadableWindow.Require(segment, offset, length);
         return segment.Span(offset, length);
     }
 

@@ -73,18 +73,15 @@ internal sealed class Quarantine(DataDirectory place)
         }
 
         byte[] block = ArrayPool<byte>.Shared.Rent(BlockBytes);
+        ReadableWindow window = new(range.Segment);
         using (file)
         {
             for (long done = 0; errno == 0 && done < range.Bytes;)
             {
                 int length = (int)Math.Min(BlockBytes, range.Bytes - done);
-                errno = range.Segment.Populate(range.Offset + done, length);
-                if (errno == 0)
-                {
-                    range.Segment.Span(range.Offset + done, length).CopyTo(block);
-                    errno = file!.WriteAll(block.AsSpan(0, length), done);
-                    done += length;
-                }
+                window.CopyTo(block.AsSpan(0, length), range.Offset + done);
+                errno = file!.WriteAll(block.AsSpan(0, length), done);
+                done += length;
             }
 
             errno = errno != 0 ? errno : file!.Flush();

@@ -7,7 +7,7 @@ namespace FastMail.Storage;
 /// </summary>
 internal static class Resync
 {
-    private const long WindowBytes = 1024 * 1024;
+    private const long BlockBytes = 1024 * 1024;
 
     /// <summary>
     /// Looks from <paramref name="from"/> to <paramref name="last"/> for a valid record with a greater number: at the
@@ -27,11 +27,11 @@ internal static class Resync
         Segment segment, long from, ulong seq, long last, out long offset, out ulong missing)
     {
         missing = 0;
-        long populatedEnd = from;
+        ReadableWindow window = new(segment);
         last = Math.Min(last, segment.Length - RecordHeader.Bytes);
         for (offset = from; offset <= last;)
         {
-            Populate(segment, offset, RecordHeader.Bytes, ref populatedEnd);
+            window.Populate(offset, RecordHeader.Bytes);
             long room = segment.Header.SegmentBytes - offset;
             ReadOnlySpan<byte> start = segment.Span(offset, RecordHeader.Bytes);
             ulong lsn = segment.BaseLsn + (ulong)offset;
@@ -43,7 +43,7 @@ internal static class Resync
 
             ulong most = from == SegmentHeader.Bytes ? long.MaxValue : MostRecordsIn(offset - from);
             missing = header.Seq - seq - 1; // huge when the number is not greater
-            bool isIntact = HasIntactMeta(segment, offset, header, ref populatedEnd);
+            bool isIntact = HasIntactMeta(segment, offset, header, window);
             if (isIntact && missing is not 0 && missing <= most)
             {
                 return true;
@@ -74,10 +74,11 @@ internal static class Resync
     /// </summary>
     public static long EndOfContent(Segment segment, long from)
     {
+        ReadableWindow window = new(segment);
         for (long end = segment.Length; end > from;)
         {
-            long start = Math.Max(from, end - WindowBytes);
-            Errno.Check(segment.Populate(start, end - start), "read", segment.Path);
+            long start = Math.Max(from, end - BlockBytes);
+            window.Populate(start, end - start);
             int index = segment.Span(start, (int)(end - start)).LastIndexOfAnyExcept((byte)0);
             if (index >= 0)
             {
@@ -92,7 +93,7 @@ internal static class Resync
     }
 
     private static bool HasIntactMeta(
-        Segment segment, long offset, in RecordHeader header, ref long populatedEnd)
+        Segment segment, long offset, in RecordHeader header, ReadableWindow window)
     {
         long bytes = RecordHeader.Bytes + (long)header.MetaBytes + header.TraceBytes;
         if (bytes > segment.Length - offset)
@@ -100,17 +101,7 @@ internal static class Resync
             return false;
         }
 
-        Populate(segment, offset, bytes, ref populatedEnd);
+        window.Populate(offset, bytes);
         return RecordReader.HasIntactMeta(header, segment.Span(offset, (int)bytes));
-    }
-
-    private static void Populate(Segment segment, long offset, long bytes, ref long populatedEnd)
-    {
-        if (offset + bytes > populatedEnd)
-        {
-            bytes = Math.Min(Math.Max(bytes, WindowBytes), segment.Length - offset);
-            Errno.Check(segment.Populate(offset, bytes), "read", segment.Path);
-            populatedEnd = offset + bytes;
-        }
     }
 }

@@ -7,9 +7,7 @@ namespace FastMail.Storage;
 /// </summary>
 internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
 {
-    private const int WindowBytes = 1024 * 1024;
-
-    private long _populatedEnd;
+    private readonly ReadableWindow _window = new(segment);
     private RecordHeader _current;
     private SealMeta _seal;
     private bool _hasSkipped;
@@ -58,7 +56,7 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
             return false;
         }
 
-        Populate(Offset, RecordHeader.Bytes);
+        _window.Populate(Offset, RecordHeader.Bytes);
         ReadOnlySpan<byte> start = segment.Span(Offset, RecordHeader.Bytes);
         ulong lsn = segment.BaseLsn + (ulong)Offset;
         long room = segment.Header.SegmentBytes - Offset; // of a file that was cut the record may reach beyond its end
@@ -74,7 +72,7 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
             return false;
         }
 
-        Populate(Offset, checkedBytes);
+        _window.Populate(Offset, checkedBytes);
         if (!RecordReader.HasIntactMeta(header, segment.Span(Offset, (int)checkedBytes)))
         {
             return false;
@@ -114,6 +112,7 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
     }
 
     /// <summary>True when the current record's body is what was written.</summary>
+    /// <exception cref="IOException">The disk cannot read it.</exception>
     public bool HasIntactBody()
     {
         if (_current.TotalBytes > segment.Length - CurrentOffset)
@@ -121,21 +120,8 @@ internal sealed class SegmentWalk(Segment segment, ulong previousSeq)
             return false;
         }
 
-        Populate(CurrentOffset, _current.TotalBytes);
+        _window.Populate(CurrentOffset, _current.TotalBytes);
         return RecordReader.HasIntactBody(_current, segment.Span(CurrentOffset, (int)_current.TotalBytes));
-    }
-
-    /// <summary>Brings a range into memory before it is touched, at least a window at a time.</summary>
-    public void Populate(long offset, long length)
-    {
-        if (offset + length <= _populatedEnd)
-        {
-            return;
-        }
-
-        length = Math.Min(Math.Max(length, WindowBytes), segment.Length - offset);
-        Errno.Check(segment.Populate(offset, length), "read", segment.Path);
-        _populatedEnd = offset + length;
     }
 
     private void RefuseUnknown(in RecordHeader header)

@@ -32,7 +32,7 @@ internal static class Tail
             // A block of candidates at a time; a proof may begin in this block and end in the next.
             long blockEnd = Math.Min(offset + BlockBytes, segment.Length);
             long populatedEnd = Math.Min(blockEnd + GroupMeta.TotalBytes, segment.Length);
-            Errno.Check(segment.Populate(offset, populatedEnd - offset), "read", segment.Path);
+            ReadableWindow.Require(segment, offset, populatedEnd - offset);
             for (; offset < blockEnd; offset += RecordHeader.Alignment)
             {
                 if (offset > invalid && IsProofOf(segment, offset, invalid))
@@ -57,7 +57,7 @@ internal static class Tail
         for (long offset = proof; offset < end;)
         {
             int length = (int)Math.Min(BlockBytes, end - offset);
-            Errno.Check(segment.Populate(offset, length), "read", segment.Path);
+            ReadableWindow.Require(segment, offset, length);
             segment.Span(offset, length).CopyTo(block);
             Errno.Check(segment.File.WriteAll(block.AsSpan(0, length), offset), "write", segment.Path);
             offset += length;

@@ -20,6 +20,11 @@ internal sealed class ScriptedDisk : IDisk
     /// <summary>Learns of every write before it happens: file, offset, bytes.</summary>
     public Action<string, long, long>? OnWrite { get; set; }
 
+    /// <summary>
+    /// Where a page of the segments begins that cannot be read; negative when all can. Writing it heals it.
+    /// </summary>
+    public long BadPage { get; set; } = -1;
+
     /// <summary>Every write is cut short at an odd place, and each is interrupted first.</summary>
     public bool IsStuttering { get; set; }
 
@@ -91,6 +96,12 @@ internal sealed class ScriptedDisk : IDisk
         return IsHonest;
     }
 
+    private bool IsBad(string name, long offset, long length)
+    {
+        return BadPage >= 0 && name.EndsWith(".seg", StringComparison.Ordinal) && offset < BadPage + 4096
+            && offset + length > BadPage;
+    }
+
     private int Ask(string call, string path)
     {
         return Script(call, Path.GetFileName(path));
@@ -128,7 +139,8 @@ internal sealed class ScriptedDisk : IDisk
         public int Read(Span<byte> destination, long offset, out int read)
         {
             read = 0;
-            return disk.Script("read", name) is var errno and not 0 ? errno : file.Read(destination, offset, out read);
+            int errno = disk.IsBad(name, offset, destination.Length) ? 5 : disk.Script("read", name);
+            return errno != 0 ? errno : file.Read(destination, offset, out read);
         }
 
         public int Write(ReadOnlySpan<IoVector> vectors, long offset, out long written)
@@ -136,6 +148,11 @@ internal sealed class ScriptedDisk : IDisk
             written = 0;
             disk.OnWrite?.Invoke(name, offset, vectors.ToArray().Sum(v => (long)v.Length));
             int errno = disk.Script("write", name);
+            if (disk.BadPage >= 0 && disk.IsBad(name, offset, vectors.ToArray().Sum(v => (long)v.Length)))
+            {
+                disk.BadPage = -1;
+            }
+
             if (errno != 0 || !disk.IsStuttering)
             {
                 return errno != 0 ? errno : file.Write(vectors, offset, out written);
@@ -184,7 +201,7 @@ internal sealed class ScriptedDisk : IDisk
 
         public int Populate(nint address, long offset, long length)
         {
-            int errno = disk.Script("populate", name);
+            int errno = disk.IsBad(name, offset, length) ? 14 : disk.Script("populate", name); // EFAULT, as the kernel
             return errno != 0 ? errno : file.Populate(address, offset, length);
         }
 
