@@ -12,7 +12,7 @@ import time
 
 from server import PASSWORD, USER, Server
 
-CYCLES = int(os.environ.get("RELAY_KILL_CYCLES", "6"))
+CYCLES = int(os.environ.get("RELAY_KILL_CYCLES", "50"))
 SEED = int(os.environ.get("RELAY_KILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 UNFLUSHED = 100
 
@@ -20,18 +20,34 @@ SINK = r'''
 import asyncio, os, sys
 ledger = open(sys.argv[1], "ab", buffering=0)
 
+connections = 0
+
+def keep(content):
+    subject = content.split(b"Subject: ", 1)[1].split(b"\r\n", 1)[0]
+    ledger.write(subject + b" " + str(len(content.split(b"\r\n\r\n", 1)[1])).encode() + b"\n")
+
 async def serve(reader, writer):
+    global connections
+    connections += 1
+    chunking = b"250-CHUNKING\r\n" if connections % 2 else b""
+    chunks = b""
     try:
         writer.write(b"220 sink.test ESMTP\r\n")
         while line := await reader.readline():
             verb = line[:4].upper()
             if verb == b"EHLO":
-                writer.write(b"250-sink.test\r\n250-PIPELINING\r\n250 8BITMIME\r\n")
+                writer.write(b"250-sink.test\r\n250-PIPELINING\r\n" + chunking + b"250 8BITMIME\r\n")
             elif verb == b"DATA":
                 writer.write(b"354 go on\r\n")
                 content = await reader.readuntil(b"\r\n.\r\n")
-                subject = content.split(b"Subject: ", 1)[1].split(b"\r\n", 1)[0]
-                ledger.write(subject + b" " + str(len(content.split(b"\r\n\r\n", 1)[1])).encode() + b"\n")
+                keep(content)
+                writer.write(b"250 2.0.0 taken\r\n")
+            elif verb == b"BDAT":
+                words = line.split()
+                chunks += await reader.readexactly(int(words[1]))
+                if words[-1].upper() == b"LAST":
+                    keep(chunks + b".\r\n")
+                    chunks = b""
                 writer.write(b"250 2.0.0 taken\r\n")
             elif verb == b"QUIT":
                 writer.write(b"221 bye\r\n")
@@ -138,7 +154,7 @@ def test_relay_survives_kill_under_load(folder):
         for load in loads:
             load.start()
         for _ in range(CYCLES):
-            time.sleep(chance.uniform(0.2, 2.0))  # the moment of the kill is the point
+            time.sleep(chance.uniform(0.1, 1.0))  # the moment of the kill is the point
             server.kill()
             server.start()
         for load in loads:
