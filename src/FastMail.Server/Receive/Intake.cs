@@ -8,6 +8,7 @@ internal sealed class Intake
 {
     private const string Base32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"; // Crockford's: no I, L, O, U to misread
     private const int IdLength = 13;
+    private const int SmallMessage = 64 * 1024; // octets
 
     private readonly TimeProvider _clock;
     private readonly long _limitBytes;
@@ -15,7 +16,7 @@ internal sealed class Intake
     private long _lastId;
 
     /// <param name="clock">For transaction ids.</param>
-    /// <param name="limitBytes">Content held in memory at once, octets; above it MAIL is answered 452 4.3.1.</param>
+    /// <param name="limitBytes">Content held in memory at once, octets; above it MAIL, DATA and content are answered 452 4.3.1.</param>
     public Intake(TimeProvider clock, long limitBytes)
     {
         _clock = clock;
@@ -24,6 +25,9 @@ internal sealed class Intake
 
     /// <summary>No room for one more message of this size, octets.</summary>
     public bool IsFull(long declaredSize) => _heldBytes + declaredSize > _limitBytes;
+
+    /// <summary>No room for much more than what is there: content that begins now would soon be crowded out.</summary>
+    public bool IsNearlyFull => IsFull(Math.Min(SmallMessage, _limitBytes / 8));
 
     /// <summary>Of the memory for content, the part that is held.</summary>
     public double Share => (double)_heldBytes / _limitBytes;

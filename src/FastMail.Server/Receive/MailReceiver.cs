@@ -30,6 +30,7 @@ internal sealed class MailReceiver : IMailSink
     private long _heldBytes;
     private PendingMessage? _message;
     private SmtpReply? _refusal; // of a message that turned out too large at its end
+    private bool _isCrowdedOut; // there was no memory for all of its content
 
     /// <param name="log">Where messages go.</param>
     /// <param name="accounts">Who lives here.</param>
@@ -191,11 +192,12 @@ internal sealed class MailReceiver : IMailSink
 
     public SmtpReply? BeginContent(in TransactionFacts facts)
     {
-        if (_intake.IsFull(0))
+        if (_intake.IsNearlyFull)
         {
             return SmtpReply.InsufficientStorage; // MAIL of many came while there was room
         }
 
+        _isCrowdedOut = false;
         PendingMessage message = _message!;
         _trace.AddFacts(message, facts, _intake.NextTransactionId());
         if (_release > 0)
@@ -209,7 +211,18 @@ internal sealed class MailReceiver : IMailSink
 
     public void Append(ReadOnlySpan<byte> wire)
     {
-        _message!.AppendBody(wire);
+        if (_isCrowdedOut)
+        {
+            return;
+        }
+
+        if (!_message!.HasExternalBody && _intake.IsFull(wire.Length))
+        {
+            CrowdOut(); // DATA of many came while there was room
+            return;
+        }
+
+        _message.AppendBody(wire);
         if (_message.HasExternalBody)
         {
             ReleaseMemory(); // its file has it
@@ -225,6 +238,13 @@ internal sealed class MailReceiver : IMailSink
     {
         PendingMessage message = _message!;
         IsCommitting = true;
+        if (_isCrowdedOut)
+        {
+            _refusal = SmtpReply.InsufficientStorage;
+            _post(_owner);
+            return;
+        }
+
         _trace.AddMissing(message, content);
         _refusal = _recipients.Settle(message, message.TraceBytes + content.Octets);
         if (_refusal is not null)
@@ -303,6 +323,15 @@ internal sealed class MailReceiver : IMailSink
     }
 
     public int WriteTransactionId(Span<byte> destination) => _trace.WriteId(destination);
+
+    /// <summary>Gives back what it holds at once; the rest of the content is read and refused at its end.</summary>
+    private void CrowdOut()
+    {
+        _isCrowdedOut = true;
+        ReleaseMemory();
+        _log.Return(_message!);
+        _message = _log.RentMessage();
+    }
 
     private void ReleaseMemory()
     {
