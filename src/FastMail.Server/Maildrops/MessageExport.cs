@@ -21,11 +21,11 @@ internal static class MessageExport
         if (status == ReadStatus.External)
         {
             status = log.TryOpenBody(message, out body);
-            status = status == ReadStatus.Ok ? body!.Verify(cancellation: token) : status;
         }
 
         using (body)
         {
+            status = body is not null && status == ReadStatus.Ok ? body.Verify(cancellation: token) : status;
             if (status == ReadStatus.Unavailable)
             {
                 throw new IOException("the disk cannot give a message just now");
