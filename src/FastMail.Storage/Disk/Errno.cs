@@ -17,11 +17,18 @@ internal static class Errno
     public const int ReadOnly = 30;
     public const int NoSystemCall = 38;
     public const int NotSupported = 95;
+    public const int OverQuota = 122;
 
     /// <summary>The system's text and the number, for operators.</summary>
     public static string Text(int errno)
     {
         return $"{Marshal.GetPInvokeErrorMessage(errno)} (errno {errno})";
+    }
+
+    /// <summary>There is no space left, on the disk or of what a quota allows.</summary>
+    public static bool IsFull(int errno)
+    {
+        return errno is NoSpace or OverQuota;
     }
 
     /// <summary>

@@ -26,26 +26,27 @@ internal sealed class Quarantine(DataDirectory place)
         string directory = Path.Join(place.Path, "quarantine");
         string name = string.Create(CultureInfo.InvariantCulture, $"{range.Lsn:x16}-{range.Bytes}.bin");
         string path = Path.Join(directory, name);
-        Errno.Check(place.Disk.CreateDirectory(directory), "make", directory);
-        Errno.Check(place.Disk.SyncDirectory(place.Path), "flush", place.Path);
-        if (!IsKept(path, range.Bytes))
+        string temporary = Path.Join(directory, TemporaryName);
+        try
         {
-            string temporary = Path.Join(directory, TemporaryName);
-            int errno = Copy(range, temporary);
-            if (errno == Errno.NoSpace)
+            Errno.Check(place.Disk.CreateDirectory(directory), "make", directory);
+            Errno.Check(place.Disk.SyncDirectory(place.Path), "flush", place.Path);
+            if (!IsKept(path, range.Bytes))
             {
-                // The original stays in its segment. Not to start would keep people from removing what fills the disk.
-                Errno.Check(place.Disk.Remove(temporary), "remove", temporary);
-                return "the disk is too full for a copy of it";
+                Errno.Check(Copy(range, temporary), "write", temporary);
+                Errno.Check(place.Disk.Rename(temporary, path), "rename", temporary);
             }
 
-            Errno.Check(errno, "write", temporary);
-            Errno.Check(place.Disk.Rename(temporary, path), "rename", temporary);
+            // Also for a copy of an earlier run, which may have ended before this.
+            Errno.Check(place.Disk.SyncDirectory(directory), "flush", directory);
+            return $"kept in {path}";
         }
-
-        // Also for a copy of an earlier run, which may have ended before this.
-        Errno.Check(place.Disk.SyncDirectory(directory), "flush", directory);
-        return $"kept in {path}";
+        catch (IOException e) when (Errno.IsFull(e.HResult))
+        {
+            // The original stays in its segment. Not to start would keep people from removing what fills the disk.
+            Errno.Check(place.Disk.Remove(temporary), "remove", temporary);
+            return "the disk is too full for a copy of it";
+        }
     }
 
     private bool IsKept(string path, long bytes)

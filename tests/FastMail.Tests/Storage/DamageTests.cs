@@ -337,8 +337,17 @@ public sealed class DamageTests
         Assert.True(stops > 40, $"only {stops} of {calls} calls stopped it");
     }
 
-    [Fact]
-    public void A_disk_too_full_for_the_copy_does_not_keep_the_log_from_opening()
+    [Theory]
+    [InlineData("write", "quarantine.tmp", 28)]
+    [InlineData("write", "quarantine.tmp", 122)]
+    [InlineData("mkdir", "quarantine", 28)]
+    [InlineData("mkdir", "quarantine", 122)]
+    [InlineData("open", "quarantine.tmp", 28)]
+    [InlineData("flush", "quarantine.tmp", 122)]
+    [InlineData("rename", null, 28)]
+    [InlineData("rename", null, 122)]
+    [InlineData("syncdir", "quarantine", 28)]
+    public void A_disk_too_full_for_the_copy_does_not_keep_the_log_from_opening(string fails, string? on, int errno)
     {
         using LogScene scene = new();
         scene.Open();
@@ -346,13 +355,18 @@ public sealed class DamageTests
         scene.Deliver("two", 1);
         scene.Close();
         Flip(scene.FirstSegment, (long)lsn);
-        ScriptedDisk disk = new() { Script = (call, file) => call == "write" && file == "quarantine.tmp" ? 28 : 0 };
+        string quarantine = Path.Join(scene.Directory, "quarantine");
+        ScriptedDisk disk = new()
+        {
+            Script = (call, file) =>
+                call == fails && (on is null ? file.EndsWith(".bin", StringComparison.Ordinal) : file == on) ? errno : 0,
+        };
         MailLog.Open(scene.Directory, scene.Options, disk, scene.Clock, new FixedRandom(), scene).Dispose();
         Assert.Contains("too full", Assert.Single(scene.Notices), StringComparison.Ordinal);
-        Assert.Empty(Directory.EnumerateFiles(Path.Join(scene.Directory, "quarantine")));
+        Assert.False(File.Exists(Path.Join(quarantine, "quarantine.tmp")));
         scene.Open();
         Assert.Equal(["two"], scene.Bodies(1));
-        Assert.Single(Directory.EnumerateFiles(Path.Join(scene.Directory, "quarantine")));
+        Assert.Single(Directory.EnumerateFiles(quarantine));
     }
 
     /// <summary>Delivers that many messages of 60,000 octets to mailbox 1 and closes the log.</summary>
