@@ -17,11 +17,12 @@ NO_LOG_FLUSH = 2  # neither data nor journal reaches the disk any more: what was
 class LoopDisk:
     """Mounted on an empty directory; a context manager that takes away all it made, and nothing else."""
 
-    def __init__(self, mount, mebibytes):
+    def __init__(self, mount, mebibytes, block=None):
         needs("mkfs.ext4", "losetup", "mount", "umount")
         if os.geteuid() != 0:
             raise Skip("mounting an ext4 file system needs root")
         self.mount = mount
+        self.block = [] if block is None else ["-b", str(block)]  # a file system this small has blocks of 1 KiB
         self.device = None
         self.is_mounted = False
         handle, self.image = tempfile.mkstemp(prefix="fastmail-power-", suffix=".img", dir="/var/tmp")
@@ -56,7 +57,7 @@ class LoopDisk:
         """An empty file system, mounted."""
         if self.is_mounted:
             self.unmount()
-        subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard", self.device], check=True)
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", *self.block, "-E", "nodiscard", self.device], check=True)
         self.mount_again()
 
     def mount_again(self):

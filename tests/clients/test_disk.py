@@ -1,12 +1,14 @@
 """A full disk is a reply, not an end."""
 
+import errno
 import os
 import smtplib
 import subprocess
 import time
 
+from loopdisk import LoopDisk
 from maildrop import content_of, open_maildrop, retrieve
-from server import USER, Server
+from server import USER, Server, run
 from skip import Skip
 
 MOUNT_MIB = 64
@@ -115,3 +117,51 @@ def test_a_full_disk_is_emptied_over_pop3_and_takes_mail_again_within_a_second(f
                 assert free_bytes(mount) > 20 << 20, free_bytes(mount)
     finally:
         subprocess.run(["umount", mount], check=True)
+
+
+def fill(mount):
+    """To the last block."""
+    with open(mount + "/filler", "ab", buffering=0) as filler:
+        for size in (1 << 20, 4 * KIB, 1):
+            try:
+                while True:
+                    filler.write(b"\0" * size)
+            except OSError as e:
+                assert e.errno == errno.ENOSPC, e
+    assert free_bytes(mount) == 0, free_bytes(mount)
+
+
+def test_a_server_that_was_stopped_in_order_starts_without_a_free_block_and_can_be_emptied(folder):
+    mount = folder + "/mnt"
+    os.mkdir(mount)
+    # With smaller blocks what SQLite maps would have holes that a full disk cannot fill.
+    with LoopDisk(mount, 64, block=4 * KIB), Server(
+            mount + "/data", "--segment-size", "2MiB", "--max-message-size", "1MiB",
+            "--set", "store.reserve=1MiB", "--set", "store.min_free=3MiB") as server:
+        accepted = 0
+        while send(server)[0] == 250:
+            accepted += 1
+            assert accepted < 1000, "the disk never filled up"
+        fill(mount)
+        for stop in (server.stop, server.kill):
+            stop()
+            os.remove(mount + "/filler")
+            changed = run("account", "may-send-as", USER, "*", "--data", mount + "/data")
+            assert changed.returncode == 0, changed  # the next start cannot note that it has seen it
+            fill(mount)
+            listed = run("account", "list", "--data", mount + "/data")
+            assert listed.returncode == 0 and USER in listed.stdout, listed
+            server.start()
+            assert send(server)[0] == 452
+        pop = open_maildrop(server)
+        assert pop.stat()[0] == accepted, (pop.stat(), accepted)
+        for number in range(1, accepted + 1):
+            pop.dele(number)
+        pop.quit()
+        began = time.monotonic()
+        while (reply := send(server))[0] != 250:
+            assert time.monotonic() - began < 10, reply
+            time.sleep(0.02)
+        pop = open_maildrop(server)
+        assert pop.stat()[0] == 1, pop.stat()
+        pop.quit()

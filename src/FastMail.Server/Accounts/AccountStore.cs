@@ -39,6 +39,7 @@ internal sealed partial class AccountStore : IDisposable
             var store = new AccountStore(connection);
             store.Execute("PRAGMA journal_mode=WAL");
             store.Execute("PRAGMA synchronous=FULL");
+            KeptWal.Keep(connection);
             // AUTOINCREMENT: the number of a removed mailbox must never name another one's mail.
             store.Execute("""
                 BEGIN IMMEDIATE;

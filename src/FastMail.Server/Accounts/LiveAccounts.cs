@@ -34,7 +34,16 @@ internal sealed class LiveAccounts : IDisposable
         Decoys = new DecoyVerifiers(store.DecoySecret);
         long version = store.DataVersion;
         _current = _store.ReadDirectory(_rules);
-        NoteSeen();
+        try
+        {
+            NoteSeen();
+        }
+        catch (SqliteException e)
+        {
+            // A full disk: nobody waits to hear of changes from before the start.
+            _log.LogWarning("accounts cannot be written: {Reason}", e.Message);
+        }
+
         _thread = new Thread(() => Follow(version)) { IsBackground = true, Name = "accounts" };
         _thread.Start();
     }

@@ -270,6 +270,7 @@ internal sealed class BackupRun
         using (SqliteConnection from = Connect(source, SqliteOpenMode.ReadWrite))
         using (SqliteConnection to = Connect(part, SqliteOpenMode.ReadWriteCreate))
         {
+            KeptWal.Keep(from);
             from.BackupDatabase(to);
             using SqliteCommand command = to.CreateCommand();
             command.CommandText = "PRAGMA journal_mode=DELETE"; // one file, without a log of its own beside it

@@ -33,6 +33,28 @@ public sealed class AccountStoreTests : IDisposable
     }
 
     [Fact]
+    public void What_SQLite_needs_beside_the_file_is_kept_and_belongs_to_any_older_one_as_well()
+    {
+        string path = Path.Combine(_directory, AccountStore.FileName);
+        using (AccountStore store = AccountStore.Open(_directory))
+        {
+            store.TryAdd("a@x.test", _password, DateTimeOffset.UnixEpoch);
+        }
+
+        Assert.Equal(0, new FileInfo(path + "-wal").Length);
+        Assert.True(File.Exists(path + "-shm"));
+        byte[] older = File.ReadAllBytes(path);
+        using (AccountStore store = AccountStore.Open(_directory))
+        {
+            store.TryAdd("b@x.test", _password, DateTimeOffset.UnixEpoch);
+        }
+
+        File.WriteAllBytes(path, older);
+        using AccountStore restored = AccountStore.Open(_directory);
+        Assert.Equal("a@x.test", Assert.Single(restored.Read().Accounts).Address);
+    }
+
+    [Fact]
     public void A_removed_mailbox_number_is_never_given_again()
     {
         using AccountStore store = AccountStore.Open(_directory);
