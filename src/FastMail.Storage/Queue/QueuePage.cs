@@ -25,10 +25,15 @@ internal struct QueuedRecord
         Count = recipients;
         Open = recipients;
         bool isLarge = Liveness.IsLarge(header.TraceBytes + header.BodyBytes);
-        _units = (uint)(MaildropEntry.RecordBytesOf(header) / RecordHeader.Alignment) | (isLarge ? LargeBit : 0);
+        long bytes = header.HasExternalBody
+            ? (long)header.TotalBytes + header.BodyBytes
+            : MaildropEntry.RecordBytesOf(header);
+        _units = (uint)(bytes / RecordHeader.Alignment) | (isLarge ? LargeBit : 0);
     }
 
-    /// <summary>As <see cref="MaildropEntry.RecordBytes"/> tells it.</summary>
+    /// <summary>
+    /// As <see cref="MaildropEntry.RecordBytes"/> tells it; with the body also when that is a file of its own.
+    /// </summary>
     public readonly long Bytes => (_units & ~LargeBit) * (long)RecordHeader.Alignment;
 
     /// <summary>Worth a hole when it is dead.</summary>

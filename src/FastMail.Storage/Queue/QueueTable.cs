@@ -167,7 +167,7 @@ internal sealed class QueueTable(SegmentList segments, Liveness liveness, BodyTa
     /// <summary>Addresses and lengths of all messages' records.</summary>
     public IEnumerable<(ulong Lsn, long Bytes)> ReadRecords()
     {
-        return _pages.SelectMany(static p => p.Messages.Take(p.Count)).Select(static m => (m.Lsn, m.Bytes));
+        return _pages.SelectMany(static p => p.Messages.Take(p.Count)).Select(m => (m.Lsn, RecordBytesOf(m)));
     }
 
     /// <summary>What a checkpoint needs, without a copy: the pages do not change any more.</summary>
@@ -259,6 +259,11 @@ internal sealed class QueueTable(SegmentList segments, Liveness liveness, BodyTa
         }
     }
 
+    private long RecordBytesOf(in QueuedRecord message)
+    {
+        return bodies.Contains(message.Lsn) ? MaildropEntry.BodilessBytes : message.Bytes;
+    }
+
     private void Leave(in QueuedRecord message, Span<RecipientRecord> recipients)
     {
         for (int i = 0; i < recipients.Length; i++)
@@ -269,7 +274,7 @@ internal sealed class QueueTable(SegmentList segments, Liveness liveness, BodyTa
             }
         }
 
-        liveness.Release(message.Lsn, message.Bytes, message.IsLarge);
+        liveness.Release(message.Lsn, RecordBytesOf(message), message.IsLarge);
         bodies.Release(message.Lsn);
         Messages--;
         int number = PageOf(message.Seq);

@@ -51,15 +51,26 @@ public readonly record struct MaildropEntry
     /// <summary>Low half of the record's header CRC: ties the entry to its record.</summary>
     public ushort Check { get; }
 
-    /// <summary>Length of the record, a little less when its envelope is longer than 8 KiB.</summary>
-    internal long RecordBytes =>
-        RecordHeader.TotalFor(WireBytes) + (_envelopeUnits * (long)RecordHeader.Alignment);
+    /// <summary>
+    /// About the length of a record whose body is a file of its own: header, envelope and trace fields, which nothing
+    /// keeps apart from the body.
+    /// </summary>
+    internal const long BodilessBytes = 512;
+
+    /// <summary>
+    /// What the record takes of its segment, a little less when its envelope is longer than 8 KiB.
+    /// </summary>
+    internal long RecordBytes => (Flags & MessageFlags.ExternalBody) != 0
+        ? BodilessBytes
+        : RecordHeader.TotalFor(WireBytes) + (_envelopeUnits * (long)RecordHeader.Alignment);
 
     /// <summary><see cref="RecordBytes"/> of the entries of that record.</summary>
     internal static long RecordBytesOf(in RecordHeader header)
     {
-        return RecordHeader.TotalFor((long)header.TraceBytes + header.BodyBytes)
-            + (EnvelopeUnits(header) * (long)RecordHeader.Alignment);
+        return header.HasExternalBody
+            ? BodilessBytes
+            : RecordHeader.TotalFor((long)header.TraceBytes + header.BodyBytes)
+                + (EnvelopeUnits(header) * (long)RecordHeader.Alignment);
     }
 
     /// <summary>The same message, copied to another place.</summary>

@@ -110,6 +110,35 @@ internal sealed partial class MaildropTable
     /// <exception cref="IOException">A shard cannot be read.</exception>
     public void CountLive()
     {
+        foreach ((ulong lsn, (int references, long bytes)) in ReadRecords())
+        {
+            Liveness.Enter(lsn, bytes, references);
+        }
+    }
+
+    /// <summary>
+    /// Adds up anew what is live in the segments, for a checkpoint that counts body files too. Opening thread only.
+    /// </summary>
+    /// <exception cref="IOException">A shard cannot be read.</exception>
+    public void CountBytes()
+    {
+        foreach (Segment segment in _segments.All)
+        {
+            segment.Life.Bytes = 0;
+        }
+
+        foreach ((ulong lsn, (_, long bytes)) in ReadRecords())
+        {
+            if (_segments.Find(lsn) is { } segment)
+            {
+                segment.Life.Bytes += bytes;
+            }
+        }
+    }
+
+    /// <summary>The records that a checkpoint names, by address.</summary>
+    private Dictionary<ulong, (int References, long Bytes)> ReadRecords()
+    {
         Dictionary<ulong, (int References, long Bytes)> all = [];
         foreach (Shard? shard in _stored)
         {
@@ -128,9 +157,6 @@ internal sealed partial class MaildropTable
             all[lsn] = (all.GetValueOrDefault(lsn).References + 1, bytes);
         }
 
-        foreach ((ulong lsn, (int references, long bytes)) in all)
-        {
-            Liveness.Enter(lsn, bytes, references);
-        }
+        return all;
     }
 }

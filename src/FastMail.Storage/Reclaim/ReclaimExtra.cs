@@ -8,7 +8,8 @@ namespace FastMail.Storage;
 /// </summary>
 /// <remarks>
 /// retired-below u64, next cold address u64, segments u32, records u32; a segment: base u64, messages u64, octets u64,
-/// flags u64 (1: a record in it is aimed at a cold segment); a record: address u64, references u64.
+/// flags u64 (1: a record in it is aimed at a cold segment); a record: address u64, references u64; then, unless an
+/// older program wrote it, traits u64 (1: octets are without body files).
 /// </remarks>
 internal sealed class ReclaimExtra(SegmentList segments, MaildropTable maildrops)
 {
@@ -16,6 +17,8 @@ internal sealed class ReclaimExtra(SegmentList segments, MaildropTable maildrops
     private const int HeaderBytes = 24;
     private const int SegmentBytes = 32;
     private const int SharedBytes = 16;
+    private const int TraitsBytes = 8;
+    private const ulong WithoutBodies = 1;
 
     public CheckpointExtra Capture()
     {
@@ -29,7 +32,8 @@ internal sealed class ReclaimExtra(SegmentList segments, MaildropTable maildrops
             }
         }
 
-        byte[] bytes = new byte[HeaderBytes + (all.Count * SegmentBytes) + (liveness.Shared.Count * SharedBytes)];
+        byte[] bytes = new byte[
+            HeaderBytes + (all.Count * SegmentBytes) + (liveness.Shared.Count * SharedBytes) + TraitsBytes];
         Span<byte> rest = bytes;
         BinaryPrimitives.WriteUInt64LittleEndian(rest, liveness.RetiredBelow);
         BinaryPrimitives.WriteUInt64LittleEndian(rest[8..], liveness.NextColdLsn);
@@ -52,6 +56,7 @@ internal sealed class ReclaimExtra(SegmentList segments, MaildropTable maildrops
             rest = rest[SharedBytes..];
         }
 
+        BinaryPrimitives.WriteUInt64LittleEndian(rest, WithoutBodies);
         return new CheckpointExtra(Version, bytes);
     }
 
@@ -60,8 +65,11 @@ internal sealed class ReclaimExtra(SegmentList segments, MaildropTable maildrops
     /// <param name="segments">Those that are there.</param>
     /// <param name="liveness">Filled.</param>
     /// <param name="cold">The cold segments that must be there, unless the log says otherwise, are added.</param>
-    public static bool TryRestore(Manifest manifest, SegmentList segments, Liveness liveness, HashSet<ulong> cold)
+    /// <param name="countsBodies">The octets of segments include body files.</param>
+    public static bool TryRestore(
+        Manifest manifest, SegmentList segments, Liveness liveness, HashSet<ulong> cold, out bool countsBodies)
     {
+        countsBodies = true;
         ReadOnlySpan<byte> rest = manifest.Extra.Span;
         if (manifest.ExtraVersion != Version || rest.Length < HeaderBytes)
         {
@@ -98,6 +106,8 @@ internal sealed class ReclaimExtra(SegmentList segments, MaildropTable maildrops
             rest = rest[SharedBytes..];
         }
 
+        countsBodies = rest.Length < TraitsBytes
+            || (BinaryPrimitives.ReadUInt64LittleEndian(rest) & WithoutBodies) == 0;
         return true;
     }
 }

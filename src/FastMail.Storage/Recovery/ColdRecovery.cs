@@ -34,10 +34,15 @@ internal sealed class ColdRecovery(MaildropTable maildrops, SegmentList segments
         {
             LoadAll();
         }
-        else if (!ReclaimExtra.TryRestore(checkpoint.Manifest, segments, maildrops.Liveness, _moved))
+        else if (!ReclaimExtra.TryRestore(
+            checkpoint.Manifest, segments, maildrops.Liveness, _moved, out bool countsBodies))
         {
             IsRetiredUnknown = true;
             maildrops.CountLive();
+        }
+        else if (countsBodies && maildrops.Bodies.Count > 0)
+        {
+            maildrops.CountBytes();
         }
     }
 
