@@ -34,6 +34,9 @@ internal readonly record struct SegmentHeader(
     /// </summary>
     public bool SkipsNumbers { get; init; }
 
+    /// <summary>It was put together from what follows the page, so <see cref="SkipsNumbers"/> is not known.</summary>
+    public bool IsRebuilt { get; init; }
+
     private static ReadOnlySpan<byte> RetiredMagic => "FMSPARE\u0001"u8;
 
     public string FileName => string.Create(CultureInfo.InvariantCulture, $"{Generation}-{BaseLsn:x16}{Suffix}");

@@ -32,7 +32,13 @@ internal static class HeaderSalvage
 
         uint salt = SaltOf(records[..RecordHeader.Bytes], first.HeaderCrc);
         long room = known.SegmentBytes - SegmentHeader.Bytes - GroupMeta.TotalBytes;
-        header = known with { Salt = salt, CreatedMicros = first.TimestampMicros, IsReused = true }; // it may be
+        header = known with
+        {
+            Salt = salt,
+            CreatedMicros = first.TimestampMicros,
+            IsReused = true, // it may be
+            IsRebuilt = true,
+        };
         return RecordHeader.TryRead(
                 records[GroupMeta.TotalBytes..], salt, lsn + GroupMeta.TotalBytes, room, out RecordHeader second)
             && second.Seq == first.Seq + 1;

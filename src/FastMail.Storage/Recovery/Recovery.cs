@@ -347,7 +347,9 @@ internal sealed class Recovery(
         const long First = SegmentHeader.Bytes;
         if (segment.BaseLsn >= _start.Lsn && Resync.TryFind(segment, First, _end.Seq, First, out _, out ulong missing))
         {
-            ulong lost = segment.Header.SkipsNumbers ? missing - Math.Min(missing, Restoration.Skipped) : missing;
+            // So many records never stood in front of a segment: where the page that says so is lost, it skips as well.
+            bool skips = segment.Header.SkipsNumbers || (segment.Header.IsRebuilt && missing >= Restoration.Skipped);
+            ulong lost = skips ? missing - Math.Min(missing, Restoration.Skipped) : missing;
             if (_carried == 0 && lost > 0)
             {
                 _damage.Add(new DamagedRange(segment, First, First, "the numbers of the records jump"));

@@ -88,6 +88,23 @@ public sealed class RestorationTests
         Assert.DoesNotContain("42949", damage, StringComparison.Ordinal); // what was skipped is not missed
     }
 
+    [Fact]
+    public void A_header_page_that_is_lost_where_the_numbers_go_on_higher_makes_no_record_missed()
+    {
+        using LogScene scene = new(options: LogScene.Tiny);
+        using LogScene restored = BackUp(scene, LinuxDisk.Instance);
+        restored.Open();
+        DeliverNew(restored, 1);
+        restored.Close();
+        string second = Directory.GetFiles(restored.LogDirectory, "0-*.seg").Order(StringComparer.Ordinal).ElementAt(1);
+        ReclaimStory.Rot(second, 5);
+
+        restored.Open();
+        Assert.Equal(["one", "two", "new"], restored.Bodies(1));
+        Assert.Contains(restored.Notices, n => n.Contains("header page", StringComparison.Ordinal));
+        Assert.DoesNotContain(restored.Notices, n => n.Contains("record(s) missing", StringComparison.Ordinal));
+    }
+
     /// <summary>Two messages, and the copy that a backup makes of them.</summary>
     private static LogScene BackUp(LogScene scene, IDisk disk)
     {
