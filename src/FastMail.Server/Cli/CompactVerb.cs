@@ -25,7 +25,8 @@ internal sealed class CompactVerb
         var command = new Command("compact", """
             Brings back the space of removed mail now: removes dead segments and copies what is live out of segments
             that are mostly dead. A server does the same by itself, later: when two checkpoints stand behind, and for
-            copying when the segments have rested for an hour.
+            copying when the segments have rested for an hour. While a backup or another reader needs the files none is
+            removed; what is copied then is freed when that has ended.
 
             Mail comes and goes meanwhile; nothing that is stored changes for its readers, unique-ids included. Ctrl-C
             ends it, with 130: what was done stays done, the copy that was being made is given up.
@@ -119,7 +120,8 @@ internal sealed class CompactVerb
 
     private static string Text(CompactStep step) =>
         $"{step.Segments} segments of {step.FreedBytes} bytes removed, {step.Messages} messages of "
-        + $"{step.CopiedBytes} bytes moved";
+        + $"{step.CopiedBytes} bytes moved"
+        + (step.IsHeld ? "; no more is removed until the backup or reader has ended that needs the files" : "");
 
     private static double Ratio(string text) =>
         double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double ratio) && ratio <= 1

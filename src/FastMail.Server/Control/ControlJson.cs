@@ -47,8 +47,15 @@ internal sealed record CompactStep(
 {
     public static CompactStep None { get; } = new(0, 0, 0, 0, IsComplete: false);
 
+    /// <summary>No file was removed, because a backup or a reader of the log needs them all.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public bool IsHeld { get; init; }
+
     public static CompactStep Of(in CompactProgress progress, bool isComplete = false) =>
-        new(progress.Messages, progress.CopiedBytes, progress.Segments, progress.FreedBytes, isComplete);
+        new(progress.Messages, progress.CopiedBytes, progress.Segments, progress.FreedBytes, isComplete)
+        {
+            IsHeld = progress.IsHeld,
+        };
 }
 
 /// <summary>The body of every answer that is not 200. Immutable.</summary>

@@ -18,7 +18,11 @@ public sealed record CompactOptions
 /// <param name="CopiedBytes">Octets of their records.</param>
 /// <param name="Segments">Segment files that were removed.</param>
 /// <param name="FreedBytes">Their length, octets.</param>
-public readonly record struct CompactProgress(long Messages, long CopiedBytes, int Segments, long FreedBytes);
+public readonly record struct CompactProgress(long Messages, long CopiedBytes, int Segments, long FreedBytes)
+{
+    /// <summary>A backup or a reader of the log needs the files: none is removed before it has ended.</summary>
+    public bool IsHeld { get; init; }
+}
 
 /// <summary>What a segment holds. A value.</summary>
 /// <param name="Path">Its file.</param>

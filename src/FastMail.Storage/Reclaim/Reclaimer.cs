@@ -177,7 +177,7 @@ internal sealed class Reclaimer : IDisposable
         };
         try
         {
-            if (isUrgent)
+            if (isUrgent && !_scene.Holds.IsHeld)
             {
                 LeaveDeadSegment();
             }
@@ -239,9 +239,10 @@ internal sealed class Reclaimer : IDisposable
             progress = Free(progress, isAsked);
             report?.Report(progress);
         }
-        while (CompactOnce(options.DeadRatio, newestMicros, throttle, ref progress, cancellation));
+        while ((isAsked || !_scene.Holds.IsHeld) // a copy whose originals must stay only takes space
+            && CompactOnce(options.DeadRatio, newestMicros, throttle, ref progress, cancellation));
 
-        return progress;
+        return progress with { IsHeld = _scene.Holds.IsHeld };
     }
 
     /// <summary>What the disk could not give may be readable by now.</summary>
@@ -382,8 +383,10 @@ internal sealed class Reclaimer : IDisposable
 
     private bool HasRoomFor(long liveBytes)
     {
+        // When space is low already, a copy is what brings it back.
+        long kept = _spares.IsSpaceLow ? 0 : _options.MinFreeBytes;
         return _scene.Disk.FreeBytes(_scene.LogPath, out long free) == 0
-            && free >= liveBytes + CopyOverhead;
+            && free >= liveBytes + CopyOverhead + kept;
     }
 
     /// <summary>Somebody waits for a compaction. Completed once.</summary>

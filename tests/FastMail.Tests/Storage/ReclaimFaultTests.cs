@@ -137,6 +137,31 @@ public sealed class ReclaimFaultTests
         Assert.Equal(bodies, scene.Bodies(1));
     }
 
+    [Fact]
+    public async Task Nothing_is_copied_by_itself_while_somebody_holds_the_files()
+    {
+        using LogScene scene = new(options: Manual with { ReclaimsByItself = true, CompactAfter = TimeSpan.Zero });
+        MailLog log = scene.Open();
+        string[] bodies;
+        using (log.Hold())
+        {
+            (_, bodies) = ReclaimStory.MostlyDead(scene);
+            for (int i = 0; i < 5; i++)
+            {
+                Ring(scene);
+                await Task.Delay(100);
+                Assert.True((await log.CompactAsync(new CompactOptions { DeadRatio = 1 })).IsHeld);
+            }
+
+            Assert.DoesNotContain(ReclaimStory.SegmentFiles(scene), ReclaimStory.IsCold);
+        }
+
+        Ring(scene);
+        await Until(() => ReclaimStory.SegmentFiles(scene).Any(ReclaimStory.IsCold));
+        Assert.False((await log.CompactAsync(new CompactOptions { DeadRatio = 1 })).IsHeld);
+        Assert.Equal(bodies, scene.Bodies(1));
+    }
+
     /// <summary>Space has come back somewhere, so the reclaimer looks.</summary>
     private static void Ring(LogScene scene)
     {

@@ -147,6 +147,26 @@ public sealed class SpaceTests
     }
 
     [Fact]
+    public async Task A_copy_takes_nothing_of_what_shall_stay_free_until_space_is_low()
+    {
+        const long MinFree = 3 * Segment;
+        LyingDisk disk = new(512, 14 * Segment);
+        DiskPort port = disk.Boot(new FaultPlan(0));
+        using LogScene scene = new(
+            port, Options with { MinFreeBytes = MinFree, ReclaimsByItself = false }, Directory);
+        scene.Open();
+        AwaitSettled(scene);
+        ReclaimStory.MostlyDead(scene);
+        AwaitSettled(scene);
+        Assert.Equal(0, disk.Boot(new FaultPlan(0)).Open(LyingDisk.Root + "/other", FileUse.CreateNew, out IDiskFile? other));
+        Assert.Equal(0, other!.Allocate(FreeOf(disk) - MinFree - (Segment / 4)));
+        Assert.Equal(0, (await scene.Log!.CompactAsync(new CompactOptions())).Messages);
+        Assert.False(scene.Log.IsSpaceLow);
+        Assert.Equal(0, other.Truncate(0));
+        Assert.NotEqual(0, (await scene.Log.CompactAsync(new CompactOptions())).Messages);
+    }
+
+    [Fact]
     public void A_removal_longer_than_any_segment_gets_one_of_its_own()
     {
         using LogScene scene = new(options: LogScene.Tiny);
