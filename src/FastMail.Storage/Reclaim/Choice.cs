@@ -14,13 +14,19 @@ internal static class Choice
     /// <param name="segments">All.</param>
     /// <param name="deadRatio">What part must be dead.</param>
     /// <param name="newestMicros">Segments that were completed later are left alone.</param>
-    public static Segment[] Next(SegmentList segments, double deadRatio, long newestMicros)
+    /// <param name="nowMicros">Those from behind this are old: the clock was ahead.</param>
+    public static Segment[] Next(SegmentList segments, double deadRatio, long newestMicros, long nowMicros)
     {
-        Segment[] hot = Hot(segments.Hot, deadRatio, newestMicros);
-        return hot.Length > 0 ? hot : Cold(segments.Cold, deadRatio, newestMicros);
+        Segment[] hot = Hot(segments.Hot, deadRatio, newestMicros, nowMicros);
+        return hot.Length > 0 ? hot : Cold(segments.Cold, deadRatio, newestMicros, nowMicros);
     }
 
-    private static Segment[] Hot(ReadOnlySpan<Segment> hot, double deadRatio, long newestMicros)
+    private static bool IsResting(Segment segment, long newestMicros, long nowMicros)
+    {
+        return segment.Header.CreatedMicros > newestMicros && segment.Header.CreatedMicros <= nowMicros;
+    }
+
+    private static Segment[] Hot(ReadOnlySpan<Segment> hot, double deadRatio, long newestMicros, long nowMicros)
     {
         int start = 0;
         while (start < hot.Length && hot[start].Life.Messages == 0)
@@ -34,7 +40,7 @@ internal static class Choice
         for (int i = start; i < hot.Length - 1; i++)
         {
             // A segment was completed when its successor was made.
-            if (hot[i].Life.IsUnreadable || hot[i + 1].Header.CreatedMicros > newestMicros)
+            if (hot[i].Life.IsUnreadable || IsResting(hot[i + 1], newestMicros, nowMicros))
             {
                 break;
             }
@@ -47,14 +53,14 @@ internal static class Choice
         return Take(hot[start..end]);
     }
 
-    private static Segment[] Cold(ReadOnlySpan<Segment> cold, double deadRatio, long newestMicros)
+    private static Segment[] Cold(ReadOnlySpan<Segment> cold, double deadRatio, long newestMicros, long nowMicros)
     {
         List<Segment> chosen = [];
         List<Segment> small = [];
         foreach (Segment segment in cold)
         {
             long live = segment.Life.Bytes;
-            if (segment.Life.IsUnreadable || segment.Life.Messages == 0 || segment.Header.CreatedMicros > newestMicros)
+            if (segment.Life.IsUnreadable || segment.Life.Messages == 0 || IsResting(segment, newestMicros, nowMicros))
             {
                 continue;
             }

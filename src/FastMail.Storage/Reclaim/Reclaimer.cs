@@ -169,7 +169,6 @@ internal sealed class Reclaimer : IDisposable
     {
         // With the disk full nobody waits for mail to grow old.
         bool isUrgent = _spares.IsSpaceLow;
-        TimeSpan rest = isUrgent ? TimeSpan.Zero : _options.CompactAfter;
         CompactOptions options = new()
         {
             DeadRatio = _options.CompactDeadRatio,
@@ -182,7 +181,9 @@ internal sealed class Reclaimer : IDisposable
                 LeaveDeadSegment();
             }
 
-            long newest = _scene.NowMicros - (rest.Ticks / TimeSpan.TicksPerMicrosecond);
+            long newest = isUrgent
+                ? long.MaxValue
+                : _scene.NowMicros - (_options.CompactAfter.Ticks / TimeSpan.TicksPerMicrosecond);
             _ = Reclaim(options, newest, null, isAsked: false, _stop.Token);
         }
         catch (OperationCanceledException)
@@ -303,7 +304,7 @@ internal sealed class Reclaimer : IDisposable
         long live;
         lock (_scene.Maildrops.Gate)
         {
-            sources = Choice.Next(_scene.Segments, deadRatio, newestMicros);
+            sources = Choice.Next(_scene.Segments, deadRatio, newestMicros, _scene.NowMicros);
             live = sources.Sum(static s => s.Life.Bytes);
         }
 

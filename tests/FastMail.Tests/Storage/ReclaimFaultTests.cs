@@ -162,6 +162,19 @@ public sealed class ReclaimFaultTests
         Assert.Equal(bodies, scene.Bodies(1));
     }
 
+    [Fact]
+    public async Task Segments_that_were_made_while_the_clock_was_ahead_do_not_rest_until_then()
+    {
+        using LogScene scene = new(options: Manual with { ReclaimsByItself = true });
+        scene.Clock.Now += TimeSpan.FromDays(300);
+        scene.Open();
+        (_, string[] bodies) = ReclaimStory.MostlyDead(scene);
+        scene.Clock.Now -= TimeSpan.FromDays(300);
+        Ring(scene);
+        await Until(() => ReclaimStory.SegmentFiles(scene).Any(ReclaimStory.IsCold));
+        Assert.Equal(bodies, scene.Bodies(1));
+    }
+
     /// <summary>Space has come back somewhere, so the reclaimer looks.</summary>
     private static void Ring(LogScene scene)
     {
