@@ -177,3 +177,21 @@ def test_an_interrupted_backup_goes_on(folder):
         assert not glob.glob(folder + "/backup/**/*.part", recursive=True)
         with restored(folder, folder + "/backup") as copy:
             assert unique_ids(copy) == ids and len(ids) == 300
+
+
+def test_a_server_that_is_restarted_meanwhile_lets_a_backup_go(folder):
+    with Server(folder + "/data", "--segment-size", "4MiB") as server:
+        fill_large(server, 300)
+        process = subprocess.Popen([*program(), "backup", folder + "/backup", "--copy", "--data", server.data],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 30
+        while not glob.glob(folder + "/backup/log/*.part") and time.monotonic() < until:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGSTOP)
+        server.kill()
+        server.start()
+        process.send_signal(signal.SIGCONT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 75 and "the server stopped meanwhile" in err, (process.returncode, err)
+        assert not glob.glob(folder + "/backup/log/*.seg")
+        backup(server.data, folder + "/backup", "--incremental")

@@ -29,6 +29,7 @@ internal sealed class BackupRun
     private readonly string _target;
     private readonly LogInspector _log;
     private readonly BackupFiles _files;
+    private readonly Action _checkSource;
     private readonly BackupManifest? _before;
     private readonly DateTimeOffset _now;
     private readonly List<string> _placed = [];
@@ -38,13 +39,15 @@ internal sealed class BackupRun
     /// <param name="target">Where the backup goes.</param>
     /// <param name="log">The source's log, locked or held.</param>
     /// <param name="files">How files are brought in.</param>
+    /// <param name="checkSource">Throws when the source's files may have changed while they were read.</param>
     /// <param name="now">Noted in the manifest.</param>
-    public BackupRun(string source, string target, LogInspector log, BackupFiles files, DateTimeOffset now)
+    public BackupRun(string source, string target, LogInspector log, BackupFiles files, Action checkSource, DateTimeOffset now)
     {
         _source = Path.GetFullPath(source);
         _target = Path.GetFullPath(target);
         _log = log;
         _files = files;
+        _checkSource = checkSource;
         _now = now;
         _before = BackupManifest.Read(_target);
     }
@@ -108,6 +111,7 @@ internal sealed class BackupRun
 
         List<string> checkpoints = PlaceCheckpoints();
         CopyAccounts();
+        _checkSource();
         foreach (string path in shelved.Concat(InOrder(hasCheckpoint)).Concat(checkpoints))
         {
             BackupFiles.Reveal(path);

@@ -35,7 +35,7 @@ internal sealed class BackupVerb
             acknowledged before the backup began is in it. What was brought is read back and checked.
 
             Restore: copy DIR to where the data directory should be (cp -a DIR DATA) and start the server there.
-            An interrupted backup goes on with --incremental. Exits with 65 when the backup holds damage, with 73
+            A backup that was interrupted, or whose server was stopped meanwhile, goes on with --incremental. Exits with 65 when the backup holds damage, with 73
             when DIR cannot take it.
             """)
         {
@@ -54,7 +54,7 @@ internal sealed class BackupVerb
         try
         {
             using LogAccess access = LogAccess.Open(parsed.GetRequiredValue(_data));
-            return Run(parsed, access.Log);
+            return Run(parsed, access);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or HttpRequestException or SqliteException)
         {
@@ -62,8 +62,9 @@ internal sealed class BackupVerb
         }
     }
 
-    private int Run(ParseResult parsed, LogInspector log)
+    private int Run(ParseResult parsed, LogAccess access)
     {
+        LogInspector log = access.Log;
         string source = parsed.GetRequiredValue(_data);
         string target = parsed.GetRequiredValue(_target);
         using var interruption = new Interruption();
@@ -71,7 +72,7 @@ internal sealed class BackupVerb
             (log.TotalBytes + log.Bodies.Bytes) * (parsed.GetValue(_noVerify) ? 1 : 2), TimeProvider.System);
         long done = 0;
         var files = new BackupFiles(!parsed.GetValue(_copy), bytes => progress.Report(done += bytes), interruption.Token);
-        var run = new BackupRun(source, target, log, files, TimeProvider.System.GetUtcNow());
+        var run = new BackupRun(source, target, log, files, access.CheckHold, TimeProvider.System.GetUtcNow());
         if (run.Refusal(parsed.GetValue(_incremental)) is { } refusal)
         {
             return Fail(ExitCode.CannotCreate, refusal);

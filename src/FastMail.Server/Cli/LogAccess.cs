@@ -45,6 +45,16 @@ internal sealed class LogAccess : IDisposable
         }
     }
 
+    /// <summary>To be asked behind the last octet that was read, before it counts.</summary>
+    /// <exception cref="ControlException">The hold ended, so files may have changed while they were read.</exception>
+    public void CheckHold()
+    {
+        if (_hold is { IsLost: true })
+        {
+            throw new ControlException("the server stopped meanwhile, and what it held for this may have changed; run it again");
+        }
+    }
+
     public void Dispose()
     {
         Log.Dispose();

@@ -90,7 +90,7 @@ internal sealed class LogVerbs
         using var interruption = new Interruption();
         bool isJson = parsed.GetValue(_json);
         List<LogProblem> problems = [];
-        LogTally tally = Tally(log, checkBodies: true, interruption, problem =>
+        LogTally tally = Tally(access, checkBodies: true, interruption, problem =>
         {
             problems.Add(problem);
             if (!isJson)
@@ -127,7 +127,7 @@ internal sealed class LogVerbs
     {
         LogInspector log = access.Log;
         using var interruption = new Interruption();
-        LogTally tally = Tally(log, checkBodies: false, interruption, _ => { });
+        LogTally tally = Tally(access, checkBodies: false, interruption, _ => { });
         if (interruption.IsRequested)
         {
             Console.Error.WriteLine("fastmail: interrupted; counts of a part would mislead");
@@ -183,12 +183,14 @@ internal sealed class LogVerbs
             output.Write('\n');
         }
 
+        access.CheckHold();
         return CodeOf(isDamaged, interruption);
     }
 
     private static LogTally Tally(
-        LogInspector log, bool checkBodies, Interruption interruption, Action<LogProblem> onProblem)
+        LogAccess access, bool checkBodies, Interruption interruption, Action<LogProblem> onProblem)
     {
+        LogInspector log = access.Log;
         LogTally tally = new();
         long total = log.TotalBytes + (checkBodies ? log.Bodies.Bytes : 0);
         long bodies = 0;
@@ -209,6 +211,7 @@ internal sealed class LogVerbs
             progress.Report(Math.Min(log.ReadBytes + finding.Offset, log.TotalBytes) + bodies);
         }
 
+        access.CheckHold();
         return tally;
     }
 

@@ -136,20 +136,38 @@ internal sealed class RemoteHold : IDisposable
 {
     private readonly HttpResponseMessage _response;
     private readonly StreamReader _reader;
+    private readonly Task _end;
 
     public RemoteHold(HttpResponseMessage response, StreamReader reader, LogExtent extent)
     {
         _response = response;
         _reader = reader;
         Extent = extent;
+        _end = Watch(reader);
     }
 
     public LogExtent Extent { get; }
+
+    /// <summary>The server has let go: from then on it may drop segments and use their files again.</summary>
+    public bool IsLost => _end.IsCompleted;
 
     public void Dispose()
     {
         _reader.Dispose();
         _response.Dispose();
+    }
+
+    /// <summary>The server says nothing more while it holds.</summary>
+    private static async Task Watch(StreamReader reader)
+    {
+        try
+        {
+            _ = await reader.ReadLineAsync().ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or HttpRequestException or ObjectDisposedException or OperationCanceledException)
+        {
+            // The server died, or the verb needs the hold no more: either way that is its end.
+        }
     }
 }
 

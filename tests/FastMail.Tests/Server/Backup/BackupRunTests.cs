@@ -1,5 +1,7 @@
+using System.IO.Pipes;
 using FastMail.Server.Accounts;
 using FastMail.Server.Backup;
+using FastMail.Server.Control;
 using FastMail.Storage;
 using FastMail.Tests.Storage;
 using Xunit;
@@ -63,7 +65,7 @@ public sealed class BackupRunTests : IDisposable
         scene.Open();
         scene.Deliver("kept", 1);
         scene.Close();
-        Assert.Throws<OperationCanceledException>(() => Back(scene, new CancellationToken(canceled: true)));
+        Assert.Throws<OperationCanceledException>(() => Back(scene, token: new CancellationToken(canceled: true)));
         Assert.NotEmpty(Directory.EnumerateFileSystemEntries(_target));
         Back(scene);
         using LogScene restored = Restore();
@@ -71,18 +73,56 @@ public sealed class BackupRunTests : IDisposable
         Assert.Equal(["kept"], restored.Bodies(1));
     }
 
-    private void Back(LogScene scene, CancellationToken token = default)
+    [Fact]
+    public void A_run_whose_source_was_let_go_leaves_the_backup_before_it()
+    {
+        using LogScene scene = new(options: Manual);
+        scene.Open();
+        scene.Deliver("before", 1);
+        scene.Close();
+        Back(scene);
+        string manifest = File.ReadAllText(Path.Join(_target, BackupManifest.FileName));
+        scene.Open();
+        scene.Deliver("behind", 1);
+        scene.Close();
+        Assert.Throws<ControlException>(() => Back(scene, checkSource: static () => throw new ControlException("gone")));
+
+        Assert.Equal(manifest, File.ReadAllText(Path.Join(_target, BackupManifest.FileName)));
+        using LogScene restored = Restore();
+        restored.Open();
+        Assert.Equal(["before"], restored.Bodies(1));
+    }
+
+    [Fact]
+    public void A_hold_is_lost_when_the_server_closes_the_connection()
+    {
+        using var pipe = new AnonymousPipeServerStream(PipeDirection.Out);
+        using var reader = new StreamReader(new AnonymousPipeClientStream(PipeDirection.In, pipe.GetClientHandleAsString()));
+        pipe.Write("first line\n"u8);
+        Assert.Equal("first line", reader.ReadLine());
+        using var hold = new RemoteHold(new HttpResponseMessage(), reader, new LogExtent(0, []));
+        Assert.False(hold.IsLost);
+        pipe.Dispose();
+        Assert.True(SpinWait.SpinUntil(() => hold.IsLost, TimeSpan.FromSeconds(30)));
+    }
+
+    private static LogInspector Inspect(LogScene scene, LogExtent? extent) =>
+        extent is null ? LogInspector.Open(scene.Directory) : LogInspector.Open(scene.Directory, extent);
+
+    private BackupManifest Back(
+        LogScene scene, LogExtent? extent = null, Action? checkSource = null, Action? progress = null,
+        CancellationToken token = default)
     {
         using (AccountStore.Open(scene.Directory))
         {
             // There are accounts, though none of them matters here.
         }
 
-        using LogInspector log = LogInspector.Open(scene.Directory);
-        BackupFiles files = new(mayLink: false, static _ => { }, token);
-        BackupRun run = new(scene.Directory, _target, log, files, DateTimeOffset.UnixEpoch);
+        using LogInspector log = Inspect(scene, extent);
+        BackupFiles files = new(mayLink: false, _ => progress?.Invoke(), token);
+        BackupRun run = new(scene.Directory, _target, log, files, checkSource ?? (static () => { }), DateTimeOffset.UnixEpoch);
         Assert.Null(run.Refusal(isIncremental: true));
-        _ = run.Run();
+        return run.Run();
     }
 
     private LogScene Restore()
