@@ -83,7 +83,31 @@ internal sealed class BackupRun
             return $"{_target} is not empty and holds no backup of this store; choose an empty directory";
         }
 
-        return isIncremental ? null : $"{_target} holds a backup already; add to it with --incremental or choose an empty directory";
+        return isIncremental
+            ? OtherHistory()
+            : $"{_target} holds a backup already; add to it with --incremental or choose an empty directory";
+    }
+
+    /// <summary>
+    /// A store that was put back to an older state, and went on, gives the same names to other segments: the mail in
+    /// these of the backup may be nowhere else.
+    /// </summary>
+    private string? OtherHistory()
+    {
+        const string Remedy = "the store was put back to an older state since; keep that backup and begin one in a new directory";
+        string? other = _log.Names.FirstOrDefault(name =>
+        {
+            string copy = Path.Join(_target, "log", name);
+            return File.Exists(copy) && LogInspector.AreDifferentSegments(copy, _log.PathOf(name));
+        });
+        if (other is not null)
+        {
+            return $"{_target} holds another segment by the name {other}: {Remedy}";
+        }
+
+        return _before?.EndLsn is { } before && _log.FindEnd() is var end && end < before
+            ? $"{_target} reaches to 0x{before:x}, and the log ends at 0x{end:x}: {Remedy}"
+            : null;
     }
 
     /// <summary>All that a run leaves which was interrupted before its first file was whole.</summary>

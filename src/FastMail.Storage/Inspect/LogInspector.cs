@@ -192,6 +192,37 @@ public sealed class LogInspector : IDisposable
             : throw new ArgumentException($"{name} does not name a segment", nameof(name));
     }
 
+    /// <summary>
+    /// Behind the last valid record of the segment that grows, or where durable records end while a server writes.
+    /// </summary>
+    /// <exception cref="IOException">The disk failed.</exception>
+    public ulong FindEnd()
+    {
+        if (_endLsn is not null || GrowingName is null)
+        {
+            return _endLsn ?? 0;
+        }
+
+        LogChain chain = new(isSeqKnown: false);
+        chain.Restart(BaseLsnOf(GrowingName));
+        using InspectedSegment segment = InspectedSegment.Open(PathOf(GrowingName), _format.StoreId, chain, isLast: true);
+        ulong end = chain.NextLsn + SegmentHeader.Bytes;
+        foreach (LogRecord record in segment.Read(checkBodies: false).OfType<LogRecord>())
+        {
+            end = record.Lsn + (ulong)record.Bytes;
+        }
+
+        return end;
+    }
+
+    /// <summary>
+    /// Two files with the name of one segment that were made as different segments, as after a store was put back to an
+    /// older state and went on. A damaged header page says nothing of that.
+    /// </summary>
+    /// <exception cref="IOException">The disk failed.</exception>
+    public static bool AreDifferentSegments(string path, string other) =>
+        HeaderOf(path) is { } header && HeaderOf(other) is { } second && header != second;
+
     /// <summary>By its name, compaction made this segment.</summary>
     public static bool IsCold(string name)
     {
@@ -270,6 +301,17 @@ public sealed class LogInspector : IDisposable
     private static bool IsHot(string name)
     {
         return SegmentHeader.TryParseName(name, out uint generation, out _) && generation == 0;
+    }
+
+    private static SegmentHeader? HeaderOf(string path)
+    {
+        byte[] page = new byte[SegmentHeader.Bytes];
+        Errno.Check(ReadOnlyDisk.Instance.Open(path, FileUse.Existing, out IDiskFile? file), "open", path);
+        using (file)
+        {
+            Errno.Check(file!.Read(page, 0, out int read), "read", path);
+            return read == page.Length && SegmentHeader.TryRead(page, out SegmentHeader header) ? header : null;
+        }
     }
 
     private static StoreFormat ReadFormat(string path)

@@ -74,6 +74,46 @@ public sealed class BackupRunTests : IDisposable
     }
 
     [Fact]
+    public void An_addition_from_a_store_that_was_put_back_and_went_on_is_refused()
+    {
+        using LogScene scene = new(options: Manual);
+        scene.Open();
+        ReclaimStory.Fill(scene, 1, segments: 1);
+        using LogScene putBack = scene.Crash();
+        ReclaimStory.Fill(scene, 1, segments: 2);
+        string[] bodies = scene.Bodies(1);
+        scene.Close();
+        Back(scene);
+
+        putBack.Clock.Now = scene.Clock.Now.AddDays(1);
+        putBack.Open();
+        ReclaimStory.Fill(putBack, 1, segments: 3);
+        putBack.Close();
+        Assert.Contains("another segment by the name", RefusalOf(putBack, _target), StringComparison.Ordinal);
+
+        using LogScene restored = Restore();
+        restored.Open();
+        Assert.Equal(bodies, restored.Bodies(1));
+    }
+
+    [Fact]
+    public void An_addition_from_a_store_that_ends_before_the_backup_is_refused()
+    {
+        using LogScene scene = new(options: Manual);
+        scene.Open();
+        scene.Deliver("in both", 1);
+        using LogScene putBack = scene.Crash();
+        scene.Deliver("in the backup", 1);
+        using (LogHold hold = scene.Log!.Hold())
+        {
+            Back(scene, extent: hold.Extent);
+        }
+
+        Assert.Null(RefusalOf(scene, _target, scene.Log.Hold().Extent));
+        Assert.Contains("the log ends at", RefusalOf(putBack, _target), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_run_whose_source_was_let_go_leaves_the_backup_before_it()
     {
         using LogScene scene = new(options: Manual);
@@ -104,6 +144,13 @@ public sealed class BackupRunTests : IDisposable
         Assert.False(hold.IsLost);
         pipe.Dispose();
         Assert.True(SpinWait.SpinUntil(() => hold.IsLost, TimeSpan.FromSeconds(30)));
+    }
+
+    private static string? RefusalOf(LogScene scene, string target, LogExtent? extent = null)
+    {
+        using LogInspector log = Inspect(scene, extent);
+        BackupFiles files = new(mayLink: false, static _ => { }, CancellationToken.None);
+        return new BackupRun(scene.Directory, target, log, files, static () => { }, DateTimeOffset.UnixEpoch).Refusal(isIncremental: true);
     }
 
     private static LogInspector Inspect(LogScene scene, LogExtent? extent) =>
