@@ -238,7 +238,7 @@ internal sealed class MailServer : IAsyncDisposable
         Logins logins = MakeLogins(settings, accounts, exemptions, clock);
         DeliveryEngine engine = StartRelay(settings, accounts, intake, quotas, inHand, clock);
         OpenDoors(settings, accounts, allowance, intake, clock);
-        Expunger = Own(new Expunger(mailLog, accounts, allowance, locks, loop, clock, _log));
+        Expunger = Own(new Expunger(_directory, mailLog, accounts, allowance, locks, loop, clock, _log));
         new SessionRoles
         {
             Settings = settings,

@@ -1,8 +1,8 @@
 namespace FastMail.Server.Retention;
 
 /// <summary>
-/// Notices that the wall clock was set forward, against the monotonic one: what goes by age must not cost anybody's mail
-/// before somebody has noticed a wrong clock. Owned and entered by the thread of the <see cref="Expunger"/>.
+/// Notices that the wall clock was set forward, against the monotonic one, and over a restart against what was last
+/// trusted: what goes by age must not cost anybody's mail before somebody has noticed a wrong clock. Owned and entered by the thread of the <see cref="Expunger"/>.
 /// </summary>
 internal sealed class ClockDoubt
 {
@@ -14,10 +14,13 @@ internal sealed class ClockDoubt
     private DateTimeOffset _wall;
     private TimeSpan _until;
 
-    public ClockDoubt(TimeProvider clock)
+    /// <param name="clock">Both clocks.</param>
+    /// <param name="trusted">The last time without doubt, of a process before; null when there is none.</param>
+    public ClockDoubt(TimeProvider clock, DateTimeOffset? trusted)
     {
         _clock = clock;
         _wall = clock.GetUtcNow();
+        _until = trusted is null || _wall - trusted > Length ? Length : TimeSpan.Zero;
         _start = clock.GetTimestamp();
     }
 

@@ -18,6 +18,7 @@ internal sealed class Expunger : IDisposable
     private static readonly TimeSpan Interval = TimeSpan.FromHours(1);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
 
+    private readonly string _directory;
     private readonly MailLog _log;
     private readonly LiveAccounts _accounts;
     private readonly Allowance _defaults;
@@ -25,13 +26,15 @@ internal sealed class Expunger : IDisposable
     private readonly EventLoop _loop;
     private readonly TimeProvider _clock;
     private readonly ILogger _logger;
+    private readonly ClockDoubt _doubt;
     private readonly CancellationTokenSource _stopping = new();
     private readonly Thread _thread;
 
     public Expunger(
-        MailLog log, LiveAccounts accounts, Allowance defaults, MaildropLocks locks, EventLoop loop, TimeProvider clock,
+        string directory, MailLog log, LiveAccounts accounts, Allowance defaults, MaildropLocks locks, EventLoop loop, TimeProvider clock,
         ILogger logger)
     {
+        _directory = directory;
         _log = log;
         _accounts = accounts;
         _defaults = defaults;
@@ -39,8 +42,30 @@ internal sealed class Expunger : IDisposable
         _loop = loop;
         _clock = clock;
         _logger = logger;
+        _doubt = BeginInDoubt();
         _thread = new Thread(Run) { IsBackground = true, Name = "retention" };
         _thread.Start();
+    }
+
+    /// <summary>What is due every hour: a round, unless the clock is in doubt.</summary>
+    public void Look()
+    {
+        bool isInDoubt = _doubt.IsInDoubt(out bool isNew);
+        if (isNew)
+        {
+            _logger.LogWarning("retention: the clock was set forward; nothing is removed for a day");
+        }
+
+        if (isInDoubt)
+        {
+            return;
+        }
+
+        Trust(_clock.GetUtcNow());
+        if (Round() is var removed and > 0)
+        {
+            _logger.LogInformation("retention: {Count} messages removed", removed);
+        }
     }
 
     /// <summary>Looks at every maildrop once; returns how many messages were removed.</summary>
@@ -71,24 +96,49 @@ internal sealed class Expunger : IDisposable
     {
         try
         {
-            var doubt = new ClockDoubt(_clock);
             while (!_stopping.Token.WaitHandle.WaitOne(Interval))
             {
-                bool isInDoubt = doubt.IsInDoubt(out bool isNew);
-                if (isNew)
-                {
-                    _logger.LogWarning("retention: the clock was set forward; nothing is removed for a day");
-                }
-
-                if (!isInDoubt && Round() is var removed and > 0)
-                {
-                    _logger.LogInformation("retention: {Count} messages removed", removed);
-                }
+                Look();
             }
         }
         catch (OperationCanceledException)
         {
             // Stopped in the middle of a round.
+        }
+    }
+
+    private ClockDoubt BeginInDoubt()
+    {
+        DateTimeOffset? trusted = null;
+        try
+        {
+            trusted = TrustedTime.Read(_directory);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            _logger.LogWarning("retention: {What}; nothing is removed for a day", e.Message);
+        }
+
+        var doubt = new ClockDoubt(_clock, trusted);
+        if (trusted is not null && doubt.IsInDoubt(out _))
+        {
+            _logger.LogWarning(
+                "retention: the clock is more than a day beyond {Trusted:u}, when it was right; nothing is removed for a day",
+                trusted);
+        }
+
+        return doubt;
+    }
+
+    private void Trust(DateTimeOffset now)
+    {
+        try
+        {
+            TrustedTime.Write(_directory, now);
+        }
+        catch (IOException e)
+        {
+            _logger.LogWarning("retention: {What}; the next start will not trust the clock for a day", e.Message);
         }
     }
 

@@ -69,7 +69,7 @@ public sealed class ClockJumpTests
     public void A_clock_set_forward_removes_no_mail_for_a_day()
     {
         var clock = new HandClock();
-        var doubt = new ClockDoubt(clock);
+        var doubt = new ClockDoubt(clock, clock.GetUtcNow());
         clock.Advance(TimeSpan.FromDays(3));
         Assert.False(doubt.IsInDoubt(out _)); // time that passed is no jump
 

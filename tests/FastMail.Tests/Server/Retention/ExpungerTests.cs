@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using System.Text;
+using FastMail.Server.Retention;
 using FastMail.Tests.Storage;
 using Xunit;
 
@@ -73,6 +74,27 @@ public sealed class ExpungerTests
 
         disk.Script = static (_, _) => 0;
         Assert.Equal(1, fixture.Server.Expunger.Round());
+    }
+
+    [Fact]
+    public async Task A_clock_that_a_restart_finds_far_ahead_is_not_trusted_and_one_that_went_on_is()
+    {
+        var clock = new ShiftedClock();
+        await using ServerFixture fixture = await ServerFixture.StartAsync(clock, "retention.days=10");
+        TrustedTime.Write(fixture.Directory, clock.GetUtcNow());
+        Deliver(fixture, "u@local.test", 1);
+        clock.Shift = TimeSpan.FromDays(365);
+        await fixture.RestartAsync();
+        Deliver(fixture, "v@local.test", 1); // the log goes on with the wrong time
+        await fixture.RestartAsync();
+        fixture.Server.Expunger.Look();
+        Assert.Equal(1, fixture.Server.Expunger.Round()); // u's was still there
+
+        TrustedTime.Write(fixture.Directory, clock.GetUtcNow());
+        clock.Shift += TimeSpan.FromHours(23);
+        await fixture.RestartAsync();
+        fixture.Server.Expunger.Look();
+        Assert.True(clock.GetUtcNow() - TrustedTime.Read(fixture.Directory) < TimeSpan.FromHours(1));
     }
 
     private void Deliver(ServerFixture fixture, string address, int count)
