@@ -6,6 +6,9 @@ namespace FastMail.Server;
 /// <summary>Small files of the data directory that nobody else may read. Stateless; any thread.</summary>
 internal static class DurableFile
 {
+    /// <summary>Ending of what is not finished.</summary>
+    public const string HalfSuffix = ".new";
+
     /// <summary>
     /// Writes a file for its owner alone, under another name first: neither a crash nor a power loss leaves half a file
     /// that looks whole. On return it is durable.
@@ -16,7 +19,7 @@ internal static class DurableFile
     public static unsafe void Write(string path, ReadOnlySpan<byte> octets)
     {
         LinuxDisk disk = LinuxDisk.Instance;
-        string half = path + ".new";
+        string half = path + HalfSuffix;
         Demand(disk.Remove(half), half); // its mode may be another than ours
         Demand(disk.Open(half, FileUse.CreateEmpty, out IDiskFile? file), half);
         using (file)

@@ -1,4 +1,5 @@
 using FastMail.Server.Accounts;
+using FastMail.Server.Dkim;
 using FastMail.Storage;
 using Microsoft.Data.Sqlite;
 
@@ -127,6 +128,9 @@ internal sealed class BackupRun
         AccountStore.MakeDirectory(log);
         CopyIfThere(Configuration.Settings.FileName);
         CopyIfThere(Tls.SelfSigned.FileName);
+        CopyIfThere(Control.AdminDoor.FileName);
+        CopyIfThere(Relay.Sts.StsPolicies.FileName);
+        CopyDkimKeys();
         List<string> shelved = [.. Shelves.SelectMany(PlaceShelf)];
         foreach (string name in _log.Names)
         {
@@ -282,6 +286,30 @@ internal sealed class BackupRun
             string target = Path.Join(_target, name);
             _files.Copy(source, target, long.MaxValue);
             BackupFiles.Reveal(target);
+        }
+    }
+
+    /// <summary>All of them each time: which one signs changes, and what was removed must sign no more.</summary>
+    private void CopyDkimKeys()
+    {
+        string source = Path.Join(_source, DkimFiles.DirectoryName);
+        string target = Path.Join(_target, DkimFiles.DirectoryName);
+        string[] names = !Directory.Exists(source) ? []
+            : [.. Directory.EnumerateFiles(source, "*", SearchOption.AllDirectories)
+                .Where(path => !path.EndsWith(DurableFile.HalfSuffix, StringComparison.Ordinal))
+                .Select(path => Path.GetRelativePath(source, path))];
+        foreach (string name in names)
+        {
+            AccountStore.MakeDirectory(Path.GetDirectoryName(Path.Join(target, name))!);
+            CopyIfThere(Path.Join(DkimFiles.DirectoryName, name));
+        }
+
+        foreach (string path in Directory.Exists(target) ? Directory.EnumerateFiles(target, "*", SearchOption.AllDirectories) : [])
+        {
+            if (!names.Contains(Path.GetRelativePath(target, path), StringComparer.Ordinal))
+            {
+                File.Delete(path);
+            }
         }
     }
 

@@ -12,13 +12,15 @@ namespace FastMail.Server.Dkim;
 /// </summary>
 internal sealed class DkimFiles
 {
+    public const string DirectoryName = "dkim";
+
     private const string ActiveFile = "active";
     private const string KeyEnd = ".pem";
 
     private readonly string _directory;
 
     /// <param name="dataDirectory">Absolute.</param>
-    public DkimFiles(string dataDirectory) => _directory = Path.Join(dataDirectory, "dkim");
+    public DkimFiles(string dataDirectory) => _directory = Path.Join(dataDirectory, DirectoryName);
 
     /// <summary>A selector as RFC 6376 3.1 has it, and a file name.</summary>
     public static bool IsSelector(string text) =>

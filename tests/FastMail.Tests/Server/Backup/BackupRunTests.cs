@@ -2,6 +2,7 @@ using System.IO.Pipes;
 using FastMail.Server.Accounts;
 using FastMail.Server.Backup;
 using FastMail.Server.Control;
+using FastMail.Server.Dkim;
 using FastMail.Storage;
 using FastMail.Tests.Storage;
 using Xunit;
@@ -144,6 +145,30 @@ public sealed class BackupRunTests : IDisposable
         Assert.False(hold.IsLost);
         pipe.Dispose();
         Assert.True(SpinWait.SpinUntil(() => hold.IsLost, TimeSpan.FromSeconds(30)));
+    }
+
+    [Fact]
+    public void The_keys_that_sign_come_along_each_time_for_their_owner_alone()
+    {
+        using LogScene scene = new(options: Manual);
+        scene.Open();
+        scene.Close();
+        DkimFiles keys = new(scene.Directory);
+        keys.Make("example.net", "one", bits: 1024);
+        keys.Make("example.net", "two", bits: 1024);
+        File.WriteAllText(Path.Join(scene.Directory, AdminDoor.FileName), "token");
+        Back(scene);
+        DkimFiles copies = new(_target);
+        Assert.Equal("one", copies.ActiveOf("example.net"));
+        Assert.Equal("one two", string.Join(' ', copies.Selectors("example.net")));
+        _ = copies.Load("example.net", "two"); // which looks at the mode
+        Assert.Equal("token", File.ReadAllText(Path.Join(_target, AdminDoor.FileName)));
+
+        keys.Activate("example.net", "two");
+        keys.Remove("example.net", "one");
+        Back(scene);
+        Assert.Equal("two", copies.ActiveOf("example.net"));
+        Assert.Equal("two", Assert.Single(copies.Selectors("example.net")));
     }
 
     private static string? RefusalOf(LogScene scene, string target, LogExtent? extent = null)
