@@ -179,6 +179,20 @@ def test_an_interrupted_backup_goes_on(folder):
             assert unique_ids(copy) == ids and len(ids) == 300
 
 
+def test_what_no_run_has_read_back_is_read_back_by_the_next(folder):
+    with Server(folder + "/data", "--segment-size", "1MiB") as server:
+        fill_large(server, 30)
+        manifest = folder + "/backup/backup.json"
+        whole = backup(server.data, folder + "/whole")
+        first = run("backup", folder + "/backup", "--no-verify", "--data", server.data, timeout=120)
+        assert first.returncode == 0 and json.load(open(manifest))["unverifiedFrom"] == 0, first
+        second = backup(server.data, folder + "/backup", "--incremental")
+        assert second["kept"] > 0 and second["verifiedRecords"] >= whole["verifiedRecords"], (whole, second)
+        assert json.load(open(manifest))["unverifiedFrom"] is None
+        third = backup(server.data, folder + "/backup", "--incremental")
+        assert third["verifiedRecords"] < whole["verifiedRecords"], (whole, third)
+
+
 def test_a_server_that_is_restarted_meanwhile_lets_a_backup_go(folder):
     with Server(folder + "/data", "--segment-size", "4MiB") as server:
         fill_large(server, 300)

@@ -13,9 +13,12 @@ namespace FastMail.Server.Backup;
 /// <param name="Segments">Names of the segments.</param>
 /// <param name="Complete">Names of those that are full and will never change.</param>
 /// <param name="CopiedBytes">Octets that the last run copied.</param>
+/// <param name="UnverifiedFrom">
+/// Address of the first segment that was brought and not read back to the end yet; null when there is none.
+/// </param>
 internal sealed record BackupManifest(
     int Version, DateTimeOffset Created, ulong? EndLsn, IReadOnlyList<string> Segments, IReadOnlyList<string> Complete,
-    long CopiedBytes)
+    long CopiedBytes, ulong? UnverifiedFrom = null)
 {
     public const string FileName = FastMail.Storage.MailLog.BackupName;
 

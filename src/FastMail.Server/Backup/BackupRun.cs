@@ -51,13 +51,14 @@ internal sealed class BackupRun
         _checkSource = checkSource;
         _now = now;
         _before = BackupManifest.Read(_target);
+        UnverifiedFrom = _before?.UnverifiedFrom;
     }
 
     /// <summary>Segments that an earlier run had brought in and this one kept.</summary>
     public int Kept { get; private set; }
 
-    /// <summary>Address of the first segment that this run brought in; null when there was none.</summary>
-    public ulong? FirstPlacedLsn { get; private set; }
+    /// <summary>Address of the first segment that this run or one before brought in and that nobody has read back.</summary>
+    public ulong? UnverifiedFrom { get; private set; }
 
     /// <summary>Why the target cannot take this backup; null when it can.</summary>
     public string? Refusal(bool isIncremental)
@@ -149,7 +150,7 @@ internal sealed class BackupRun
         RemoveOldCheckpoints();
         RemoveDroppedBodies();
         List<string> complete = [.. _log.Names.Where(name => !IsGrowing(name))];
-        var manifest = new BackupManifest(1, _now, _log.EndLsn, _log.Names, complete, _files.CopiedBytes);
+        var manifest = new BackupManifest(1, _now, _log.EndLsn, _log.Names, complete, _files.CopiedBytes, UnverifiedFrom);
         manifest.Write(_target);
         return manifest;
     }
@@ -182,7 +183,7 @@ internal sealed class BackupRun
             _files.Place(source, target);
         }
 
-        FirstPlacedLsn ??= LogInspector.BaseLsnOf(name);
+        UnverifiedFrom = Math.Min(UnverifiedFrom ?? ulong.MaxValue, LogInspector.BaseLsnOf(name));
         _placed.Add(target);
     }
 

@@ -23,7 +23,7 @@ internal sealed class BackupVerb
             + "where DIR is on the same file system: at no cost, but with the same medium under both.",
     };
 
-    private readonly Option<bool> _noVerify = new("--no-verify") { Description = "Do not read the backup back and check it." };
+    private readonly Option<bool> _noVerify = new("--no-verify") { Description = "Do not read the backup back and check it: the next run without this does." };
     private readonly Option<bool> _json = new("--json") { Description = "Print one JSON object." };
 
     public BackupVerb(Option<string> data) => _data = data;
@@ -81,7 +81,13 @@ internal sealed class BackupVerb
         try
         {
             BackupManifest manifest = run.Run();
-            LogTally? tally = parsed.GetValue(_noVerify) ? null : Verify(target, run, progress, done, interruption);
+            LogTally? tally = null;
+            if (!parsed.GetValue(_noVerify))
+            {
+                tally = Verify(target, run, progress, done, interruption);
+                (manifest with { UnverifiedFrom = null }).Write(target);
+            }
+
             progress.Clear();
             Print(parsed, target, run, files, manifest, tally);
             return tally is { Damages: > 0 } ? ExitCode.DataError : ExitCode.Ok;
@@ -93,14 +99,14 @@ internal sealed class BackupVerb
         }
     }
 
-    /// <summary>Reads back what this run brought; what an earlier run brought was read back then.</summary>
+    /// <summary>Reads back what this run brought, and what no earlier run has read back to the end.</summary>
     private static LogTally Verify(string target, BackupRun run, ProgressLine progress, long done, Interruption interruption)
     {
         LogTally tally = new();
         using LogInspector copy = LogInspector.Open(target);
         long bodies = 0;
         IEnumerable<LogFinding> findings = copy.Read(
-            run.FirstPlacedLsn ?? 0,
+            run.UnverifiedFrom ?? 0,
             bodyProgress: bytes => progress.Report(done + copy.ReadBytes + (bodies += bytes)),
             cancellation: interruption.Token);
         foreach (LogFinding finding in findings)

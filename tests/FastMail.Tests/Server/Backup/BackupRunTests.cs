@@ -171,6 +171,24 @@ public sealed class BackupRunTests : IDisposable
         Assert.Equal("two", Assert.Single(copies.Selectors("example.net")));
     }
 
+    [Fact]
+    public void What_was_not_read_back_to_the_end_is_remembered()
+    {
+        using LogScene scene = new(options: Manual);
+        scene.Open();
+        ReclaimStory.Fill(scene, 1, segments: 1);
+        scene.Close();
+        BackupManifest first = Back(scene);
+        Assert.Equal(0UL, first.UnverifiedFrom);
+
+        scene.Open();
+        ReclaimStory.Fill(scene, 1, segments: 1);
+        scene.Close();
+        Assert.Equal(0UL, Back(scene).UnverifiedFrom); // though the first segment was kept
+        (first with { UnverifiedFrom = null }).Write(_target);
+        Assert.True(Back(scene).UnverifiedFrom > 0);
+    }
+
     private static string? RefusalOf(LogScene scene, string target, LogExtent? extent = null)
     {
         using LogInspector log = Inspect(scene, extent);
