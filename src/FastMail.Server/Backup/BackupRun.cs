@@ -35,6 +35,7 @@ internal sealed class BackupRun
     private readonly DateTimeOffset _now;
     private readonly List<string> _placed = [];
     private readonly HashSet<string> _shelved = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _checkpoints = new(StringComparer.Ordinal);
 
     /// <param name="source">The data directory.</param>
     /// <param name="target">Where the backup goes.</param>
@@ -132,13 +133,13 @@ internal sealed class BackupRun
         CopyIfThere(Control.AdminDoor.FileName);
         CopyIfThere(Relay.Sts.StsPolicies.FileName);
         CopyDkimKeys();
+        List<string> checkpoints = PlaceCheckpoints(); // at once: the server replaces them every minute
         List<string> shelved = [.. Shelves.SelectMany(PlaceShelf)];
         foreach (string name in _log.Names)
         {
             PlaceSegment(name, Path.Join(log, name));
         }
 
-        List<string> checkpoints = PlaceCheckpoints();
         CopyAccounts();
         _checkSource();
         foreach (string path in shelved.Concat(InOrder(hasCheckpoint)).Concat(checkpoints))
@@ -214,26 +215,29 @@ internal sealed class BackupRun
 
     /// <summary>
     /// The checkpoints that the log of this backup reaches: without one a restored server reads all of it, and would
-    /// not know the last unique-ids of maildrops whose segments are gone. They refer to files of older ones.
+    /// not know the last unique-ids of maildrops whose segments are gone. They refer to files of older ones. They get
+    /// their names last: a checkpoint without the log that it has read looks like a log that has lost its end.
     /// </summary>
     private List<string> PlaceCheckpoints()
     {
         List<string> placed = [];
         foreach (string source in Checkpoints(_source))
         {
+            if (_log.EndLsn is { } end && LsnOf(source) > end)
+            {
+                continue;
+            }
+
+            _ = _checkpoints.Add(Path.GetFileName(source));
             string target = Path.Join(_target, CheckpointName, Path.GetFileName(source));
+            string copy = target;
             try
             {
-                if (_log.EndLsn is { } end && LsnOf(source) > end)
-                {
-                    continue;
-                }
-
                 AccountStore.MakeDirectory(target);
                 // The manifest last, which says that the rest is there.
                 foreach (string path in Directory.GetFiles(source).OrderBy(f => Path.GetFileName(f) == ManifestName))
                 {
-                    string copy = Path.Join(target, Path.GetFileName(path));
+                    copy = Path.Join(target, Path.GetFileName(path));
                     if (!File.Exists(copy))
                     {
                         _files.Place(path, copy);
@@ -243,9 +247,9 @@ internal sealed class BackupRun
             }
             catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
             {
-                // The server has replaced it by a newer one; a checkpoint with holes is not used by anybody.
-                _ = placed.RemoveAll(path => path.StartsWith(target + "/", StringComparison.Ordinal));
-                Directory.Delete(target, recursive: true);
+                // The server has replaced it by a newer one. Without its manifest it is none, but what there is of it
+                // may be named by the manifests of others.
+                File.Delete(copy + BackupFiles.PartSuffix);
             }
         }
 
@@ -254,13 +258,14 @@ internal sealed class BackupRun
 
     private void RemoveOldCheckpoints()
     {
-        HashSet<string> present = [.. Checkpoints(_source).Select(path => Path.GetFileName(path)!)];
-        foreach (string path in Checkpoints(_target).Where(path => !present.Contains(Path.GetFileName(path))))
+        if (!_checkpoints.Any(name => File.Exists(Path.Join(_target, CheckpointName, name, ManifestName))))
         {
-            if (present.Any(name => Directory.Exists(Path.Join(_target, CheckpointName, name))))
-            {
-                Directory.Delete(path, recursive: true);
-            }
+            return;
+        }
+
+        foreach (string path in Checkpoints(_target).Where(path => !_checkpoints.Contains(Path.GetFileName(path))))
+        {
+            Directory.Delete(path, recursive: true);
         }
     }
 

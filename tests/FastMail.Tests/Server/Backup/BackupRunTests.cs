@@ -189,6 +189,57 @@ public sealed class BackupRunTests : IDisposable
         Assert.True(Back(scene).UnverifiedFrom > 0);
     }
 
+    [Fact]
+    public void Checkpoints_are_brought_before_the_server_replaces_them()
+    {
+        using LogScene scene = new(options: Manual);
+        scene.Open();
+        scene.Deliver("mail", 1);
+        scene.Close();
+        Back(scene, progress: () =>
+        {
+            string log = Path.Join(_target, "log");
+            if (Directory.Exists(log) && Directory.EnumerateFiles(log).Any())
+            {
+                Directory.Delete(Path.Join(scene.Directory, "ckpt"), recursive: true);
+                Directory.CreateDirectory(Path.Join(scene.Directory, "ckpt"));
+            }
+        });
+
+        Assert.Single(Directory.GetFiles(Path.Join(_target, "ckpt"), "MANIFEST", SearchOption.AllDirectories));
+        using LogScene restored = Restore();
+        restored.Open();
+        Assert.Equal(["mail"], restored.Bodies(1));
+    }
+
+    [Fact]
+    public void A_checkpoint_that_goes_while_it_is_brought_takes_nothing_of_the_next_along()
+    {
+        using LogScene scene = new(options: Manual);
+        scene.Open();
+        scene.Deliver("one", 1);
+        scene.Deliver("other", 2);
+        scene.Reopen();
+        scene.Deliver("two", 1);
+        scene.Close();
+        string[] checkpoints = [.. Directory.GetDirectories(Path.Join(scene.Directory, "ckpt")).Order(StringComparer.Ordinal)];
+        Assert.Equal(2, checkpoints.Length);
+        Back(scene, progress: () =>
+        {
+            if (Directory.Exists(Path.Join(_target, "ckpt")))
+            {
+                File.Delete(Path.Join(checkpoints[0], "MANIFEST"));
+            }
+        });
+
+        using LogScene restored = Restore();
+        Assert.Single(Directory.GetFiles(Path.Join(restored.Directory, "ckpt"), "MANIFEST", SearchOption.AllDirectories));
+        restored.Open();
+        Assert.Equal(["one", "two"], restored.Bodies(1));
+        Assert.Equal(["other"], restored.Bodies(2));
+        Assert.DoesNotContain(restored.Notices, n => n.Contains("checkpoint", StringComparison.Ordinal));
+    }
+
     private static string? RefusalOf(LogScene scene, string target, LogExtent? extent = null)
     {
         using LogInspector log = Inspect(scene, extent);
