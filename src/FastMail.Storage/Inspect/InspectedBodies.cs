@@ -23,13 +23,20 @@ internal sealed class InspectedBodies(string storePath, Action<int>? progress, C
         {
             AddMessage(message);
         }
-        else if (finding is LogRecord { Type: RecordType.Expunge } expunge)
-        {
-            Remove(expunge);
-        }
         else if (finding is LogProblem problem)
         {
             _hasLostRecords |= problem.IsDamage && problem.Kind != LogProblemKind.Body;
+        }
+
+        Note(finding);
+    }
+
+    /// <summary>Takes only what a finding says of the messages taken before.</summary>
+    public void Note(LogFinding finding)
+    {
+        if (finding is LogRecord { Type: RecordType.Expunge } expunge)
+        {
+            Remove(expunge);
         }
 
         if (finding is LogRecord record)

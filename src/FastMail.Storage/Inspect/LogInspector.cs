@@ -110,7 +110,7 @@ public sealed class LogInspector : IDisposable
     /// behind a torn tail is left out: it was never acknowledged. A body that fails its checksum and looks punched out
     /// is told last, because what is removed later is no damage.
     /// </summary>
-    /// <param name="fromLsn">Records below are left out; segments below are not even opened.</param>
+    /// <param name="fromLsn">Records below are left out; of segments below no body is read.</param>
     /// <param name="checkBodies">Whether to read the bodies and check them against their CRC.</param>
     /// <param name="bodyProgress">
     /// Told the octets of each step while body files are read, behind all records: a finding comes only of a bad one.
@@ -142,6 +142,10 @@ public sealed class LogInspector : IDisposable
             {
                 bodies.Add(finding);
                 yield return finding;
+            }
+            else
+            {
+                bodies.Note(finding);
             }
         }
 
@@ -252,13 +256,15 @@ public sealed class LogInspector : IDisposable
             yield return problem;
         }
 
-        foreach (LogFinding finding in ReadHot(hot, survey, fromLsn, checkBodies))
+        foreach (LogFinding finding in ReadHot(hot, survey, fromLsn, checkBodies, isAllNeeded: cold.Length > 0))
         {
             yield return finding;
         }
     }
 
-    private IEnumerable<LogFinding> ReadHot(string[] names, MoveSurvey survey, ulong fromLsn, bool checkBodies)
+    /// <param name="isAllNeeded">What was removed below <paramref name="fromLsn"/> may be a message of a cold segment.</param>
+    private IEnumerable<LogFinding> ReadHot(
+        string[] names, MoveSurvey survey, ulong fromLsn, bool checkBodies, bool isAllNeeded)
     {
         LogChain chain = new(isSeqKnown: fromLsn == 0);
         ulong dropped = survey.RetiredBelow;
@@ -279,7 +285,8 @@ public sealed class LogInspector : IDisposable
 
             using InspectedSegment segment = InspectedSegment.Open(
                 path, _format.StoreId, chain, isLast, isLast ? _endLsn : null);
-            foreach (LogFinding finding in segment.EndLsn > fromLsn ? segment.Read(checkBodies) : [])
+            bool isAsked = segment.EndLsn > fromLsn;
+            foreach (LogFinding finding in isAsked || isAllNeeded ? segment.Read(checkBodies && isAsked) : [])
             {
                 yield return finding;
             }

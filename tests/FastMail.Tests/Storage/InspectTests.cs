@@ -215,6 +215,31 @@ public sealed class InspectTests
     }
 
     [Fact]
+    public async Task What_was_removed_from_a_cold_segment_is_no_damage_wherever_reading_begins()
+    {
+        using LogScene scene = new(options: LogScene.Tiny with { ReclaimsByItself = false });
+        MailLog log = scene.Open();
+        scene.Deliver(new string('x', 300_000), 3); // a body file
+        scene.Deliver(new string('y', 70_000), 3); // a body that is punched out
+        _ = ReclaimStory.MostlyDead(scene);
+        CompactProgress moved = await log.CompactAsync(new CompactOptions { DeadRatio = 0.05 });
+        Assert.True(moved.Messages > 2, moved.ToString());
+        scene.Expunge(3, scene.Uids(3));
+        ReclaimStory.Fill(scene, 2, segments: 2);
+        Assert.True(SpinWait.SpinUntil(() => log.HasIdleBodies, TimeSpan.FromSeconds(60)));
+        await log.CompactAsync(new CompactOptions { DeadRatio = 1 });
+        scene.Close();
+
+        using LogInspector inspector = LogInspector.Open(scene.Directory);
+        Assert.True(LogInspector.IsCold(inspector.Names[^1]));
+        Assert.Equal(0, inspector.Bodies.Number);
+        foreach (string name in inspector.Names)
+        {
+            Assert.Empty(inspector.Read(LogInspector.BaseLsnOf(name)).OfType<LogProblem>());
+        }
+    }
+
+    [Fact]
     public void What_is_intact_and_cannot_be_is_told()
     {
         using LogScene scene = ThreeSegments();
