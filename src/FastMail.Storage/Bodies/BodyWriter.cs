@@ -315,7 +315,14 @@ internal sealed class BodyWriter : IDisposable
         if (body.Path is { } path)
         {
             body.Path = null;
-            RemoveFile(path);
+            if (path == _files.PathOf(body.Id))
+            {
+                RemoveUnlessHeld(body.Id);
+            }
+            else
+            {
+                RemoveFile(path);
+            }
         }
 
         ReleaseSlot(body);

@@ -201,6 +201,38 @@ public sealed class BodyTests
     }
 
     [Fact]
+    public void A_body_that_is_given_up_when_it_has_its_name_stays_as_long_as_somebody_holds_the_files()
+    {
+        using LogScene scene = new(options: LogScene.Tiny);
+        MailLog log = scene.Open();
+        using SemaphoreSlim entered = new(0);
+        using SemaphoreSlim go = new(0);
+        using SemaphoreSlim done = new(0);
+        scene.OnGroup = _ =>
+        {
+            entered.Release();
+            go.Wait();
+        };
+        log.Append(scene.Build("holds up the appender", 4711));
+        entered.Wait();
+        PendingMessage message = scene.Build(_text, 1);
+        log.Append(message);
+        Await(() => Files(scene).Any(path => path.EndsWith(".body", StringComparison.Ordinal)));
+        using (log.Hold())
+        {
+            Assert.True(SpinWait.SpinUntil(() => log.GiveUp(message), TimeSpan.FromSeconds(60)));
+            scene.OnGroup = _ => done.Release();
+            go.Release();
+            done.Wait();
+            log.Return(message);
+            Await(() => log.HasIdleBodies);
+            Assert.Single(Files(scene));
+        }
+
+        Await(() => Files(scene).Length == 0);
+    }
+
+    [Fact]
     public void A_disk_that_does_not_keep_up_stops_the_producer_and_says_when_to_go_on()
     {
         ScriptedDisk disk = new();
