@@ -238,7 +238,7 @@ internal sealed class MaildropVerbs
         }
 
         using var interruption = new Interruption();
-        using var progress = new ProgressLine(isMbox ? new FileInfo(source).Length : 0, TimeProvider.System);
+        using var progress = new ProgressLine(isMbox ? new FileInfo(source).Length : Maildir.BytesIn(source), TimeProvider.System);
         var report = new TransferReport(parsed.GetValue(_json));
         var batches = new ImportBatches(maildrops, maildrop, parsed.GetValue(_skipPresent), report);
         foreach (SourceMessage message in isMbox ? Mbox.Read(source) : Maildir.Read(source))

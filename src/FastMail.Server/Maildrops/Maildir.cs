@@ -128,12 +128,7 @@ internal static class Maildir
     public static IEnumerable<SourceMessage> Read(string path)
     {
         Dictionary<string, (ulong Uid, string? UniqueId)> known = ReadUidList(Path.Join(path, UidListName));
-        IEnumerable<string> files = Folders
-            .Select(name => Path.Join(path, name))
-            .Where(Directory.Exists)
-            .SelectMany(Directory.EnumerateFiles)
-            .Where(file => !Path.GetFileName(file).StartsWith('.'));
-        var ordered = files
+        var ordered = Files(path)
             .Select(file => (File: file, Base: BaseOf(file), Arrival: ArrivalOf(file)))
             .Select(f => (f.File, f.Arrival, f.Base, Known: known.TryGetValue(f.Base, out var k) ? k : (ulong.MaxValue, null)))
             .OrderBy(f => f.Known.Item1)
@@ -144,6 +139,15 @@ internal static class Maildir
             yield return Read(file.File, file.Known.Item2, file.Arrival);
         }
     }
+
+    /// <summary>Length of all messages together, octets.</summary>
+    public static long BytesIn(string path) => Files(path).Sum(static file => new FileInfo(file).Length);
+
+    private static IEnumerable<string> Files(string path) => Folders
+        .Select(name => Path.Join(path, name))
+        .Where(Directory.Exists)
+        .SelectMany(Directory.EnumerateFiles)
+        .Where(file => !Path.GetFileName(file).StartsWith('.'));
 
     private static SourceMessage Read(string file, string? uniqueId, long arrival)
     {
