@@ -16,9 +16,8 @@ internal sealed partial class MaildirWriter : IMessageWriter
     private readonly string _part;
     private readonly bool _keepsCrlf;
     private readonly uint _uidValidity;
-    private readonly List<string> _uidList = [];
+    private readonly List<(ulong Uid, string Line)> _uidList = [];
     private readonly ArrayBufferWriter<byte> _text = new(1 << 16);
-    private ulong _lastUid;
     private bool _isComplete;
 
     /// <param name="path">Where it will be when it is complete; nothing is there yet.</param>
@@ -77,14 +76,12 @@ internal sealed partial class MaildirWriter : IMessageWriter
 
         File.SetLastWriteTimeUtc(temporary, DateTime.UnixEpoch.AddSeconds(message.ArrivalSeconds));
         File.Move(temporary, target);
-        _uidList.Add(string.Create(CultureInfo.InvariantCulture, $"{message.Uid} P{message.UniqueId} :{name}"));
-        _lastUid = message.Uid;
+        _uidList.Add((message.Uid, $"P{message.UniqueId} :{name}"));
     }
 
     public void Complete()
     {
-        string list = string.Create(CultureInfo.InvariantCulture, $"3 V{_uidValidity} N{_lastUid + 1}\n");
-        File.WriteAllText(Path.Join(_part, Maildir.UidListName), list + string.Concat(_uidList.Select(line => line + "\n")));
+        File.WriteAllText(Path.Join(_part, Maildir.UidListName), UidList());
         SyncFileSystem();
         Directory.Move(_part, _path);
         SyncFileSystem();
@@ -97,6 +94,24 @@ internal sealed partial class MaildirWriter : IMessageWriter
         {
             Directory.Delete(_part, recursive: true);
         }
+    }
+
+    /// <summary>
+    /// The numbers in it have 32 bits, and Dovecot throws away a list with longer ones: then the messages are counted. By
+    /// POP3 they are known by what stands behind the P in any case.
+    /// </summary>
+    private string UidList()
+    {
+        bool fits = _uidList.TrueForAll(static line => line.Uid < uint.MaxValue);
+        ulong last = _uidList.Count == 0 ? 0 : fits ? _uidList[^1].Uid : (ulong)_uidList.Count;
+        var list = new StringBuilder();
+        list.Append(CultureInfo.InvariantCulture, $"3 V{_uidValidity} N{last + 1}\n");
+        for (int i = 0; i < _uidList.Count; i++)
+        {
+            list.Append(CultureInfo.InvariantCulture, $"{(fits ? _uidList[i].Uid : (ulong)i + 1)} {_uidList[i].Line}\n");
+        }
+
+        return list.ToString();
     }
 
     /// <summary>One flush for all files; each its own would take a millisecond or more a message.</summary>

@@ -82,12 +82,31 @@ public sealed class RoundTripTests : IDisposable
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(30)); // each flushes the file system twice
     }
 
-    private static void Write(IMessageWriter writer, byte[][] messages)
+    [Theory]
+    [InlineData(0, "4 Pid.1 :")]
+    [InlineData(1UL << 32, "2 Pid.1 :")] // as behind a restore
+    public void The_numbers_in_the_list_of_a_Maildir_have_32_bits_and_unique_ids_stay(ulong beyond, string second)
+    {
+        string path = Path.Join(_directory, Path.GetRandomFileName());
+        byte[][] messages = [.. Enumerable.Repeat("Subject: s\r\n\r\nx\r\n"u8.ToArray(), 12)];
+        using (MaildirWriter writer = new(path, keepsCrlf: true, uidValidity: 7))
+        {
+            Write(writer, messages, beyond);
+        }
+
+        string[] list = File.ReadAllLines(Path.Join(path, Maildir.UidListName));
+        Assert.Equal(beyond == 0 ? "3 V7 N35" : "3 V7 N13", list[0]);
+        Assert.StartsWith(second, list[2], StringComparison.Ordinal);
+        Assert.True(AreSame([.. Maildir.Read(path)], messages, keepsCrlf: true));
+        Assert.Equal(messages.Sum(text => text.Length), Maildir.BytesIn(path));
+    }
+
+    private static void Write(IMessageWriter writer, byte[][] messages, ulong beyond = 0)
     {
         for (int i = 0; i < messages.Length; i++)
         {
             // The numbers are not those of the place, and the times not in their order.
-            writer.Add(new ExportedMessage((ulong)(i * 3) + 1, $"id.{i}", Arrival(i), Sender(i), IsDamaged: false), messages[i]);
+            writer.Add(new ExportedMessage(beyond + (ulong)(i * 3) + 1, $"id.{i}", Arrival(i), Sender(i), IsDamaged: false), messages[i]);
         }
 
         writer.Complete();
