@@ -63,7 +63,8 @@ internal readonly record struct StoreFormat(
         if (read < Bytes || !bytes.StartsWith(Magic)
             || Crc32C.Extend(0, bytes[..CrcOffset]) != BinaryPrimitives.ReadUInt32LittleEndian(bytes[CrcOffset..]))
         {
-            throw new DamagedLogException($"{path} is not an intact FORMAT file of a FastMail store");
+            throw new DamagedLogException(
+                $"{path} is not an intact FORMAT file of a FastMail store; put this one file of a backup of this store in its place");
         }
 
         StoreFormat format = new(

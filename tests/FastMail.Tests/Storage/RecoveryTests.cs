@@ -237,7 +237,7 @@ public sealed class RecoveryTests
 
         format[0] ^= 1;
         File.WriteAllBytes(path, format);
-        Assert.Throws<DamagedLogException>(() => scene.Open());
+        Assert.Contains("of a backup of this store", Assert.Throws<DamagedLogException>(() => scene.Open()).Message, StringComparison.Ordinal);
     }
 
     private static void AssertSame(SortedDictionary<string, byte[]> before, SortedDictionary<string, byte[]> after)
