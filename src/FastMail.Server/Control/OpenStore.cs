@@ -16,6 +16,10 @@ namespace FastMail.Server.Control;
 /// </summary>
 internal sealed class OpenStore : IDisposable
 {
+    private const int MostWaits = 600; // a minute
+
+    private static readonly TimeSpan BetweenWaits = TimeSpan.FromMilliseconds(100);
+
     private readonly MailLog _log;
     private readonly Func<AccountDirectory> _accounts;
     private readonly Allowance _defaults;
@@ -163,6 +167,21 @@ internal sealed class OpenStore : IDisposable
 
     public void Dispose() => _importing.Dispose();
 
+    /// <summary>Places for large bodies are given back as fast as the disk takes what arrives.</summary>
+    /// <exception cref="IOException">None was for a minute.</exception>
+    private async Task WaitForBodyAsync(CancellationToken token)
+    {
+        for (int waits = 0; !_log.HasRoomForBody; waits++)
+        {
+            if (waits == MostWaits)
+            {
+                throw new IOException("too many large messages are arriving; try again later");
+            }
+
+            await Task.Delay(BetweenWaits, token);
+        }
+    }
+
     private async Task<Arriving> ReceiveAsync(
         ulong mailboxId, string address, ImportedMessage head, int textBytes, PipeReader input, bool skipsPresent,
         CancellationToken token)
@@ -192,6 +211,11 @@ internal sealed class OpenStore : IDisposable
                 id is null ? 0 : UniqueId.NumberIn(id, _log.UidValidity),
                 _uniqueIds!.NextUid);
             message.SetTrace(default, 0);
+            if (textBytes > _log.LargestRecordBytes / 2) // dots can double it
+            {
+                await WaitForBodyAsync(token);
+            }
+
             var writer = new WireWriter(message);
             await Frames.ReadTextAsync(
                 input,

@@ -55,15 +55,35 @@ public sealed class ImportTests
         Assert.Equal(Largest + 1000, textBytes); // the trace comes on top
     }
 
+    [Fact]
+    public async Task A_large_message_waits_for_a_place_that_another_one_has()
+    {
+        using LogScene scene = new(options: LogScene.Tiny with { MaxBodiesInFlight = 1 });
+        MailLog log = scene.Open();
+        scene.OnGroup = Answer;
+        using OpenStore store = new(log, NoAccounts, Allowance.Unset);
+        PendingMessage other = log.RentMessage();
+        other.SetReversePath(default);
+        other.SetTrace(default, 0);
+        other.AppendBody(new byte[300_000]);
+        Assert.False(log.HasRoomForBody);
+
+        string text = string.Concat(Enumerable.Repeat("a line of a large message\r\n", 20_000));
+        Task<ImportResult> importing = ImportAsync(store, "id", skipsPresent: true, text);
+        await Task.Delay(300);
+        Assert.False(importing.IsCompleted);
+        log.Return(other);
+        Assert.Equal(ImportOutcome.Added, (await importing).Outcome);
+    }
+
     private static AccountDirectory NoAccounts() => throw new InvalidOperationException("an import knows its mailbox");
 
-    private static async Task<ImportResult> ImportAsync(OpenStore store, string id, bool skipsPresent)
+    private static async Task<ImportResult> ImportAsync(OpenStore store, string id, bool skipsPresent, string text = Text)
     {
         Pipe pipe = new();
         Frames.Write(
-            pipe.Writer, new ImportedMessage(id, null, "a@b.example"), ControlJson.Default.ImportedMessage, Text.Length);
-        pipe.Writer.Write(System.Text.Encoding.ASCII.GetBytes(Text));
-        await pipe.Writer.FlushAsync();
+            pipe.Writer, new ImportedMessage(id, null, "a@b.example"), ControlJson.Default.ImportedMessage, text.Length);
+        pipe.Writer.Write(System.Text.Encoding.ASCII.GetBytes(text));
         await pipe.Writer.CompleteAsync();
         return Assert.Single(await store.ImportAsync(
             1, "a@b.example", pipe.Reader, isFirst: true, skipsPresent, CancellationToken.None));
