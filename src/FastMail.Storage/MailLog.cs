@@ -351,12 +351,13 @@ public sealed class MailLog : IDisposable
     }
 
     /// <summary>
-    /// Begins to read such a message without waiting for the disk; null when too many are being read.
+    /// Begins to read such a message without waiting for the disk; null when too many are being read. Nothing is read
+    /// before it is asked for.
     /// <paramref name="completed"/> is called on a thread of the log at the end of each step. Close it in any case.
     /// </summary>
-    public BodyReading? TryBeginReading(in StoredMessage message, Action completed)
+    public BodyReading? TryBeginReading(in StoredMessage message, BodyUse use, Action completed)
     {
-        return _parts.BodyReader.Begin(message, completed);
+        return _parts.BodyReader.Begin(message, use, completed);
     }
 
     /// <summary>

@@ -60,7 +60,7 @@ public sealed record MailLogOptions
     /// </summary>
     public int MaxBodiesInFlight { get; init; } = 32;
 
-    /// <summary>Bodies read from files of their own at one time, each with 512 KiB in memory.</summary>
+    /// <summary>Bodies read from files of their own at one time, each with 512 KiB in memory; see <see cref="BodyUse"/>.</summary>
     public int MaxBodyReadings { get; init; } = 64;
 
     /// <summary>Memory kept in the pool for the content of messages beyond their first 4 KiB.</summary>

@@ -194,7 +194,7 @@ internal sealed class LockedMaildrop : IMaildrop
 
     private ContentStatus TryBeginReading(in StoredMessage message)
     {
-        _reading = _log.TryBeginReading(message, _partRead);
+        _reading = _log.TryBeginReading(message, BodyUse.Fetch, _partRead);
         if (_reading is null)
         {
             return ContentStatus.Unavailable;

@@ -32,6 +32,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
     private int _textBytes;
     private StoredMessage _message;
     private BodyReading? _reading;
+    private bool _isReading; // its first part has been asked for
     private bool _isPartThere;
     private int _piece;
     private DeliverBy? _deliverBy;
@@ -191,6 +192,18 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         return status;
     }
 
+    /// <summary>
+    /// Makes sure that the content can be read once the host asks for it. False when too many large messages are being
+    /// read.
+    /// </summary>
+    public bool TryReserveReading()
+    {
+        _isReading = false;
+        _isPartThere = false;
+        _reading = IsExternal ? _engine.Log.TryBeginReading(_message, BodyUse.Delivery, _partRead) : null;
+        return !IsExternal || _reading is not null;
+    }
+
     /// <summary>Lets the message go; slices of it must not be touched any more.</summary>
     public void Unload()
     {
@@ -312,16 +325,10 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
     private bool TryReadPart(out ReadOnlyMemory<byte> piece)
     {
         piece = default;
-        if (_reading is null)
+        if (!_isReading)
         {
-            _reading = _engine.Log.TryBeginReading(_message, _partRead);
-            _isPartThere = false;
-            if (_reading is null)
-            {
-                return true; // an empty piece: the session ends the attempt, it is made again later
-            }
-
-            _reading.ReadOn();
+            _isReading = true;
+            _reading!.ReadOn();
             return false;
         }
 
@@ -331,7 +338,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         }
 
         _isPartThere = false;
-        if (_reading.Status != ReadStatus.Ok)
+        if (_reading!.Status != ReadStatus.Ok)
         {
             return true;
         }

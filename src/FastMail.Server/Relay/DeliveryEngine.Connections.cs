@@ -69,7 +69,7 @@ internal sealed partial class DeliveryEngine
             try
             {
                 if (TryLoad(delivery, consignment) && !IsTooLate(delivery, connection.IsLmtp ? 1 : LeastRelayMicros)
-                    && TrySign(delivery, destination))
+                    && TrySign(delivery, destination) && TryReserveReading(delivery))
                 {
                     Rouse(connection);
                     _underWay++;

@@ -93,7 +93,7 @@ internal sealed class LocalDelivery : ILoopWork
             message.AppendBody(original.Wire.Span[original.TraceBytes..]);
             Append();
         }
-        else if (_engine.Log.TryBeginReading(original, () => _engine.Loop.Post(this)) is { } reading)
+        else if (_engine.Log.TryBeginReading(original, BodyUse.Delivery, () => _engine.Loop.Post(this)) is { } reading)
         {
             _reading = reading;
             reading.ReadOn();

@@ -142,7 +142,7 @@ internal sealed class Notice : ILoopWork
             _writer.AppendOriginal(_delivery.Message.Wire.Span[_delivery.Message.ReturnPathBytes..]);
             Append();
         }
-        else if (_engine.Log.TryBeginReading(_delivery.Message, () => _engine.Loop.Post(this)) is { } reading)
+        else if (_engine.Log.TryBeginReading(_delivery.Message, BodyUse.Delivery, () => _engine.Loop.Post(this)) is { } reading)
         {
             _reading = reading; // the first window holds the header section, or as much of it as anybody returns
             reading.ReadOn();

@@ -9,6 +9,8 @@ internal sealed class BodyReader : IDisposable
     private readonly BodyFiles _files;
     private readonly MaildropTable _maildrops;
     private readonly int _mostReadings;
+    private readonly int _mostOfOneUse;
+    private readonly int[] _readingsOf = new int[2]; // by use
     private readonly Lock _gate = new();
     private readonly Queue<BodyReading> _waiting = new();
     private readonly Stack<byte[][]> _free = new();
@@ -22,6 +24,7 @@ internal sealed class BodyReader : IDisposable
         _files = files;
         _maildrops = maildrops;
         _mostReadings = options.MaxBodyReadings;
+        _mostOfOneUse = _mostReadings - (_mostReadings / 4);
         _thread = new Thread(Run) { Name = "fastmail body reader", IsBackground = true };
     }
 
@@ -30,23 +33,24 @@ internal sealed class BodyReader : IDisposable
         _thread.Start();
     }
 
-    /// <summary>Null when too many are under way.</summary>
-    public BodyReading? Begin(in StoredMessage message, Action completed)
+    /// <summary>Null when too many are under way, in all or for that use.</summary>
+    public BodyReading? Begin(in StoredMessage message, BodyUse use, Action completed)
     {
         byte[][]? windows;
         lock (_gate)
         {
-            if (_readings == _mostReadings || _isClosed)
+            if (_readings == _mostReadings || _readingsOf[(int)use] == _mostOfOneUse || _isClosed)
             {
                 return null;
             }
 
             _readings++;
+            _readingsOf[(int)use]++;
             _ = _free.TryPop(out windows);
         }
 
         windows ??= [NewWindow(), NewWindow()];
-        return new BodyReading(this, message, windows, completed);
+        return new BodyReading(this, message, use, windows, completed);
 
         static byte[] NewWindow()
         {
@@ -81,11 +85,12 @@ internal sealed class BodyReader : IDisposable
         _ = _bell.Set();
     }
 
-    public void Release(byte[][] windows)
+    public void Release(BodyUse use, byte[][] windows)
     {
         lock (_gate)
         {
             _readings--;
+            _readingsOf[(int)use]--;
             _free.Push(windows);
         }
     }

@@ -1,5 +1,15 @@
 namespace FastMail.Storage;
 
+/// <summary>Who reads a body. Neither takes more than three quarters of <see cref="MailLogOptions.MaxBodyReadings"/>.</summary>
+public enum BodyUse
+{
+    /// <summary>A maildrop's owner fetches it.</summary>
+    Fetch,
+
+    /// <summary>It is in the queue, and on its way.</summary>
+    Delivery,
+}
+
 /// <summary>
 /// One way through a stored message whose body is a file of its own: verified as a whole, then handed out window by
 /// window, trace fields first. Two windows take turns, so that one is sent while the next is read. Owned by whoever
@@ -17,6 +27,7 @@ public sealed class BodyReading
     private readonly BodyReference _reference;
     private readonly uint _crc;
     private readonly ReadOnlyMemory<byte> _trace;
+    private readonly BodyUse _use;
     private readonly byte[][] _windows;
     private readonly Action _completed;
     private StoredBody? _body;
@@ -27,13 +38,14 @@ public sealed class BodyReading
     private bool _isVerified;
     private bool _isOver;
 
-    internal BodyReading(BodyReader reader, in StoredMessage message, byte[][] windows, Action completed)
+    internal BodyReading(BodyReader reader, in StoredMessage message, BodyUse use, byte[][] windows, Action completed)
     {
         _reader = reader;
         _lsn = message.Lsn;
         _reference = message.Body;
         _crc = message.BodyCrc;
         _trace = message.Wire;
+        _use = use;
         _windows = windows;
         _completed = completed;
         HeaderWireBytes = message.HeaderWireBytes;
@@ -70,7 +82,7 @@ public sealed class BodyReading
         {
             _isOver = true;
             _body?.Dispose();
-            _reader.Release(_windows);
+            _reader.Release(_use, _windows);
         }
     }
 

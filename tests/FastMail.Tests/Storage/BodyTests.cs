@@ -276,8 +276,8 @@ public sealed class BodyTests
         Assert.Equal(message.WireBytes, whole.Length);
 
         using SemaphoreSlim read = new(0);
-        BodyReading reading = log.TryBeginReading(message, () => read.Release())!;
-        Assert.Null(log.TryBeginReading(message, () => { })); // one at a time here
+        BodyReading reading = log.TryBeginReading(message, BodyUse.Fetch, () => read.Release())!;
+        Assert.Null(log.TryBeginReading(message, BodyUse.Fetch, () => { })); // one at a time here
         StringBuilder got = new();
         do
         {
@@ -295,12 +295,32 @@ public sealed class BodyTests
         byte[] content = File.ReadAllBytes(file);
         content[^10] ^= 4;
         File.WriteAllBytes(file, content);
-        reading = log.TryBeginReading(message, () => read.Release())!;
+        reading = log.TryBeginReading(message, BodyUse.Fetch, () => read.Release())!;
         reading.ReadOn();
         Assert.True(read.Wait(TimeSpan.FromSeconds(60)));
         Assert.Equal(ReadStatus.Damaged, reading.Status);
         Assert.True(reading.Window.IsEmpty);
         reading.Close();
+    }
+
+    [Fact]
+    public void Neither_those_who_fetch_nor_the_queue_can_take_all_readings()
+    {
+        using LogScene scene = new(options: LogScene.Tiny with { MaxBodyReadings = 8 });
+        MailLog log = scene.Open();
+        ulong lsn = scene.Deliver(new string('z', 800_000), 1);
+        Assert.Equal(ReadStatus.External, log.TryRead(lsn, out StoredMessage message));
+        List<BodyReading> fetched = [];
+        while (log.TryBeginReading(message, BodyUse.Fetch, () => { }) is { } reading)
+        {
+            fetched.Add(reading);
+        }
+
+        Assert.Equal(6, fetched.Count);
+        BodyReading[] sent = [.. Enumerable.Range(0, 2).Select(_ => log.TryBeginReading(message, BodyUse.Delivery, () => { })!)];
+        Assert.All(sent, Assert.NotNull);
+        Assert.Null(log.TryBeginReading(message, BodyUse.Delivery, () => { })); // all are taken
+        fetched.Concat(sent).ToList().ForEach(reading => reading.Close());
     }
 
     [Fact]
