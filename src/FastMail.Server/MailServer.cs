@@ -260,6 +260,7 @@ internal sealed class MailServer : IAsyncDisposable
             Relay = new RelayIntake(
                 engine, new Exemptions(settings.Get(RelayKeys.From)), new QueueRuns(_router!, engine, clock))
             {
+                Routes = _router!.Rules.Table,
                 MostHeld = settings.Get(RelayKeys.MostHeld),
             },
         }.Open(Listeners);
@@ -361,7 +362,7 @@ internal sealed class MailServer : IAsyncDisposable
         _door = AdminDoor.Open(_directory, settings.Get(AdminKeys.Listen), settings.Get(AdminKeys.Hosts));
         _openQueue = new OpenQueue(MailLog, _engine!, clock);
         _submission = new LocalSubmission(
-            MailLog, () => accounts.Current, _engine!, intake, clock,
+            MailLog, () => accounts.Current, _router!.Rules.Table, _engine!, intake, clock,
             settings.Get(ServeKeys.Hostname), settings.Get(LimitKeys.MessageBytes));
     }
 

@@ -71,4 +71,5 @@ public sealed class SmtpReply
     public static readonly SmtpReply HeldUntilThePast = new(501, "5.5.4 May not be held until a time that is over");
     public static readonly SmtpReply HeldPastDeadline = new(501, "5.5.4 May not be held for longer than BY= gives it");
     public static readonly SmtpReply RelayDenied = new(550, "5.7.1 Relaying denied");
+    public static readonly SmtpReply RouteRefused = new(550, "5.7.1 Mail there is refused");
 }

@@ -4,6 +4,7 @@ using FastMail.Server.Accounts;
 using FastMail.Server.Configuration;
 using FastMail.Server.Queue;
 using FastMail.Server.Receive;
+using FastMail.Server.Relay.Routing;
 using FastMail.Storage;
 
 namespace FastMail.Server.Control;
@@ -29,7 +30,7 @@ internal sealed class OfflineStore : IMailLogObserver, IDisposable
         var control = new StoredQueueControl(_log, TimeProvider.System);
         Queue = new OpenQueue(_log, control, TimeProvider.System);
         Submission = new LocalSubmission(
-            _log, () => accounts, control, new Intake(TimeProvider.System, long.MaxValue), TimeProvider.System,
+            _log, () => accounts, new RouteTable(settings.Get(RouteKeys.Table)), control, new Intake(TimeProvider.System, long.MaxValue), TimeProvider.System,
             settings.Get(ServeKeys.Hostname), settings.Get(LimitKeys.MessageBytes));
     }
 

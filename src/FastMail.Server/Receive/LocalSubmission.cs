@@ -5,6 +5,7 @@ using FastMail.Protocol.Smtp;
 using FastMail.Server.Accounts;
 using FastMail.Server.Maildrops;
 using FastMail.Server.Queue;
+using FastMail.Server.Relay.Routing;
 using FastMail.Storage;
 
 namespace FastMail.Server.Receive;
@@ -29,15 +30,18 @@ internal sealed class LocalSubmission
 
     private readonly MailLog _log;
     private readonly Func<AccountDirectory> _accounts;
+    private readonly RouteTable _routes;
     private readonly IQueueControl _queue;
     private readonly Intake _intake;
     private readonly TimeProvider _clock;
 
     public LocalSubmission(
-        MailLog log, Func<AccountDirectory> accounts, IQueueControl queue, Intake intake, TimeProvider clock, string hostname, long mostOctets)
+        MailLog log, Func<AccountDirectory> accounts, RouteTable routes, IQueueControl queue, Intake intake, TimeProvider clock,
+        string hostname, long mostOctets)
     {
         _log = log;
         _accounts = accounts;
+        _routes = routes;
         _queue = queue;
         _intake = intake;
         _clock = clock;
@@ -163,6 +167,11 @@ internal sealed class LocalSubmission
                     throw new SubmissionException(
                         $"<{text}>: the alias reaches more than {AliasExpansion.MostMailboxes} mailboxes");
                 default:
+                    if (_routes.Refuses(path))
+                    {
+                        throw new SubmissionException($"<{text}>: mail there is refused by the route table");
+                    }
+
                     isRelayed = true;
                     if (relayed.Add(AddressKey.Of(path) ?? text))
                     {

@@ -158,6 +158,11 @@ internal sealed class TransactionRecipients
             return SmtpReply.RelayDenied;
         }
 
+        if (Relay!.Routes.Refuses(rcpt.ForwardPath))
+        {
+            return SmtpReply.RouteRefused;
+        }
+
         if (message.LocalRecipients + _relayed.Count >= MostMailboxes)
         {
             return SmtpReply.TooManyRecipients;

@@ -1,5 +1,6 @@
 using System.Net;
 using FastMail.Server.Defence;
+using FastMail.Server.Relay.Routing;
 
 namespace FastMail.Server.Relay;
 
@@ -25,6 +26,9 @@ internal sealed class RelayIntake
     public DeliveryEngine Engine { get; }
 
     public QueueRuns Runs { get; }
+
+    /// <summary>Says which recipients are refused.</summary>
+    public required RouteTable Routes { get; init; }
 
     /// <summary>A submitter who has mail for so many recipients held back has no more of it taken (RFC 4865 6).</summary>
     public required int MostHeld { get; init; }

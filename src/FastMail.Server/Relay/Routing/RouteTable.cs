@@ -1,3 +1,5 @@
+using FastMail.Server.Accounts;
+
 namespace FastMail.Server.Relay.Routing;
 
 /// <summary>
@@ -11,6 +13,7 @@ internal sealed class RouteTable
     private readonly Dictionary<string, RouteLine>.AlternateLookup<ReadOnlySpan<char>> _bySpan;
     private readonly bool _hasAddresses;
     private readonly bool _hasParents;
+    private readonly bool _hasRefusals;
 
     /// <param name="lines">Of two with one pattern the last one holds.</param>
     public RouteTable(IEnumerable<RouteLine> lines)
@@ -20,14 +23,29 @@ internal sealed class RouteTable
         {
             _lines[line.Pattern] = line;
             _hasAddresses |= line.Pattern.IndexOf('@', StringComparison.Ordinal) > 0;
+            _hasRefusals |= line.Target.Via == RouteVia.Refuse;
             _hasParents |= line.Pattern.StartsWith("@.", StringComparison.Ordinal);
         }
     }
 
     public IEnumerable<RouteLine> Lines => _lines.Values;
 
+    /// <summary>Mail for that address, of nobody here, is refused. Allocates nothing.</summary>
+    /// <param name="forwardPath">UTF-8, no angle brackets.</param>
+    public bool Refuses(ReadOnlySpan<byte> forwardPath)
+    {
+        if (!_hasRefusals)
+        {
+            return false;
+        }
+
+        Span<char> key = stackalloc char[AddressKey.MaxLength];
+        key = key[..Math.Max(0, AddressKey.Write(forwardPath, key))];
+        return key.LastIndexOf('@') > 0 && Find(key) is { Target.Via: RouteVia.Refuse };
+    }
+
     /// <summary>The line for an address: itself, its domain, the nearest parent, anything; null when there is none.</summary>
-    /// <param name="key">As <see cref="Accounts.AddressKey"/> writes it.</param>
+    /// <param name="key">As <see cref="AddressKey"/> writes it.</param>
     public RouteLine? Find(ReadOnlySpan<char> key)
     {
         if (_lines.Count == 0)

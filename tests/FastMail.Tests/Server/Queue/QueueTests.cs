@@ -116,6 +116,17 @@ public sealed class QueueTests : IDisposable
     }
 
     [Fact]
+    public async Task Nothing_is_taken_for_whom_the_route_table_refuses()
+    {
+        File.WriteAllText(
+            Path.Join(_directory, "fastmail.json"), """{ "server": { "hostname": "mx.local.test" }, "route": { "table": "bad.test=refuse" } }""");
+        Reopen();
+        SubmissionException refusal = await Assert.ThrowsAsync<SubmissionException>(() => SendAsync("bob@x.test", "u@far.test", "u@bad.test"));
+        Assert.Equal("<u@bad.test>: mail there is refused by the route table", refusal.Message);
+        Assert.Empty(_store.Queue.List(new QueueSelector()));
+    }
+
+    [Fact]
     public async Task What_is_done_is_durable_and_told_by_the_timeline()
     {
         string id = await SendAsync("bob@x.test", "u@far.test", "v@far.test");

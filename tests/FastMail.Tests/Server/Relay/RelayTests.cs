@@ -33,6 +33,23 @@ public sealed class RelayTests
         Assert.StartsWith("550 5.7.1", Send(fixture, "mx", "a@elsewhere.test", "b@relay.test"), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("b@bad.test", true)]
+    [InlineData("b@BAD.test", true)]
+    [InlineData("b@deep.worse.test", true)]
+    [InlineData("ann@relay.test", true)]
+    [InlineData("b@relay.test", false)]
+    public async Task What_the_route_table_refuses_is_not_taken(string to, bool isRefused)
+    {
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(
+            host, Trusted, "route.table=relay.test=127.0.0.1:{port},bad.test=refuse,.worse.test=refuse,ann@relay.test=refuse");
+        Assert.StartsWith(
+            isRefused ? "550 5.7.1 Mail there is refused" : "250", Send(fixture, "mx", "a@elsewhere.test", to), StringComparison.Ordinal);
+        Assert.Equal(isRefused ? 0 : 1, host.Taken.TryTake(out _, TimeSpan.FromSeconds(isRefused ? 0 : 20)) ? 1 : 0);
+        Assert.Equal(0, isRefused ? fixture.Log.Queue.Recipients : 0);
+    }
+
     [Fact]
     public async Task Who_has_logged_in_may_send_elsewhere_in_an_own_name()
     {
