@@ -92,7 +92,7 @@ internal sealed partial class DeliveryEngine : IQueueControl
             _ = Log.Queue.TryFind(consignment.Seq, out _, _known);
             QueuedRecipient known = _known.Find(k => k.Recipient == consignment[0]);
             bool isHeld = known.IsHeldBySender(wall);
-            long due = isHeld ? _schedule.Now + (known.DueMicros - wall) : Math.Max(consignment.Due, _schedule.Now);
+            long due = isHeld ? HeldUntil(known.DueMicros - wall) : Math.Max(consignment.Due, _schedule.Now);
             _schedule.Wait(consignment, due, isHeld);
         }
 
@@ -194,7 +194,7 @@ internal sealed partial class DeliveryEngine : IQueueControl
             {
                 part.Stage = Stage.Held;
                 part.Sender = ReadSubmitter(part.Seq);
-                part.Due = _schedule.Now + (change.DueMicros - wall);
+                part.Due = HeldUntil(change.DueMicros - wall);
             }
 
             again.Add(part);

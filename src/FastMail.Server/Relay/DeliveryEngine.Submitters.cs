@@ -1,5 +1,7 @@
 using System.Runtime.InteropServices;
 using FastMail.Server.Accounts;
+using FastMail.Server.Queue;
+using FastMail.Server.Relay.Scheduling;
 using FastMail.Storage;
 
 namespace FastMail.Server.Relay;
@@ -7,6 +9,8 @@ namespace FastMail.Server.Relay;
 /// <content>Whose mail waits for its release.</content>
 internal sealed partial class DeliveryEngine
 {
+    private const long MostHeldMicros = 3_600_000_000; // then the wall clock is looked at again: it may have been set
+
     /// <summary>The same for all who log in to one account, however they write its name.</summary>
     public static uint SubmitterOf(ReadOnlySpan<byte> identity)
     {
@@ -31,5 +35,24 @@ internal sealed partial class DeliveryEngine
         }
 
         return SubmitterOf(default);
+    }
+
+    /// <summary>When to look at what its sender holds back for so long by the wall clock.</summary>
+    private long HeldUntil(long micros) => _schedule.Now + Math.Min(micros, MostHeldMicros);
+
+    /// <summary>True when its time by the wall clock is still to come: it waits on.</summary>
+    private bool IsStillHeld(Consignment consignment)
+    {
+        long wall = Receive.Intake.Micros(Now);
+        _ = Log.Queue.TryFind(consignment.Seq, out _, _known);
+        QueuedRecipient known = _known.Find(k => k.Recipient == consignment[0]);
+        _known.Clear();
+        bool isHeld = known.IsHeldBySender(wall);
+        if (isHeld)
+        {
+            _schedule.Wait(consignment, HeldUntil(known.DueMicros - wall), isHeld: true);
+        }
+
+        return isHeld;
     }
 }

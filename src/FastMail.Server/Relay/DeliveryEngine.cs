@@ -119,7 +119,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
             consignment.Sender = sender;
             if (hold > TimeSpan.Zero)
             {
-                last = Await(consignment, last, _schedule.Now + Micros(hold), isHeld: true);
+                last = Await(consignment, last, HeldUntil(Micros(hold)), isHeld: true);
                 continue;
             }
 
@@ -243,7 +243,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
             wait = Math.Min(wait, Micros(_parts.Schedule.RetryMax * 1.25)); // the wall clock may have been set meanwhile
         }
 
-        return Await(consignment, last, _schedule.Now + wait, isHeld);
+        return Await(consignment, last, isHeld ? HeldUntil(wait) : _schedule.Now + wait, isHeld);
     }
 
     /// <summary>It waits until then, together with the last one of its message if that may be. Returns which waits.</summary>
@@ -260,6 +260,13 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         _schedule.Wait(consignment, due, isHeld);
         return consignment;
     }
+
+        bool wasHeld = consignment.Stage == Stage.Held;
+        consignment.Stage = Stage.New;
+        if (wasHeld && IsStillHeld(consignment))
+        {
+            return;
+        }
 
     private static long Micros(TimeSpan time) => time.Ticks / TimeSpan.TicksPerMicrosecond;
 

@@ -141,7 +141,9 @@ internal sealed class DeliverySchedule
     /// </summary>
     public bool IsOver(TimeSpan age, int attempts) => age >= _options.Lifetime && attempts >= _leastAttempts;
 
-    /// <summary>The next one that is due, out of the index; null when there is none.</summary>
+    /// <summary>
+    /// The next one that is due, out of the index; null when there is none. Its stage says whether its sender held it back.
+    /// </summary>
     public Consignment? TakeDue()
     {
         if (_due.First is not { } first || first.Due > Now)
@@ -149,7 +151,9 @@ internal sealed class DeliverySchedule
             return null;
         }
 
+        bool wasHeld = first.Stage == Stage.Held;
         Remove(first);
+        first.Stage = wasHeld ? Stage.Held : Stage.New;
         return first;
     }
 

@@ -54,6 +54,27 @@ public sealed class HeldMailTests
         RelayTests.Fetch(fixture, "v@local.test");
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task It_goes_by_the_wall_clock_also_when_that_is_set_meanwhile(bool isRestarted)
+    {
+        var clock = new HandClock();
+        using var host = new ScriptedHost();
+        await using ServerFixture fixture = await StartAsync(clock, host);
+        Submit(fixture, "HOLDFOR=86400", ["b@relay.test"]);
+        if (isRestarted)
+        {
+            await fixture.RestartAsync();
+        }
+
+        await AdvanceAsync(fixture, clock, Hour * 2); // looked at, and held on
+        Assert.Equal(0, host.Connections);
+        clock.Jump(Hour * 23);
+        clock.Advance(Hour);
+        host.Next();
+    }
+
     [Fact]
     public async Task Its_deadline_counts_from_MAIL_and_not_from_the_release()
     {
