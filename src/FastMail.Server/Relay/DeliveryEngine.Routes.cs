@@ -1,16 +1,56 @@
+using System.Buffers.Binary;
 using System.Text;
 using System.Text.Unicode;
 using FastMail.Server.Relay.Routing;
+using FastMail.Server.Relay.Scheduling;
 using FastMail.Storage;
 
 namespace FastMail.Server.Relay;
 
-/// <content>Which way a recipient goes, in words: for the log with each outcome, and for who asks.</content>
+/// <content>Which way recipients go: which of them lead to one destination, and what is told of it in words.</content>
 internal sealed partial class DeliveryEngine
 {
+    private const int MostLooks = 256; // at what has not been routed since the start
+
     private static readonly TimeSpan RoutePatience = TimeSpan.FromSeconds(5); // people wait for it
 
     private readonly byte[] _routeText = new byte[QueueChange.MaxWayBytes];
+
+    /// <summary>What waits for a destination is tried now; returns how much that is.</summary>
+    public int RetryDestination(string key)
+    {
+        _parts.Router.Forget(key); // a failure of DNS is remembered for a while too
+        int looks = 0;
+        int count = _schedule.TryNow(key, consignment => looks++ < MostLooks && LeadsTo(key, consignment));
+        Pump();
+        return count;
+    }
+
+    /// <summary>All of its recipients go to that destination, as far as can be said without a look at DNS.</summary>
+    private bool LeadsTo(string key, Consignment consignment)
+    {
+        if (consignment.IsStale || !Log.TryReadQueuedMeta(consignment.Seq, ref _meta, out int length))
+        {
+            return false;
+        }
+
+        int left = consignment.Count;
+        MetaReader reader = new(_meta.AsSpan(0, length));
+        while (left > 0 && reader.Read())
+        {
+            if (reader.Type == MetaType.RelayRecipient
+                && consignment.Contains(BinaryPrimitives.ReadUInt32LittleEndian(reader.Value)))
+            {
+                left--;
+                if (!_parts.Router.LeadsTo(key, reader.Value[sizeof(uint)..]))
+                {
+                    return false;
+                }
+            }
+        }
+
+        return left == 0;
+    }
 
     public async Task<string?> FindRouteAsync(string forwardPath, CancellationToken token)
     {

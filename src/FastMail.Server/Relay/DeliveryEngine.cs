@@ -130,15 +130,6 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         Pump();
     }
 
-    /// <summary>What waits for a destination is tried now; returns how much that is.</summary>
-    public int RetryDestination(string key)
-    {
-        _parts.Router.Forget(key); // a failure of DNS is remembered for a while too
-        int count = _schedule.TryNow(key);
-        Pump();
-        return count;
-    }
-
     /// <summary>The same for mail of one sender, for fairness.</summary>
     public static uint SenderOf(ReadOnlySpan<byte> identity)
     {

@@ -181,6 +181,14 @@ internal sealed class Router
             }
         }
     }
+    /// <summary>Mail for that address would go to that destination, if there is a way.</summary>
+    public bool LeadsTo(string destination, ReadOnlySpan<byte> forwardPath)
+    {
+        Span<char> key = stackalloc char[AddressKey.MaxLength];
+        return !TryDecide(forwardPath, key, out ReadOnlySpan<char> domain, out RoutePlan? plan, out _)
+            && plan!.Target.DestinationOf(domain.ToString()) == destination;
+    }
+
 
     /// <summary>
     /// Goes by passwords and certificates that were read once more; connections keep what they began with.

@@ -197,14 +197,16 @@ internal sealed class DeliverySchedule
 
     /// <summary>
     /// Somebody says that a destination is there again. If it did not answer, one connection is tried now, and what was
-    /// parked for it goes when that is open; otherwise all that waits for it is due, and so is what has not been routed
-    /// since the start. Returns how many wait.
+    /// parked for it goes when that is open; otherwise all that waits for it is due. Returns how many wait.
     /// </summary>
-    public int TryNow(string key)
+    /// <param name="key">Its own.</param>
+    /// <param name="leadsThere">Asked about what waits and has found no destination yet.</param>
+    public int TryNow(string key, Func<Consignment, bool> leadsThere)
     {
         if (!TryFind(key, out Destination? destination) || !destination.IsClosed)
         {
-            return Hasten(consignment => consignment.Destination is null || consignment.Destination.Key == key);
+            return Hasten(consignment =>
+                consignment.Destination is { } known ? known.Key == key : leadsThere(consignment));
         }
 
         destination.EndRest(Now);
