@@ -177,7 +177,7 @@ internal sealed class MailServer : IAsyncDisposable
         try
         {
             RoutingRules rules = RouteKeys.Reread(_router!.Rules, _settings!);
-            _loop!.Post(new Renewal(_router, rules));
+            _loop!.Post(new Renewal(_router, _engine!, rules));
             _log.LogInformation("what next hops are shown, passwords and a certificate, has been read again");
         }
         catch (SettingException e)
@@ -410,9 +410,13 @@ internal sealed class MailServer : IAsyncDisposable
     private void OnFailure(Connection? connection, Exception exception) =>
         _log.LogError(exception, "a session failed and was closed; the others go on");
 
-    private sealed class Renewal(Router router, RoutingRules rules) : ILoopWork
+    private sealed class Renewal(Router router, DeliveryEngine engine, RoutingRules rules) : ILoopWork
     {
-        public void Run() => router.Renew(rules);
+        public void Run()
+        {
+            router.Renew(rules);
+            engine.RenewRoutes();
+        }
     }
 
     /// <summary>For one thread; not to be guessed.</summary>

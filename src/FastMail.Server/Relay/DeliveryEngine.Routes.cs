@@ -15,6 +15,40 @@ internal sealed partial class DeliveryEngine
     private static readonly TimeSpan RoutePatience = TimeSpan.FromSeconds(5); // people wait for it
 
     private readonly byte[] _routeText = new byte[QueueChange.MaxWayBytes];
+    private readonly Dictionary<long, Destination> _renewing = []; // by question
+
+    /// <summary>
+    /// The router goes by passwords and certificates that were read once more: so does the next connection to a destination
+    /// that mail waits for.
+    /// </summary>
+    public void RenewRoutes()
+    {
+        foreach (Destination destination in _schedule.Destinations)
+        {
+            if (destination is not { Route: { Plan: not null } route, IsUnused: false })
+            {
+                continue; // its next mail brings a new decision
+            }
+
+            if (_parts.Router.FindAgain(route, this, ++_lastQuestion) is { } renewed)
+            {
+                TakeRoute(destination, renewed);
+            }
+            else
+            {
+                _renewing.Add(_lastQuestion, destination);
+            }
+        }
+    }
+
+    /// <summary>Unless that leads elsewhere by now, or nowhere: then its mail is told so when it is due.</summary>
+    private static void TakeRoute(Destination destination, Route route)
+    {
+        if (route.Kind == RouteKind.Remote && route.Destination == destination.Key)
+        {
+            destination.Route = route;
+        }
+    }
 
     /// <summary>What waits for a destination is tried now; returns how much that is.</summary>
     public int RetryDestination(string key)

@@ -180,6 +180,10 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
             Guard(consignment, c => Place(c, route));
             Pump();
         }
+        else if (_renewing.Remove(number, out Destination? destination))
+        {
+            TakeRoute(destination, route);
+        }
     }
 
     /// <summary>A round is due, behind what else is ready now.</summary>
@@ -252,6 +256,11 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         return consignment;
     }
 
+    private static long Micros(TimeSpan time) => time.Ticks / TimeSpan.TicksPerMicrosecond;
+
+    /// <summary>Its time has come: each of its recipients is routed anew, for the world may have changed.</summary>
+    private void Take(Consignment consignment)
+    {
         bool wasHeld = consignment.Stage == Stage.Held;
         consignment.Stage = Stage.New;
         if (wasHeld && IsStillHeld(consignment))
@@ -259,11 +268,6 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
             return;
         }
 
-    private static long Micros(TimeSpan time) => time.Ticks / TimeSpan.TicksPerMicrosecond;
-
-    /// <summary>Its time has come: each of its recipients is routed anew, for the world may have changed.</summary>
-    private void Take(Consignment consignment)
-    {
         if (consignment.Faults >= MostFaults)
         {
             Hold(consignment, "5.3.0 held: the program has died with it in hand, again and again"u8.ToArray());

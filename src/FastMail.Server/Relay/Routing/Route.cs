@@ -62,6 +62,12 @@ internal sealed class Route
     /// <summary>The password may be said outside TLS: on loopback, or because the line says <c>tls=none</c>.</summary>
     public bool AllowsCleartextAuth { get; private init; }
 
+    /// <summary>The way that was gone; null for what no search has found.</summary>
+    public RoutePlan? Plan { get; private init; }
+
+    /// <summary>What that was asked for; empty when it is one destination whatever the domain.</summary>
+    public string Domain { get; private init; } = "";
+
     /// <summary>How it came about, step by step; only when that was asked for.</summary>
     public IReadOnlyList<string> Notes { get; private init; } = [];
 
@@ -83,6 +89,8 @@ internal sealed class Route
     /// <param name="allowsCleartextAuth">See <see cref="AllowsCleartextAuth"/>.</param>
     /// <param name="sources">Addresses of ours to connect from, at most one of a family.</param>
     /// <param name="notes">See <see cref="Notes"/>.</param>
+    /// <param name="plan">See <see cref="Plan"/>.</param>
+    /// <param name="domain">See <see cref="Domain"/>.</param>
     public static Route To(
         string destination,
         string decidedBy,
@@ -91,7 +99,9 @@ internal sealed class Route
         RouteCredentials? credentials = null,
         bool allowsCleartextAuth = false,
         IReadOnlyList<IPAddress>? sources = null,
-        IReadOnlyList<string>? notes = null) =>
+        IReadOnlyList<string>? notes = null,
+        RoutePlan? plan = null,
+        string domain = "") =>
         new(RouteKind.Remote, destination, decidedBy, hosts)
         {
             IsLmtp = isLmtp,
@@ -99,6 +109,8 @@ internal sealed class Route
             AllowsCleartextAuth = allowsCleartextAuth,
             Sources = sources ?? [],
             Notes = notes ?? [],
+            Plan = plan,
+            Domain = domain,
         };
 
     /// <summary>The address to connect from; null for any.</summary>

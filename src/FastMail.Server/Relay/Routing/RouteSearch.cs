@@ -321,7 +321,9 @@ internal sealed partial class RouteSearch : IDnsAsker
         _plan.Credentials,
         Target.Tls == TlsLevel.None || IsLoopback(Target.Address),
         Target.Source is { } source ? [source] : _router.Rules.Sources,
-        _notes);
+        _notes,
+        _plan,
+        Domain);
 
     private string DestinationText() => Target.DestinationOf(Domain);
 

@@ -87,7 +87,19 @@ internal sealed class Router
             return route;
         }
 
-        if (plan!.Find(domain, Loop.Elapsed) is { } known)
+        return Find(plan!, domain, asker, number);
+    }
+
+    /// <summary>As <see cref="Find"/>, for who goes that way already.</summary>
+    /// <param name="route">Found by this router; leads to a next hop.</param>
+    /// <param name="asker">Who wants to know.</param>
+    /// <param name="number">Handed back to the asker.</param>
+    public Route? FindAgain(Route route, IRouteAsker asker, long number) =>
+        Find(route.Plan!, route.Domain, asker, number);
+
+    private Route? Find(RoutePlan plan, ReadOnlySpan<char> domain, IRouteAsker asker, long number)
+    {
+        if (plan.Find(domain, Loop.Elapsed) is { } known)
         {
             return known;
         }
@@ -169,6 +181,14 @@ internal sealed class Router
         return destinations.Count > 0 || _accounts().Resolve(address, [], _mailboxes) != Residence.Elsewhere;
     }
 
+    /// <summary>Mail for that address would go to that destination, if there is a way.</summary>
+    public bool LeadsTo(string destination, ReadOnlySpan<byte> forwardPath)
+    {
+        Span<char> key = stackalloc char[AddressKey.MaxLength];
+        return !TryDecide(forwardPath, key, out ReadOnlySpan<char> domain, out RoutePlan? plan, out _)
+            && plan!.Target.DestinationOf(domain.ToString()) == destination;
+    }
+
     /// <summary>What DNS has said is asked anew.</summary>
     /// <param name="destination">Only of this destination, or of this domain when there was none; null for all.</param>
     public void Forget(string? destination)
@@ -181,14 +201,6 @@ internal sealed class Router
             }
         }
     }
-    /// <summary>Mail for that address would go to that destination, if there is a way.</summary>
-    public bool LeadsTo(string destination, ReadOnlySpan<byte> forwardPath)
-    {
-        Span<char> key = stackalloc char[AddressKey.MaxLength];
-        return !TryDecide(forwardPath, key, out ReadOnlySpan<char> domain, out RoutePlan? plan, out _)
-            && plan!.Target.DestinationOf(domain.ToString()) == destination;
-    }
-
 
     /// <summary>
     /// Goes by passwords and certificates that were read once more; connections keep what they began with.
