@@ -300,6 +300,15 @@ public sealed class MailLog : IDisposable
     }
 
     /// <summary>
+    /// The last change of each of these recipients of a message of the queue, in their order; null for one without any.
+    /// </summary>
+    /// <returns>False when the message is not in the queue; then nothing is added.</returns>
+    public bool TryReadLastChanges(ulong seq, IReadOnlyList<uint> recipients, List<QueueEvent?> into)
+    {
+        return QueueTimeline.TryReadLast(_parts.Maildrops, _parts.Segments, seq, recipients, into);
+    }
+
+    /// <summary>
     /// Reclaims space now, whatever the age of the segments: removes dead ones, copies live messages out of those that
     /// are mostly dead. Mail comes and goes meanwhile. Cancelling it loses nothing but the copy that was being made.
     /// </summary>

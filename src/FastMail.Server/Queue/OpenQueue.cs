@@ -23,7 +23,7 @@ internal sealed class OpenQueue
     }
 
     public IEnumerable<QueueEntry> List(QueueSelector selector) =>
-        new QueueReader(_log).Read(selector, _clock.GetUtcNow());
+        Read(selector, isReplyWanted: true);
 
     /// <summary>Null when there is no such message in the queue.</summary>
     public Task<QueueMessage?> FindAsync(string id, CancellationToken token) =>
@@ -40,7 +40,7 @@ internal sealed class OpenQueue
         QueueAction action, QueueSelector selector, QueueActionOptions options, CancellationToken token)
     {
         QueueActionResult result = QueueActionResult.None;
-        foreach (QueueEntry[] part in List(selector).Chunk(MostAtOnce))
+        foreach (QueueEntry[] part in Read(selector, isReplyWanted: false).Chunk(MostAtOnce))
         {
             result += await _control.ApplyAsync(action, [.. part.Select(e => (e.Seq, e.Recipient))], options, token);
         }
@@ -55,7 +55,7 @@ internal sealed class OpenQueue
         int messages = 0;
         ulong last = 0;
         DateTimeOffset? oldest = null;
-        foreach (QueueEntry entry in List(new QueueSelector()))
+        foreach (QueueEntry entry in Read(new QueueSelector(), isReplyWanted: false))
         {
             token.ThrowIfCancellationRequested();
             int isDeferred = entry.State == "deferred" ? 1 : 0;
@@ -82,3 +82,6 @@ internal sealed class OpenQueue
             await _control.ReadDestinationsAsync(token));
     }
 }
+
+    private IEnumerable<QueueEntry> Read(QueueSelector selector, bool isReplyWanted) =>
+        new QueueReader(_log).Read(selector, _clock.GetUtcNow(), isReplyWanted);

@@ -14,12 +14,17 @@ internal sealed class QueueReader
     private readonly MailLog _log;
     private readonly List<QueuedRecipient> _page = [];
     private readonly List<QueueEvent> _events = [];
+    private readonly List<QueueEvent?> _last = [];
+    private readonly List<uint> _numbers = [];
     private byte[] _meta = new byte[4096];
 
     public QueueReader(MailLog log) => _log = log;
 
     /// <summary>The recipients that fit, of older messages first.</summary>
-    public IEnumerable<QueueEntry> Read(QueueSelector selector, DateTimeOffset now)
+    /// <param name="selector">Which.</param>
+    /// <param name="now">What their age counts to.</param>
+    /// <param name="isReplyWanted">What was said last is read also when nothing is selected by it.</param>
+    public IEnumerable<QueueEntry> Read(QueueSelector selector, DateTimeOffset now, bool isReplyWanted = true)
     {
         ulong next = 0;
         do
@@ -30,7 +35,7 @@ internal sealed class QueueReader
             {
                 int end = _page.FindIndex(i, r => r.Seq != _page[i].Seq);
                 end = end < 0 ? _page.Count : end;
-                foreach (QueueEntry entry in ReadMessage(_page[i..end], selector, now))
+                foreach (QueueEntry entry in ReadMessage(_page[i..end], selector, now, isReplyWanted || selector.Reply is not null))
                 {
                     yield return entry;
                 }
@@ -50,7 +55,7 @@ internal sealed class QueueReader
         string id, Func<ulong, uint, Task<QueuePlace?>> place, Func<string, Task<string?>> route, TimeProvider clock)
     {
         var selector = new QueueSelector { Ids = [id] };
-        QueueEntry? entry = Read(selector, DateTimeOffset.MaxValue).FirstOrDefault();
+        QueueEntry? entry = Read(selector, DateTimeOffset.MaxValue, isReplyWanted: false).FirstOrDefault();
         List<QueuedRecipient> recipients = [];
         if (entry is null || !_log.Queue.TryFind(entry.Seq, out QueuedMessage queued, recipients)
             || !_log.TryReadQueuedMeta(entry.Seq, ref _meta, out int length))
@@ -100,7 +105,8 @@ internal sealed class QueueReader
         _ => "ended",
     };
 
-    private IEnumerable<QueueEntry> ReadMessage(List<QueuedRecipient> recipients, QueueSelector selector, DateTimeOffset now)
+    private IEnumerable<QueueEntry> ReadMessage(
+        List<QueuedRecipient> recipients, QueueSelector selector, DateTimeOffset now, bool isReplyRead)
     {
         DateTimeOffset arrived = DateTimeOffset.FromUnixTimeSeconds(recipients[0].ArrivalSeconds);
         recipients = recipients.FindAll(r => selector.MayFit(NameOf(r.State), arrived, now));
@@ -112,8 +118,7 @@ internal sealed class QueueReader
 
         bool isRead = _log.TryReadQueuedMeta(seq, ref _meta, out int length);
         Envelope envelope = isRead ? Envelope.Read(_meta.AsSpan(0, length)) : Envelope.Unreadable;
-        _events.Clear();
-        _ = _log.TryReadTimeline(seq, _events);
+        List<QueueEntry> entries = [];
         foreach (QueuedRecipient recipient in recipients)
         {
             envelope.Recipients.TryGetValue(recipient.Recipient, out (string Address, string? Notify) given);
@@ -122,16 +127,38 @@ internal sealed class QueueReader
                 envelope.Id, seq, recipient.Recipient, envelope.From, redirected ?? given.Address ?? "?",
                 redirected is null ? null : given.Address, NameOf(recipient.State), arrived,
                 DueOf(recipient.State, recipient.DueMicros), recipient.Attempts, message.Bytes,
-                isRead ? TextOf(LastOf(recipient.Recipient)) : "its record cannot be read; fastmail log verify tells more");
-            if (selector.Fits(entry, now))
+                isRead ? null : "its record cannot be read; fastmail log verify tells more");
+            if (selector.FitsButReply(entry, now))
+            {
+                entries.Add(entry);
+            }
+        }
+
+        if (isReplyRead && isRead && entries.Count > 0)
+        {
+            ReadReplies(seq, entries);
+        }
+
+        foreach (QueueEntry entry in entries)
+        {
+            if (selector.FitsReply(entry.Reply))
             {
                 yield return entry;
             }
         }
     }
 
-    private QueueEvent? LastOf(uint recipient) =>
-        _events.FindLast(e => e.Recipient == recipient || e.Recipient == QueueChange.AllRecipients);
+    private void ReadReplies(ulong seq, List<QueueEntry> entries)
+    {
+        _numbers.Clear();
+        _numbers.AddRange(entries.Select(entry => entry.Recipient));
+        _last.Clear();
+        _ = _log.TryReadLastChanges(seq, _numbers, _last);
+        for (int i = 0; i < _last.Count; i++)
+        {
+            entries[i] = entries[i] with { Reply = TextOf(_last[i]) };
+        }
+    }
 
     private static string? PathOf(in QueuedRecipient recipient) =>
         recipient.ForwardPath.IsEmpty ? null : Encoding.UTF8.GetString(recipient.ForwardPath.Span);

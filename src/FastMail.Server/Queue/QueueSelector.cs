@@ -72,12 +72,14 @@ internal sealed record QueueSelector
     public bool MayFit(string state, DateTimeOffset arrived, DateTimeOffset now) =>
         (State is null || State == state) && now - arrived >= Age;
 
-    public bool Fits(QueueEntry entry, DateTimeOffset now) =>
+    /// <summary>All but what was said last.</summary>
+    public bool FitsButReply(QueueEntry entry, DateTimeOffset now) =>
         MayFit(entry.State, entry.Arrived, now)
         && (Ids.Count == 0 || Ids.Contains(entry.Id, StringComparer.OrdinalIgnoreCase))
         && (ToDomains.Count == 0 || ToDomains.Any(domain => KeyOf(domain) == KeyOf(entry.Domain)))
-        && FitsFrom(entry.From)
-        && (Reply is null || entry.Reply?.Contains(Reply, StringComparison.OrdinalIgnoreCase) == true);
+        && FitsFrom(entry.From);
+
+    public bool FitsReply(string? reply) => Reply is null || reply?.Contains(Reply, StringComparison.OrdinalIgnoreCase) == true;
 
     private bool FitsFrom(string from) => From switch
     {

@@ -24,15 +24,9 @@ internal static class QueueTimeline
 {
     public static bool TryRead(MaildropTable maildrops, SegmentList segments, ulong seq, List<QueueEvent> into)
     {
-        ulong lsn;
-        lock (maildrops.Gate)
+        if (!TryFind(maildrops, seq, out ulong lsn))
         {
-            if (!maildrops.Queue.TryFind(seq, out QueuedRecord message, out _))
-            {
-                return false;
-            }
-
-            lsn = message.LastChange;
+            return false;
         }
 
         List<(ulong Origin, bool IsRepeated, QueueEvent Event)> found = [];
@@ -50,6 +44,51 @@ internal static class QueueTimeline
             .Select(static f => f.Event);
         into.AddRange(events.Reverse().OrderBy(static e => e.TimeMicros));
         return true;
+    }
+
+    /// <summary>Reads no further back than to the last change of each of these recipients.</summary>
+    public static bool TryReadLast(
+        MaildropTable maildrops, SegmentList segments, ulong seq, IReadOnlyList<uint> recipients, List<QueueEvent?> into)
+    {
+        if (!TryFind(maildrops, seq, out ulong lsn))
+        {
+            return false;
+        }
+
+        int first = into.Count;
+        int left = recipients.Count;
+        into.AddRange(Enumerable.Repeat<QueueEvent?>(null, left));
+        List<(ulong Origin, bool IsRepeated, QueueEvent Event)> found = [];
+        byte[] meta = [];
+        while (left > 0 && lsn != 0 && TryReadMeta(segments, lsn, ref meta, out RecordHeader header, out int length))
+        {
+            found.Clear();
+            lsn = ReadRecord(meta.AsSpan(0, length), header, seq, found);
+            foreach ((_, _, QueueEvent happened) in found)
+            {
+                for (int i = 0; i < recipients.Count; i++)
+                {
+                    if (into[first + i] is null
+                        && (happened.Recipient == recipients[i] || happened.Recipient == QueueChange.AllRecipients))
+                    {
+                        into[first + i] = happened;
+                        left--;
+                    }
+                }
+            }
+        }
+
+        return true;
+    }
+
+    private static bool TryFind(MaildropTable maildrops, ulong seq, out ulong lastChange)
+    {
+        lock (maildrops.Gate)
+        {
+            bool isFound = maildrops.Queue.TryFind(seq, out QueuedRecord message, out _);
+            lastChange = isFound ? message.LastChange : 0;
+            return isFound;
+        }
     }
 
     /// <summary>Adds what a record says of the message, the last first; answers where the change before stands.</summary>

@@ -116,6 +116,30 @@ public sealed class QueueTests : IDisposable
     }
 
     [Fact]
+    public async Task A_list_tells_what_was_said_last_of_each_and_a_count_costs_no_more_with_what_has_happened()
+    {
+        await SendAsync("bob@x.test", "u@far.test", "v@far.test");
+        long before = CostOfCount();
+        for (int i = 0; i < 100; i++)
+        {
+            await ApplyAsync(QueueAction.Hold, new QueueSelector { ToDomains = ["far.test"] });
+            await ApplyAsync(QueueAction.Release, new QueueSelector { ToDomains = ["far.test"] });
+        }
+
+        Assert.InRange(CostOfCount() - before, -8192, 8192);
+        Assert.All(_store.Queue.List(new QueueSelector()), entry => Assert.Equal("released by the operator", entry.Reply));
+        Assert.Equal(2, Count(new QueueSelector { Reply = "released" }));
+        Assert.Equal(0, Count(new QueueSelector { Reply = "held by" }));
+
+        long CostOfCount()
+        {
+            long was = GC.GetAllocatedBytesForCurrentThread();
+            Assert.Equal(2, _store.Queue.CountAsync(CancellationToken.None).GetAwaiter().GetResult().Recipients);
+            return GC.GetAllocatedBytesForCurrentThread() - was;
+        }
+    }
+
+    [Fact]
     public async Task Nothing_is_taken_for_whom_the_route_table_refuses()
     {
         File.WriteAllText(
