@@ -20,7 +20,7 @@ internal sealed class QueueVerbs
     private readonly Option<bool> _json = new("--json") { Description = "Print one JSON object." };
     private readonly Option<bool> _jsonLines = new("--json") { Description = "Print one JSON object a line." };
     private readonly Option<bool> _all = new("--all") { Description = "The whole queue." };
-    private readonly Option<bool> _dryRun = new("--dry-run") { Description = "Only list what would be changed." };
+    private readonly Option<bool> _dryRun = new("--dry-run") { Description = "Only list what would be changed as it stands." };
     private readonly Option<bool> _notify = new("--notify") { Description = "The senders get a notification, as of a failure." };
 
     private readonly Option<string> _to = new("--to")
@@ -125,6 +125,11 @@ internal sealed class QueueVerbs
         {
             foreach (QueueEntry entry in queue.List(selector))
             {
+        if (selector.Flaw is { } flaw)
+        {
+            return AccountEdit.Fail(ExitCode.Usage, flaw);
+        }
+
                 Console.Out.WriteLine(JsonSerializer.Serialize(entry, QueueJson.Default.QueueEntry));
             }
 
@@ -225,6 +230,11 @@ internal sealed class QueueVerbs
         {
             return AccountEdit.Fail(
                 ExitCode.Usage, selector.IsEmpty ? "say which, or --all for the whole queue" : "--all stands alone");
+        if (selector.Flaw is { } flaw)
+        {
+            return AccountEdit.Fail(ExitCode.Usage, flaw);
+        }
+
         }
 
         if (selector.Ids.FirstOrDefault(id => !queue.List(new QueueSelector { Ids = [id] }).Any()) is { } unknown)
@@ -234,7 +244,7 @@ internal sealed class QueueVerbs
 
         if (parsed.GetValue(_dryRun))
         {
-            return DryRun(queue, selector, parsed.GetValue(_json));
+            return DryRun(queue, selector with { Would = action }, parsed.GetValue(_json));
         }
 
         bool notifies = action == QueueAction.Cancel && parsed.GetValue(_notify);
@@ -262,7 +272,7 @@ internal sealed class QueueVerbs
             count++;
         }
 
-        Console.Error.WriteLine($"fastmail: {count} recipients are meant; nothing was changed");
+        Console.Error.WriteLine($"fastmail: {count} recipients would be changed; nothing was");
         return ExitCode.Ok;
     }
 }

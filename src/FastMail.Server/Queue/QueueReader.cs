@@ -109,7 +109,9 @@ internal sealed class QueueReader
         List<QueuedRecipient> recipients, QueueSelector selector, DateTimeOffset now, bool isReplyRead)
     {
         DateTimeOffset arrived = DateTimeOffset.FromUnixTimeSeconds(recipients[0].ArrivalSeconds);
-        recipients = recipients.FindAll(r => selector.MayFit(NameOf(r.State), arrived, now));
+        long wall = Receive.Intake.Micros(now);
+        recipients = recipients.FindAll(r => selector.MayFit(NameOf(r.State), arrived, now)
+            && (selector.Would is not { } action || QueueActions.StateAfter(action, r, wall) is not null));
         ulong seq = recipients.Count > 0 ? recipients[0].Seq : 0;
         if (recipients.Count == 0 || !_log.Queue.TryFind(seq, out QueuedMessage message))
         {

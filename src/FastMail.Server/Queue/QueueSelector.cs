@@ -26,6 +26,19 @@ internal sealed record QueueSelector
     /// <summary>ready, deferred or held; null for any.</summary>
     public string? State { get; init; }
 
+    /// <summary>Only those that this would change as they stand; null for any.</summary>
+    public QueueAction? Would { get; init; }
+
+    /// <summary>Why this means nobody in particular; null when it is sound. A value that is empty may have been meant to hold one.</summary>
+    public string? Flaw =>
+        new (string Name, IEnumerable<string?> Values)[]
+        {
+            ("id", Ids), ("to-domain", ToDomains), ("from", [From]), ("reply", [Reply]), ("state", [State]),
+        }
+        .Where(said => said.Values.Any(value => value is not null && string.IsNullOrWhiteSpace(value)))
+        .Select(said => $"the value of {said.Name} is empty; leave it out to mean any")
+        .FirstOrDefault();
+
     /// <summary>Nothing is said: everything fits.</summary>
     public bool IsEmpty =>
         Ids.Count == 0 && ToDomains.Count == 0 && From is null && Age == TimeSpan.Zero && Reply is null && State is null;
@@ -42,7 +55,13 @@ internal sealed record QueueSelector
             throw new FormatException($"age '{age}' is not a number of seconds");
         }
 
-        return new QueueSelector
+        string? would = One("would");
+        if (would is not null && !Enum.GetNames<QueueAction>().Contains(would, StringComparer.OrdinalIgnoreCase))
+        {
+            throw new FormatException($"would '{would}' is not an action");
+        }
+
+        var selector = new QueueSelector
         {
             Ids = [.. values("id").OfType<string>()],
             ToDomains = [.. values("to-domain").OfType<string>()],
@@ -50,7 +69,9 @@ internal sealed record QueueSelector
             Age = TimeSpan.FromSeconds(seconds),
             Reply = One("reply"),
             State = One("state"),
+            Would = would is null ? null : Enum.Parse<QueueAction>(would, ignoreCase: true),
         };
+        return selector.Flaw is { } flaw ? throw new FormatException(flaw) : selector;
     }
 
     /// <summary>As the query of a request, without the question mark; begins with an ampersand unless it is empty.</summary>
@@ -64,6 +85,7 @@ internal sealed record QueueSelector
             ("age", Age == TimeSpan.Zero ? null : ((long)Age.TotalSeconds).ToString(CultureInfo.InvariantCulture)),
             ("reply", Reply),
             ("state", State),
+            ("would", Would?.ToString().ToLowerInvariant()),
         ];
         return string.Concat(all.Where(p => p.Value is not null).Select(p => $"&{p.Name}={Uri.EscapeDataString(p.Value!)}"));
     }

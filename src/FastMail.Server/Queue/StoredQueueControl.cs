@@ -122,24 +122,13 @@ internal static class QueueActions
     public static QueueChange? ChangeOf(
         QueueAction action, in QueuedRecipient recipient, QueueActionOptions options, long nowMicros)
     {
-        bool isHeld = recipient.State == QueueState.Held;
-        bool isHeldBySender = recipient.IsHeldBySender(nowMicros);
-        bool isHeldByBoth = recipient.IsHeldByBoth(nowMicros);
-        QueueState? state = action switch
-        {
-            QueueAction.Retry => isHeld || isHeldBySender ? null : QueueState.Ready,
-            QueueAction.Hold => isHeld ? null : QueueState.Held,
-            QueueAction.Release => isHeldByBoth ? QueueState.Deferred : isHeld || isHeldBySender ? QueueState.Ready : null,
-            QueueAction.Cancel => QueueState.Cancelled,
-            QueueAction.Redirect => isHeld ? QueueState.Held : isHeldBySender ? QueueState.Deferred : QueueState.Ready,
-            _ => null,
-        };
-        return state is not { } next ? null : new QueueChange
+        bool isToCome = recipient.IsHeldBySender(nowMicros) || recipient.IsHeldByBoth(nowMicros);
+        return StateAfter(action, recipient, nowMicros) is not { } next ? null : new QueueChange
         {
             Seq = recipient.Seq,
             Recipient = recipient.Recipient,
             State = next,
-            DueMicros = (isHeldBySender || isHeldByBoth) && next is QueueState.Held or QueueState.Deferred ? recipient.DueMicros : 0,
+            DueMicros = isToCome && next is QueueState.Held or QueueState.Deferred ? recipient.DueMicros : 0,
             Attempts = recipient.Attempts,
             IsDelayTold = recipient.IsDelayTold,
             Text = Encoding.UTF8.GetBytes(TextOf(action)),
@@ -149,6 +138,25 @@ internal static class QueueActions
 
     private static string TextOf(QueueAction action) => action switch
     {
+    /// <summary>Null when the recipient cannot be treated so.</summary>
+    /// <inheritdoc cref="ChangeOf"/>
+    public static QueueState? StateAfter(QueueAction action, in QueuedRecipient recipient, long nowMicros)
+    {
+        bool isHeld = recipient.State == QueueState.Held;
+        bool isHeldBySender = recipient.IsHeldBySender(nowMicros);
+        return action switch
+        {
+            QueueAction.Retry => isHeld || isHeldBySender ? null : QueueState.Ready,
+            QueueAction.Hold => isHeld ? null : QueueState.Held,
+            QueueAction.Release => recipient.IsHeldByBoth(nowMicros) ? QueueState.Deferred
+                : isHeld || isHeldBySender ? QueueState.Ready
+                : null,
+            QueueAction.Cancel => QueueState.Cancelled,
+            QueueAction.Redirect => isHeld ? QueueState.Held : isHeldBySender ? QueueState.Deferred : QueueState.Ready,
+            _ => null,
+        };
+    }
+
         QueueAction.Retry => "the operator wants it tried now",
         QueueAction.Hold => "held by the operator",
         QueueAction.Release => "released by the operator",

@@ -115,6 +115,40 @@ public sealed class QueueTests : IDisposable
         Assert.Throws<FormatException>(() => QueueSelector.Of(name => name == "age" ? ["old"] : []));
     }
 
+    [Theory]
+    [InlineData("id")]
+    [InlineData("to-domain")]
+    [InlineData("from")]
+    [InlineData("reply")]
+    [InlineData("state")]
+    public void An_empty_value_means_nobody(string name)
+    {
+        FormatException flaw = Assert.Throws<FormatException>(() => QueueSelector.Of(asked => asked == name ? [""] : []));
+        Assert.Contains(name, flaw.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Those_that_an_action_would_change_are_told_apart()
+    {
+        string held = await SendAsync("bob@x.test", "u@far.test");
+        await SendAsync("bob@x.test", "v@far.test");
+        await ApplyAsync(QueueAction.Hold, new QueueSelector { Ids = [held] });
+        foreach (QueueAction action in Enum.GetValues<QueueAction>())
+        {
+            var selector = QueueSelector.Of(name => name == "would" ? [action.ToString().ToLowerInvariant()] : []);
+            Assert.True(selector.IsEmpty);
+            string[] changed = action switch
+            {
+                QueueAction.Release => ["u@far.test"],
+                QueueAction.Retry or QueueAction.Hold => ["v@far.test"],
+                _ => ["u@far.test", "v@far.test"],
+            };
+            Assert.Equal(changed, _store.Queue.List(selector).Select(entry => entry.To), StringComparer.Ordinal);
+        }
+
+        Assert.Throws<FormatException>(() => QueueSelector.Of(name => name == "would" ? ["3"] : []));
+    }
+
     [Fact]
     public async Task A_list_tells_what_was_said_last_of_each_and_a_count_costs_no_more_with_what_has_happened()
     {
