@@ -55,6 +55,13 @@ internal static class QueueText
         string oldest = stats.Oldest is { } time ? $", the oldest received {Text(time)} ({Age(now - time)} ago)" : "";
         output.WriteLine($"{stats.Messages} messages, {stats.Recipients} recipients{oldest}");
         output.WriteLine($"{stats.Ready} ready, {stats.Deferred} deferred, {stats.Held} held");
+        if (stats.Totals is { } totals)
+        {
+            output.WriteLine(
+                $"since the start: {totals.Delivered} delivered, {totals.Deferred} deferred, {totals.Failed} failed, "
+                + $"{totals.InDoubt} in doubt, {totals.Notices} notifications");
+        }
+
         foreach (QueueDomain domain in stats.Domains)
         {
             output.WriteLine(Clean(

@@ -52,7 +52,11 @@ internal sealed class QueueVerbs
             _json,
         };
         explain.SetAction(parsed => Guard(() => Show(parsed, isWhole: true)));
-        var stats = new Command("stats", "Counts what waits, by domain, and what a running server does with it.") { _json };
+        var stats = new Command("stats", """
+            Counts what waits, by domain, and what a running server does with it and has done since its start: recipients
+            that were delivered, deferred (each time) and failed, those in doubt, whose reply was lost after the content
+            had been sent, so that they may have the message and may get it twice, and notifications to senders.
+            """) { _json };
         stats.SetAction(parsed => Run(parsed, Stats));
         return new Command("queue", "Looks at mail that waits to be relayed, and treats it.")
         {
@@ -121,15 +125,15 @@ internal sealed class QueueVerbs
     private int List(ParseResult parsed, IQueueAccess queue)
     {
         QueueSelector selector = _selector.Read(parsed);
-        if (parsed.GetValue(_jsonLines))
-        {
-            foreach (QueueEntry entry in queue.List(selector))
-            {
         if (selector.Flaw is { } flaw)
         {
             return AccountEdit.Fail(ExitCode.Usage, flaw);
         }
 
+        if (parsed.GetValue(_jsonLines))
+        {
+            foreach (QueueEntry entry in queue.List(selector))
+            {
                 Console.Out.WriteLine(JsonSerializer.Serialize(entry, QueueJson.Default.QueueEntry));
             }
 
@@ -226,15 +230,15 @@ internal sealed class QueueVerbs
             return AccountEdit.Fail(ExitCode.Usage, $"'{to}' is not an address, e.g. user@example.org");
         }
 
-        if (selector.IsEmpty != parsed.GetValue(_all))
-        {
-            return AccountEdit.Fail(
-                ExitCode.Usage, selector.IsEmpty ? "say which, or --all for the whole queue" : "--all stands alone");
         if (selector.Flaw is { } flaw)
         {
             return AccountEdit.Fail(ExitCode.Usage, flaw);
         }
 
+        if (selector.IsEmpty != parsed.GetValue(_all))
+        {
+            return AccountEdit.Fail(
+                ExitCode.Usage, selector.IsEmpty ? "say which, or --all for the whole queue" : "--all stands alone");
         }
 
         if (selector.Ids.FirstOrDefault(id => !queue.List(new QueueSelector { Ids = [id] }).Any()) is { } unknown)

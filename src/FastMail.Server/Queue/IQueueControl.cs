@@ -36,6 +36,9 @@ internal interface IQueueControl
     /// <summary>The next hops for which there is mail, or was a moment ago.</summary>
     Task<IReadOnlyList<QueueDestination>> ReadDestinationsAsync(CancellationToken token);
 
+    /// <summary>What has come of all attempts since the server started; null without one.</summary>
+    Task<QueueTotals?> ReadTotalsAsync(CancellationToken token);
+
     /// <summary>How a recipient stands beyond what the log says; null when there is nothing to be said.</summary>
     Task<QueuePlace?> FindPlaceAsync(ulong seq, uint recipient, CancellationToken token);
 

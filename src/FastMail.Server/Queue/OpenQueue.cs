@@ -79,9 +79,10 @@ internal sealed class OpenQueue
         return new QueueStats(
             messages, ready + deferred + held, ready, deferred, held, oldest,
             [.. domains.Values.OrderByDescending(d => d.Recipients).ThenBy(d => d.Name, StringComparer.Ordinal).Take(MostDomains)],
-            await _control.ReadDestinationsAsync(token));
+            await _control.ReadDestinationsAsync(token),
+            await _control.ReadTotalsAsync(token));
     }
-}
 
     private IEnumerable<QueueEntry> Read(QueueSelector selector, bool isReplyWanted) =>
         new QueueReader(_log).Read(selector, _clock.GetUtcNow(), isReplyWanted);
+}

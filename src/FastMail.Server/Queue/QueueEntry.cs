@@ -73,9 +73,21 @@ internal sealed record QueueMessage(
 /// <param name="Oldest">When the oldest message was received.</param>
 /// <param name="Domains">Recipients by their domains, the largest first.</param>
 /// <param name="Destinations">Next hops; empty without a running server.</param>
+/// <param name="Totals">What has been since the start; null without a running server.</param>
 internal sealed record QueueStats(
     int Messages, int Recipients, int Ready, int Deferred, int Held, DateTimeOffset? Oldest, QueueDomain[] Domains,
-    IReadOnlyList<QueueDestination> Destinations);
+    IReadOnlyList<QueueDestination> Destinations, QueueTotals? Totals = null);
+
+/// <summary>Attempts of a server since its start, by how they ended for a recipient. Immutable.</summary>
+/// <param name="Delivered">Taken by the next hop, or in maildrops here.</param>
+/// <param name="Deferred">To be tried again; each time counts.</param>
+/// <param name="Failed">Ended without having been delivered.</param>
+/// <param name="InDoubt">
+/// Of those that were not delivered: the content had been sent and the reply was lost, so the message may have arrived, and
+/// a further attempt may make a second one.
+/// </param>
+/// <param name="Notices">Notifications written to senders.</param>
+internal sealed record QueueTotals(long Delivered, long Deferred, long Failed, long InDoubt, long Notices);
 
 /// <summary>What is queued for a domain. Immutable.</summary>
 /// <param name="Name">The domain.</param>

@@ -55,6 +55,8 @@ internal sealed class StoredQueueControl : IQueueControl
     public Task<IReadOnlyList<QueueDestination>> ReadDestinationsAsync(CancellationToken token) =>
         Task.FromResult<IReadOnlyList<QueueDestination>>([]);
 
+    public Task<QueueTotals?> ReadTotalsAsync(CancellationToken token) => Task.FromResult<QueueTotals?>(null);
+
     public Task<QueuePlace?> FindPlaceAsync(ulong seq, uint recipient, CancellationToken token) =>
         Task.FromResult<QueuePlace?>(null);
 
@@ -136,8 +138,6 @@ internal static class QueueActions
         };
     }
 
-    private static string TextOf(QueueAction action) => action switch
-    {
     /// <summary>Null when the recipient cannot be treated so.</summary>
     /// <inheritdoc cref="ChangeOf"/>
     public static QueueState? StateAfter(QueueAction action, in QueuedRecipient recipient, long nowMicros)
@@ -157,6 +157,8 @@ internal static class QueueActions
         };
     }
 
+    private static string TextOf(QueueAction action) => action switch
+    {
         QueueAction.Retry => "the operator wants it tried now",
         QueueAction.Hold => "held by the operator",
         QueueAction.Release => "released by the operator",

@@ -23,6 +23,8 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
 
     private const long MostBySeconds = 999_999_999; // nine digits (RFC 2852 4)
 
+    private static ReadOnlySpan<byte> InDoubtText => " (the message may have arrived)"u8;
+
     private readonly DeliveryEngine _engine;
     private readonly QueueLease _lease = new();
     private readonly List<QueuedRecipient> _queued = [];
@@ -250,6 +252,13 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         Span<byte> room = TextRoom();
         addressee.Text = _textBytes;
         addressee.TextBytes = reply.WriteText(room);
+        if (reply.IsInDoubt)
+        {
+            addressee.TextBytes = Math.Min(addressee.TextBytes, room.Length - InDoubtText.Length);
+            InDoubtText.CopyTo(room[addressee.TextBytes..]);
+            addressee.TextBytes += InDoubtText.Length;
+        }
+
         _textBytes += addressee.TextBytes;
     }
 

@@ -73,6 +73,7 @@ internal sealed partial class DeliveryEngine
                 {
                     Rouse(connection);
                     _underWay++;
+                    destination.UnderWay += delivery.Recipients;
                     return delivery;
                 }
             }

@@ -41,6 +41,9 @@ internal sealed partial class DeliveryEngine : IQueueControl
         OnLoopAsync<IReadOnlyList<QueueDestination>>(() => [.. _schedule.Destinations.Where(d => !d.IsUnused).Select(Show)])
             .WaitAsync(token);
 
+    public Task<QueueTotals?> ReadTotalsAsync(CancellationToken token) =>
+        OnLoopAsync<QueueTotals?>(() => new(_delivered, _deferred, _failed, _inDoubt, _noticesSent)).WaitAsync(token);
+
     public Task<QueuePlace?> FindPlaceAsync(ulong seq, uint recipient, CancellationToken token) =>
         OnLoopAsync(() => PlaceOf(seq, recipient)).WaitAsync(token);
 
@@ -353,7 +356,7 @@ internal sealed partial class DeliveryEngine : IQueueControl
     private QueueDestination Show(Destination destination) => new(
         destination.Key,
         destination.Ready.Recipients,
-        Math.Max(0, destination.Connections - destination.Opening - destination.Idle),
+        destination.UnderWay,
         destination.Connections,
         destination.ConnectionLimit,
         destination.IsClosed ? Now.AddMicroseconds(destination.ClosedUntil - _schedule.Now) : null,

@@ -15,9 +15,10 @@ internal sealed partial class DeliveryEngine
 
     private readonly byte[] _text = new byte[QueueChange.MaxTextBytes * 2];
     private bool[] _kept = new bool[64];
-    private long _delivered;
+    private long _delivered; // recipients since the start, and so on
     private long _deferred;
     private long _failed;
+    private long _inDoubt;
 
     /// <summary>The session has answered for every recipient of an attempt.</summary>
     public void AttemptEnded(Delivery delivery)
@@ -26,6 +27,7 @@ internal sealed partial class DeliveryEngine
         Destination destination = carrier.Destination;
         carrier.Remove(delivery);
         _underWay--;
+        destination.UnderWay -= delivery.Recipients;
         bool works = false;
         for (int i = 0; i < delivery.Recipients; i++)
         {
@@ -168,7 +170,7 @@ internal sealed partial class DeliveryEngine
 
             if (!delivery[i].IsStored) // which is no delivery, but word of one
             {
-                Count(state);
+                Count(state, delivery[i].IsInDoubt);
             }
         }
 
@@ -339,8 +341,9 @@ internal sealed partial class DeliveryEngine
         return _text.AsMemory(0, Math.Min(host.Length + words.Length, QueueChange.MaxTextBytes));
     }
 
-    private void Count(QueueState state)
+    private void Count(QueueState state, bool isInDoubt)
     {
+        _inDoubt += isInDoubt ? 1 : 0;
         switch (state)
         {
             case QueueState.Delivered: _delivered++; break;

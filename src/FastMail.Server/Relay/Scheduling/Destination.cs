@@ -56,11 +56,8 @@ internal sealed class Destination
     /// <summary>What it said last when it failed, for those that are deferred without an attempt of their own.</summary>
     public string LastFailure { get; set; } = "";
 
-    public long Delivered { get; set; }
-
-    public long Deferred { get; set; }
-
-    public long Failed { get; set; }
+    /// <summary>Recipients that connections carry; the schedule does not look at them.</summary>
+    public int UnderWay { get; set; }
 
     /// <summary>It stands in the schedule's line of those that want a connection.</summary>
     public bool IsInLine { get; set; }
