@@ -79,13 +79,19 @@ public sealed class DnsAnswer
     /// <summary>Proved by DNSSEC, says the server.</summary>
     public bool IsAuthentic { get; private init; }
 
+    /// <summary>
+    /// The name at the end of the CNAMEs, as <see cref="DnsName.TryGetHost"/> says it; null when there were none, or it is
+    /// none of a host.
+    /// </summary>
+    public string? Alias { get; private init; }
+
     /// <summary>Octets of the data.</summary>
     public int DataBytes => Data.Sum(data => data.Length);
 
     /// <summary>The same from a server whose word is no proof.</summary>
     public DnsAnswer Unproven() => !IsAuthentic
         ? this
-        : new DnsAnswer(Outcome, Data, Seconds) { Failure = Failure, IsNameAbsent = IsNameAbsent };
+        : new DnsAnswer(Outcome, Data, Seconds) { Failure = Failure, IsNameAbsent = IsNameAbsent, Alias = Alias };
 
     /// <summary>
     /// Reads what came for a question, CNAMEs followed in whichever order they stand. Null when it is not the response to
@@ -116,7 +122,11 @@ public sealed class DnsAnswer
             }
             if (search.Data.Count > 0)
             {
-                return new DnsAnswer(DnsOutcome.Found, search.Data, search.Seconds) { IsAuthentic = response.IsAuthentic };
+                return new DnsAnswer(DnsOutcome.Found, search.Data, search.Seconds)
+                {
+                    IsAuthentic = response.IsAuthentic,
+                    Alias = aliases > 0 && DnsName.TryGetHost(search.Name, out var alias) ? alias : null,
+                };
             }
             if (!search.HasAlias)
             {
@@ -145,6 +155,9 @@ public sealed class DnsAnswer
             _wantedLength = wantedLength;
             _type = type;
         }
+
+        /// <summary>The name that is looked for now.</summary>
+        public ReadOnlySpan<byte> Name => _wanted[.._wantedLength];
 
         public List<byte[]> Data { get; } = [];
 

@@ -20,8 +20,9 @@ internal static class DaneCheck
     /// <param name="records">Of the host; those that are not usable match nothing.</param>
     /// <param name="host">For whom a certificate under a trust anchor must be.</param>
     /// <param name="certificates">As the host has shown them, its own first, DER.</param>
+    /// <param name="otherHost">The name that it may be for as well; null for none.</param>
     public static bool Matches(
-        IReadOnlyList<TlsaRecord> records, string host, IReadOnlyList<ReadOnlyMemory<byte>> certificates)
+        IReadOnlyList<TlsaRecord> records, string host, IReadOnlyList<ReadOnlyMemory<byte>> certificates, string? otherHost = null)
     {
         List<X509Certificate2> chain = [];
         try
@@ -34,7 +35,8 @@ internal static class DaneCheck
             return chain.Count > 0
                 && records.Where(IsUsable).Any(record => record.Usage == EndEntity
                     ? Matches(record, chain[0]) // neither name nor time counts (RFC 7672 3.1.1)
-                    : MatchesAnchor(record, host, chain));
+                    : MatchesAnchor(record, chain)
+                        && (chain[0].MatchesHostname(host) || (otherHost is not null && chain[0].MatchesHostname(otherHost))));
         }
         catch (CryptographicException)
         {
@@ -46,11 +48,11 @@ internal static class DaneCheck
         }
     }
 
-    private static bool MatchesAnchor(TlsaRecord record, string host, List<X509Certificate2> shown)
+    private static bool MatchesAnchor(TlsaRecord record, List<X509Certificate2> shown)
     {
         foreach (X509Certificate2 anchor in shown)
         {
-            if (!Matches(record, anchor) || !shown[0].MatchesHostname(host))
+            if (!Matches(record, anchor))
             {
                 continue;
             }

@@ -16,6 +16,12 @@ internal sealed partial class RouteSearch
         Four,
         Six,
         Certificate,
+
+        /// <summary>The TLSA records of the name that its own is an alias of.</summary>
+        AliasCertificate,
+
+        /// <summary>That its name is an alias; the addresses behind that are not proved.</summary>
+        AliasProof,
     }
 
     /// <summary>The operator has named the host or address, or has said that it may be a private one.</summary>
@@ -96,7 +102,9 @@ internal sealed partial class RouteSearch
         _router.Own.IsListener(address, Target.Port) || (!AllowsPrivate && _router.Own.IsInterface(address));
 
     /// <summary>
-    /// RFC 7672 2.2: TLSA records count where the way to the host's name, its addresses and they themselves are proved.
+    /// RFC 7672 2.2: TLSA records count where the way to the host's name, its addresses and they themselves are proved. A
+    /// name that is an alias has those of the name behind it, or else its own; only its own when no more than the alias
+    /// itself is proved (2.2.2).
     /// </summary>
     private void AskCertificates()
     {
@@ -107,12 +115,25 @@ internal sealed partial class RouteSearch
 
         for (int i = 0; i < _hosts.Count; i++)
         {
-            if (_hosts[i].IsProven)
+            HostFound host = _hosts[i];
+            int number = i * KindsOfHost;
+            if (host.IsProven || host.Alias is not null)
             {
-                Ask($"_{Target.Port}._tcp.{_hosts[i].Name}", DnsType.Tlsa, (i * KindsOfHost) + (int)HostQuestion.Certificate);
+                Ask(CertificateNameOf(host.Name), DnsType.Tlsa, number + (int)HostQuestion.Certificate);
+            }
+
+            if (host.IsProven && host.Alias is { } alias)
+            {
+                Ask(CertificateNameOf(alias), DnsType.Tlsa, number + (int)HostQuestion.AliasCertificate);
+            }
+            else if (host.Alias is not null)
+            {
+                Ask(host.Name, DnsType.Cname, number + (int)HostQuestion.AliasProof);
             }
         }
     }
+
+    private string CertificateNameOf(string host) => $"_{Target.Port}._tcp.{host}";
 
     private void JudgeCertificates()
     {
@@ -134,12 +155,32 @@ internal sealed partial class RouteSearch
     /// <summary>What the TLSA records of a host demand; null when they demand nothing.</summary>
     private TlsDemand? DaneOf(HostFound host)
     {
-        if (host.Certificates is not { } answer || (answer.Outcome != DnsOutcome.Failed && !answer.IsAuthentic))
+        if (host is { IsProven: false, AliasProof: { IsAuthentic: false } proof })
+        {
+            if (proof.Outcome == DnsOutcome.Failed)
+            {
+                Note($"{host.Name}: that it is an alias cannot be looked up, it is not used");
+                host.IsUnusable = true;
+            }
+
+            return null;
+        }
+
+        TlsDemand? ofAlias = host.Alias is { } alias ? DaneOf(host, alias, host.AliasCertificates) : null;
+        return ofAlias is not null || host.IsUnusable ? ofAlias : DaneOf(host, host.Name, host.Certificates);
+    }
+
+    /// <param name="host">Whose.</param>
+    /// <param name="domain">Under which name: its own, or the one that this is an alias of.</param>
+    /// <param name="certificates">What was found there; null when nobody has looked.</param>
+    private TlsDemand? DaneOf(HostFound host, string domain, DnsAnswer? certificates)
+    {
+        if (certificates is not { } answer || (answer.Outcome != DnsOutcome.Failed && !answer.IsAuthentic))
         {
             return null;
         }
 
-        string name = $"_{Target.Port}._tcp.{host.Name}";
+        string name = CertificateNameOf(domain);
         if (answer.Outcome == DnsOutcome.Failed)
         {
             // RFC 7672 2.1.2: who can suppress the answer must not be able to suppress TLS with it.
@@ -155,8 +196,8 @@ internal sealed partial class RouteSearch
         }
 
         return Array.Exists(records, DaneCheck.IsUsable)
-            ? new TlsDemand(TlsLevel.Dane, host.Name, $"TLSA of {name}", _router.Rules.TrustAnchors, records)
-            : new TlsDemand(TlsLevel.Encrypt, host.Name, $"TLSA of {name}, none of them usable", _router.Rules.TrustAnchors);
+            ? new TlsDemand(TlsLevel.Dane, domain, $"TLSA of {name}", _router.Rules.TrustAnchors, records, host.Name)
+            : new TlsDemand(TlsLevel.Encrypt, domain, $"TLSA of {name}, none of them usable", _router.Rules.TrustAnchors);
     }
 
     /// <summary>What the line or the setting demands.</summary>
@@ -223,7 +264,14 @@ internal sealed partial class RouteSearch
         /// <summary>Its addresses, those that were found, are proved by DNSSEC.</summary>
         public bool IsProven => Addresses.Count > 0 && _isEachProven;
 
+        /// <summary>The name that its own is an alias of; null when it is none.</summary>
+        public string? Alias { get; private set; }
+
         public DnsAnswer? Certificates { get; private set; }
+
+        public DnsAnswer? AliasCertificates { get; private set; }
+
+        public DnsAnswer? AliasProof { get; private set; }
 
         public bool IsUnusable { get; set; }
 
@@ -231,10 +279,19 @@ internal sealed partial class RouteSearch
 
         public void Take(HostQuestion question, DnsAnswer answer, int most)
         {
-            if (question == HostQuestion.Certificate)
+            switch (question)
             {
-                Certificates = answer;
-                return;
+                case HostQuestion.Certificate:
+                    Certificates = answer;
+                    return;
+                case HostQuestion.AliasCertificate:
+                    AliasCertificates = answer;
+                    return;
+                case HostQuestion.AliasProof:
+                    AliasProof = answer;
+                    return;
+                default:
+                    break;
             }
 
             if (answer.Outcome == DnsOutcome.Failed)
@@ -247,6 +304,7 @@ internal sealed partial class RouteSearch
             }
 
             _isEachProven &= answer.IsAuthentic;
+            Alias ??= answer.Alias;
             Addresses.AddRange(answer.Data.Take(most).Select(data => new IPAddress(data)));
         }
 

@@ -11,12 +11,12 @@ namespace FastMail.Server.Relay.Routing;
 /// </summary>
 internal sealed partial class RouteSearch : IDnsAsker
 {
-    private const int MostHosts = 8; // of one domain: so 500 MX records lead to less than 30 questions
+    private const int MostHosts = 8; // of one domain: so 500 MX records lead to less than 40 questions
     private const int MostAddressesOfHost = 8; // of a family
     private const int MxNumber = -1;
     private const int PolicyNumber = -2;
     private const int PolicyHostNumber = -3;
-    private const int KindsOfHost = 3;
+    private const int KindsOfHost = 5;
 
     private static readonly TimeSpan LongestMemory = TimeSpan.FromHours(1);
 

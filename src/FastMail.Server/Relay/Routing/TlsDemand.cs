@@ -34,19 +34,21 @@ internal sealed class TlsDemand
     /// <param name="reason">See <see cref="Reason"/>.</param>
     /// <param name="anchors">See <see cref="TrustAnchors"/>.</param>
     /// <param name="records">What the certificate must match; for <see cref="TlsLevel.Dane"/>.</param>
+    /// <param name="host">The mail exchanger, which the certificate may be for as well then (RFC 7672 3.2.2).</param>
     public TlsDemand(
         TlsLevel level,
         string serverName,
         string reason,
         X509Certificate2Collection? anchors = null,
-        IReadOnlyList<TlsaRecord>? records = null)
+        IReadOnlyList<TlsaRecord>? records = null,
+        string? host = null)
     {
         Level = level;
         ServerName = serverName;
         Reason = reason;
         TrustAnchors = anchors;
         _records = records ?? [];
-        Vouch = level == TlsLevel.Dane ? certificates => DaneCheck.Matches(_records, ServerName, certificates) : null;
+        Vouch = level == TlsLevel.Dane ? certificates => DaneCheck.Matches(_records, ServerName, certificates, host) : null;
     }
 
     public TlsLevel Level { get; }

@@ -43,7 +43,7 @@ internal sealed class ZoneServer : IDisposable
     /// <summary>Says that DNSSEC has proved everything.</summary>
     public bool IsAuthentic { get; set; }
 
-    /// <summary>Names that it does not say this of.</summary>
+    /// <summary>Names that it does not say this of, or <c>name TYPE</c> for one question.</summary>
     public HashSet<string> Unproven { get; } = new(StringComparer.Ordinal);
 
     /// <summary>Seconds that everything may be remembered.</summary>
@@ -168,7 +168,7 @@ internal sealed class ZoneServer : IDisposable
 
             answers.AddRange(records.Where(r => r.Type == TextOf(type)).Select(r => (owner, r.Type, r.Data)));
             byte[]? alias = records.Find(r => r.Type == "CNAME").Data;
-            if (alias is null)
+            if (alias is null || type == DnsType.Cname)
             {
                 break;
             }
@@ -178,7 +178,7 @@ internal sealed class ZoneServer : IDisposable
         }
 
         bool exists = _zone.ContainsKey(owner) || _zone.Keys.Any(key => key.EndsWith("." + owner, StringComparison.Ordinal));
-        int proof = IsAuthentic && !Unproven.Contains(name) ? 0x20 : 0;
+        int proof = IsAuthentic && !Unproven.Contains(name) && !Unproven.Contains($"{name} {TextOf(type)}") ? 0x20 : 0;
         var response = new Responses(
             id, (ushort)(0x8180 | proof | (exists ? 0 : NoSuchName)), answers: (ushort)answers.Count).Question(name, type);
         foreach ((string recordOwner, string recordType, byte[] data) in answers)

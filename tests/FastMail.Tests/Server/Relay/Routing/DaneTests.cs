@@ -89,6 +89,42 @@ public sealed class DaneTests
         Assert.Equal("451 4.7.5 The TLSA records of the mail exchangers of a.test cannot be looked up", scene.Find("x@a.test").Failure!.ToString());
     }
 
+    [Theory]
+    [InlineData("", "", "x.b.test")] // all of the way is proved
+    [InlineData("", "_25._tcp.x.b.test", "m.a.test")] // but the records there: its own
+    [InlineData("_25._tcp.x.b.test FAIL", "", null)]
+    [InlineData("", "m.a.test A", "m.a.test")] // the alias is, and not what is behind it
+    [InlineData("", "m.a.test", "")] // nothing is
+    [InlineData("m.a.test FAIL CNAME", "m.a.test A", null)]
+    public void The_records_of_an_alias_are_those_of_the_name_behind_it_or_else_its_own(string more, string unproven, string? domain)
+    {
+        using var dns = new ZoneServer(
+            [
+                "a.test MX 1 m.a.test", "m.a.test CNAME y.b.test", "y.b.test CNAME x.b.test", "x.b.test A 192.0.2.1",
+                "m.a.test FAIL AAAA", $"_25._tcp.m.a.test TLSA 3 1 1 {Digest}", $"_25._tcp.x.b.test TLSA 3 1 1 {Digest}",
+            ])
+        {
+            IsAuthentic = true,
+            Unproven = { unproven },
+        };
+        if (more.Length > 0)
+        {
+            dns.Add(more);
+        }
+
+        using var scene = new RoutingScene(dns, "dns.trust_ad=on");
+        Route route = scene.Find("x@a.test");
+        if (domain is null)
+        {
+            Assert.Equal("4.7.5", route.Failure?.Status);
+            return;
+        }
+
+        TlsDemand tls = Assert.Single(route.Hosts[0].Hops).Tls;
+        Assert.Equal(domain.Length > 0 ? TlsLevel.Dane : TlsLevel.May, tls.Level);
+        Assert.Equal(domain.Length > 0 ? domain : "m.a.test", tls.ServerName);
+    }
+
     [Fact]
     public void Certificates_match_by_themselves_or_by_their_authority()
     {
@@ -110,6 +146,8 @@ public sealed class DaneTests
         var anchor = new TlsaRecord(2, 0, 1, SHA256.HashData(host.Authority.RawData));
         Assert.True(Matches(anchor));
         Assert.False(Matches(anchor, "other.test"));
+        Assert.True(DaneCheck.Matches([anchor], "other.test", shown, "m.a.test"));
+        Assert.False(DaneCheck.Matches([anchor], "other.test", shown, "third.test"));
         Assert.False(Matches(anchor, chain: [leaf.RawData])); // the anchor must be shown
         using X509Certificate2 forged = stranger.Issue("m.a.test"); // its authority has the same name and another key
         Assert.False(Matches(anchor, chain: [forged.RawData, host.Authority.RawData]));
