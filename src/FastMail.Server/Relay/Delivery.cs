@@ -367,11 +367,17 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         return true;
     }
 
+    /// <summary>Of a body that is a file of its own it is known only whether there is such an octet anywhere in it.</summary>
     private bool HasUtf8Header()
     {
+        if (!Ascii.IsValid(_message.Wire.Span[.._message.TraceBytes]))
+        {
+            return true;
+        }
+
         int header = (int)Math.Min(_message.HeaderWireBytes, _message.Wire.Length);
-        return IsExternal || !Ascii.IsValid(_message.Wire.Span[.._message.TraceBytes])
-            || !Ascii.IsValid(_message.Wire.Span[_message.TraceBytes..Math.Max(_message.TraceBytes, header)]);
+        return (_message.Flags & MessageFlags.Has8Bit) != 0
+            && (IsExternal || !Ascii.IsValid(_message.Wire.Span[_message.TraceBytes..Math.Max(_message.TraceBytes, header)]));
     }
 
     private void ReadEnvelope(DateTimeOffset now)

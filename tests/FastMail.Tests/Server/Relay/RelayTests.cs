@@ -25,6 +25,30 @@ public sealed class RelayTests
         Assert.EndsWith(Content.Replace("..stuffed", ".stuffed", StringComparison.Ordinal), mail.Content, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("x", true)]
+    [InlineData("\u00e9", false)]
+    public async Task Large_mail_without_8bit_octets_needs_no_SMTPUTF8_at_its_host(string letter, bool goes)
+    {
+        using var host = new ScriptedHost(null, "8BITMIME");
+        await using ServerFixture fixture = await StartAsync(host, "store.jumbo_size=256KiB");
+        string content = "Subject: hello\r\n\r\n" + string.Concat(Enumerable.Repeat(new string('x', 70) + letter + "\r\n", 4500));
+        using Socket client = ClockedRelay.Login(fixture, out _);
+        foreach (string command in (string[])["MAIL FROM:<u@local.test> SMTPUTF8 BODY=8BITMIME", "RCPT TO:<b@relay.test>", "DATA", content + "."])
+        {
+            Assert.Matches("^[23]", ClockedRelay.Say(client, command));
+        }
+
+        if (goes)
+        {
+            Assert.EndsWith(content, host.Next().Content, StringComparison.Ordinal);
+        }
+        else
+        {
+            Assert.Contains("5.6.7", Fetch(fixture, "u@local.test"), StringComparison.Ordinal); // its header may have some
+        }
+    }
+
     [Fact]
     public async Task Strangers_hear_that_relaying_is_denied()
     {
