@@ -33,7 +33,7 @@ internal sealed partial class DeliveryEngine
 
     /// <summary>Not when nothing could be written down of how it ends: that would only be done again.</summary>
     private bool MayBegin =>
-        !IsStopping && !_outcomes.HasFailed && _outcomes.Undurable < _parts.Options.MostUndurable;
+        !IsStopping && !_outcomes.HasFailed && _outcomes.Undurable + _told < _parts.Options.MostUndurable;
 
     /// <summary>How to speak with a host.</summary>
     public SmtpClientOptions SessionOptionsOf(Route route, NextHop hop, bool isInClear) => new()

@@ -14,6 +14,7 @@ internal sealed partial class DeliveryEngine
 
     private readonly List<Account> _mailboxes = []; // for the time of a call
     private int _notices; // on their way into the log
+    private int _told; // recipients whom the mail has left for, and whose end is in one of those
     private long _noticesSent;
 
     public ReadOnlyMemory<byte> Hostname => _parts.Hostname;
@@ -97,6 +98,7 @@ internal sealed partial class DeliveryEngine
     public void NoticeEnded(Notice notice, bool isDurable, ulong seq, ForwardPaths? paths)
     {
         _notices--;
+        _told -= notice.Gone;
         notice.Written?.SetResult(
             !isDurable ? Task.FromException(new IOException("word to a sender is not in the log: who is told of stays in the queue"))
             : seq == 0 ? _outcomes.WhenDurable()
@@ -113,6 +115,11 @@ internal sealed partial class DeliveryEngine
         else if (seq != 0)
         {
             _noticesSent++;
+        }
+
+        if (notice.Gone > 0)
+        {
+            OutcomesProgressed();
         }
 
         EndDrainWhenQuiet();

@@ -111,6 +111,7 @@ internal sealed partial class DeliveryEngine
         else
         {
             _notices++;
+            _told += letter.Gone;
             if (_words is not null)
             {
                 letter.Written = new TaskCompletionSource<Task>(TaskCreationOptions.RunContinuationsAsynchronously);

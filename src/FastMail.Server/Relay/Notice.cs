@@ -64,12 +64,16 @@ internal sealed class Notice : ILoopWork
         _until = until;
         _told = [.. list.Entries.Select(e => (e.Place, delivery.Consignment[e.Place], e.Action, e.State))];
         _stored = [.. _told.Where(t => delivery[t.Place].IsStored).Select(t => t.Recipient)];
+        Gone = _told.Count(t => t.State == QueueState.Delivered && !delivery[t.Place].IsStored);
         _late = Array.Exists(_told, t => t.State == QueueState.Deferred) ? delivery.Consignment : null;
     }
 
     /// <summary>The ends of those whom the mail has left for: they hold, whether that can be told or not.</summary>
     public IEnumerable<QueueChange> Delivered =>
         _changes.Where(change => change.State == QueueState.Delivered && !_stored.Contains(change.Recipient));
+
+    /// <summary>How many of those there are to be.</summary>
+    public int Gone { get; }
 
     /// <summary>The others that have ended with it.</summary>
     public IEnumerable<uint> Ended =>

@@ -21,6 +21,48 @@ public sealed class RestingConnectionTests
     }
 
     [Fact]
+    public async Task What_has_left_is_not_on_the_disk_either_while_word_of_it_to_its_sender_is_not()
+    {
+        var disk = new ScriptedDisk();
+        using var mayGreet = new ManualResetEventSlim();
+        using var mayFlush = new ManualResetEventSlim();
+        using var host = new ScriptedHost(line =>
+        {
+            if (line == "greeting")
+            {
+                mayGreet.Wait(TimeSpan.FromMinutes(1));
+            }
+
+            return null;
+        });
+        await using ServerFixture fixture = await ServerFixture.StartAsync(
+            TimeProvider.System, disk, $"route.table=relay.test=127.0.0.1:{host.Port}", "relay.concurrency=1",
+            "relay.idle_time=1s", "relay.unflushed=1");
+        for (int i = 0; i < 3; i++)
+        {
+            ClockedRelay.Submit(fixture, "", [$"b{i}@relay.test"], " NOTIFY=SUCCESS");
+        }
+
+        disk.Script = (call, _) =>
+        {
+            if (call == "flush")
+            {
+                mayFlush.Wait(TimeSpan.FromMinutes(1));
+            }
+
+            return 0;
+        };
+        mayGreet.Set();
+        host.Next();
+        await RelayTests.Until(() => HasLeft(host) && fixture.Server.Engine.RestingDestinations == 0);
+        Assert.Empty(host.Taken);
+        mayFlush.Set();
+        host.Next();
+        host.Next();
+        await RelayTests.Until(() => fixture.Log.Queue.Recipients == 0 && ClockedRelay.Mails(fixture) == 3);
+    }
+
+    [Fact]
     public async Task Mail_that_a_slow_disk_has_held_up_goes_when_all_connections_have_ended_meanwhile()
     {
         var disk = new ScriptedDisk();
