@@ -29,15 +29,17 @@ internal sealed partial class DeliveryEngine
         _underWay--;
         destination.UnderWay -= delivery.Recipients;
         bool works = false;
+        bool isForGood = false;
         for (int i = 0; i < delivery.Recipients; i++)
         {
             carrier.IsRefused |= delivery[i].IsRemote && delivery[i].Code == 421;
             works |= delivery[i].IsRemote && delivery[i].Code != 421;
+            isForGood |= delivery[i].IsRemote && delivery[i].Code is < 400 or >= 500;
         }
 
         if (works)
         {
-            _schedule.Works(destination);
+            _schedule.Works(destination, isForGood);
         }
 
         Complete(delivery, null);

@@ -390,9 +390,11 @@ internal sealed class DeliverySchedule
     }
 
     /// <summary>A host took or refused a message as a working one does.</summary>
-    public void Works(Destination destination)
+    /// <param name="destination">Where that was.</param>
+    /// <param name="isForGood">Of at least one recipient, and not only for now.</param>
+    public void Works(Destination destination, bool isForGood)
     {
-        destination.Works();
+        destination.Works(isForGood);
         if (destination.IsClosed || destination.Parked > 0)
         {
             Answers(destination);

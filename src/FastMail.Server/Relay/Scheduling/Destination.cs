@@ -74,11 +74,15 @@ internal sealed class Destination
     public bool WantsConnection =>
         !IsClosed && Connections < ConnectionLimit && Ready.Consignments > Idle + Opening;
 
-    /// <summary>It has taken or refused a message, as a host does that works. A window of successes adds one connection.</summary>
-    public void Works()
+    /// <summary>It has taken or refused a message, as a host does that works.</summary>
+    /// <param name="isForGood">Not only for now. A window of those adds one connection.</param>
+    public void Works(bool isForGood)
     {
         _failures = 0;
-        _limit = Math.Min(_options.MostConcurrency, _limit + (1 / _limit));
+        if (isForGood)
+        {
+            _limit = Math.Min(_options.MostConcurrency, _limit + (1 / _limit));
+        }
     }
 
     /// <summary>It may be used. Whether it works is not known before it has taken a message.</summary>

@@ -311,7 +311,7 @@ internal sealed class SimulatedRelay
             }
             else
             {
-                relay.Schedule.Works(destination);
+                relay.Schedule.Works(destination, isForGood: kept < isKept.Length);
                 Work();
             }
         }
