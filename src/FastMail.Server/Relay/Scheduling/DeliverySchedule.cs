@@ -48,6 +48,9 @@ internal sealed class DeliverySchedule
     /// <summary>Consignments in the due-index.</summary>
     public int Waiting => _due.Count;
 
+    /// <summary>How often all that waits was looked at because something of it was to be due.</summary>
+    public long Walks { get; private set; }
+
     public IReadOnlyCollection<Destination> Destinations => _destinations.Values;
 
     /// <summary>Some destination would open a connection, and there are too many already.</summary>
@@ -133,6 +136,7 @@ internal sealed class DeliverySchedule
         consignment.Destination = destination;
         consignment.IsParked = true;
         destination.Parked++;
+        destination.IsParkedAsleep = true;
         return Defer(consignment, most);
     }
 
@@ -175,6 +179,7 @@ internal sealed class DeliverySchedule
     public int Hasten(Func<Consignment, bool> isChosen)
     {
         long now = Now;
+        Walks++;
         _found.Clear();
         foreach (Consignment consignment in _due.All)
         {
@@ -395,7 +400,7 @@ internal sealed class DeliverySchedule
     public void Works(Destination destination, bool isForGood)
     {
         destination.Works(isForGood);
-        if (destination.IsClosed || destination.Parked > 0)
+        if (destination.IsClosed || destination.IsParkedAsleep)
         {
             Answers(destination);
         }
@@ -438,8 +443,9 @@ internal sealed class DeliverySchedule
     private void Answers(Destination destination)
     {
         destination.Answers();
-        if (destination.Parked > 0)
+        if (destination.IsParkedAsleep)
         {
+            destination.IsParkedAsleep = false;
             Hasten(consignment => consignment.IsParked && ReferenceEquals(consignment.Destination, destination));
         }
 

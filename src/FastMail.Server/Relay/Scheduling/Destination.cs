@@ -47,6 +47,9 @@ internal sealed class Destination
     /// <summary>Consignments that wait because it does not answer.</summary>
     public int Parked { get; set; }
 
+    /// <summary>Of those, some may not be due before long.</summary>
+    public bool IsParkedAsleep { get; set; }
+
     /// <summary>It does not answer; until <see cref="ClosedUntil"/> nothing is tried.</summary>
     public bool IsClosed { get; private set; }
 

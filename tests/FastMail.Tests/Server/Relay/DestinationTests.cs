@@ -9,6 +9,41 @@ namespace FastMail.Tests.Server.Relay;
 public sealed class DestinationTests
 {
     [Fact]
+    public void What_is_parked_is_looked_for_once_when_its_destination_answers_again()
+    {
+        var clock = new HandClock();
+        var schedule = new DeliverySchedule(new ScheduleOptions(), clock, new Random(1));
+        Destination destination = schedule.Find("host");
+        for (int round = 1; round <= 2; round++)
+        {
+            while (!schedule.Fails(destination, destination.Epoch, "no answer"))
+            {
+            }
+
+            for (uint i = 0; i < 100; i++)
+            {
+                schedule.Park(schedule.Make(i + 1, 0), destination);
+            }
+
+            clock.Advance(TimeSpan.FromMinutes(1));
+            while (schedule.TakeAwake(out _) is not null)
+            {
+            }
+
+            schedule.Opened(destination);
+            int went = 0;
+            for (; schedule.TakeDue() is { } due; went++)
+            {
+                schedule.Free(due);
+                schedule.Works(destination, isForGood: true);
+            }
+
+            Assert.Equal(100, went);
+            Assert.Equal(round, schedule.Walks);
+        }
+    }
+
+    [Fact]
     public async Task A_host_that_refuses_all_for_now_gets_no_more_connections_for_it()
     {
         using var host = new ScriptedHost(line => line.StartsWith("MAIL", StringComparison.Ordinal) ? "451 4.3.2 later" : null);
