@@ -241,7 +241,7 @@ internal sealed partial class DeliveryEngine
         List<NextHopConnection> resting = destination.Resting;
         for (int i = Math.Min(resting.Count, destination.Ready.Consignments); i > 0 && resting.Count > 0; i--)
         {
-            if (destination.Ready.Consignments == 0 || !MayBegin)
+            if (destination.Ready.Consignments == 0 || destination.MustAwaitToken || !MayBegin)
             {
                 return;
             }

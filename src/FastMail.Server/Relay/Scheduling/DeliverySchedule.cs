@@ -281,9 +281,9 @@ internal sealed class DeliverySchedule
         }
 
         // What was put back has had its token, and was not sent with it.
-        if (!destination.Ready.IsNextPutBack && !destination.TryTakeToken(Now, out long again))
+        if (!destination.Ready.IsNextPutBack && !destination.TryTakeToken(Now))
         {
-            _wakes.Enqueue(destination, again);
+            AwaitToken(destination);
             return null;
         }
 
@@ -302,7 +302,7 @@ internal sealed class DeliverySchedule
         while (Connections < _options.Connections && _line.TryDequeue(out Destination? destination))
         {
             destination.IsInLine = false;
-            if (!destination.WantsConnection)
+            if (!MayUseAnother(destination))
             {
                 continue;
             }
@@ -327,6 +327,7 @@ internal sealed class DeliverySchedule
         while (_wakes.TryPeek(out Destination? destination, out long wake) && wake <= now)
         {
             _wakes.Dequeue();
+            destination.AwaitsToken &= wake != destination.TokenAt;
             if (destination.IsClosed && destination.ClosedUntil > now)
             {
                 continue; // it was closed again meanwhile, and stands further behind too
@@ -461,10 +462,38 @@ internal sealed class DeliverySchedule
 
     private void StandInLine(Destination destination)
     {
-        if (!destination.IsInLine && destination.WantsConnection)
+        if (!destination.IsInLine && MayUseAnother(destination))
         {
             destination.IsInLine = true;
             _line.Enqueue(destination);
+        }
+    }
+
+    /// <summary>One more connection would have something to do now; when only the rate forbids it, that wakes it later.</summary>
+    private bool MayUseAnother(Destination destination)
+    {
+        if (!destination.WantsConnection)
+        {
+            return false;
+        }
+
+        bool isAllowed = !destination.HasRate || destination.MayGo(Now) > destination.Idle + destination.Opening;
+        if (!isAllowed && destination.MayGo(Now) == 0)
+        {
+            AwaitToken(destination);
+        }
+
+        return isAllowed;
+    }
+
+    /// <summary>It is asked again when its rate allows more; it waits for that in one place.</summary>
+    private void AwaitToken(Destination destination)
+    {
+        if (!destination.AwaitsToken)
+        {
+            destination.AwaitsToken = true;
+            destination.TokenAt = destination.NextToken(Now);
+            _wakes.Enqueue(destination, destination.TokenAt);
         }
     }
 

@@ -65,6 +65,18 @@ internal sealed class Destination
     /// <summary>It stands in the schedule's line of those that want a connection.</summary>
     public bool IsInLine { get; set; }
 
+    /// <summary>The schedule looks at it when its rate allows more, at <see cref="TokenAt"/>.</summary>
+    public bool AwaitsToken { get; set; }
+
+    /// <summary>Microseconds of the schedule's clock.</summary>
+    public long TokenAt { get; set; }
+
+    /// <summary>Nothing that is ready may go before that.</summary>
+    public bool MustAwaitToken => AwaitsToken && Ready.PutBacks == 0;
+
+    /// <summary>So many transactions in a minute and no more.</summary>
+    public bool HasRate => _options.PerMinute > 0;
+
     /// <summary>When it was last used, microseconds; an idle one is forgotten.</summary>
     public long UsedAt { get; set; }
 
@@ -73,7 +85,7 @@ internal sealed class Destination
 
     public bool IsUnused => Ready.Consignments == 0 && Connections == 0 && Parked == 0 && !IsInLine && !IsClosed;
 
-    /// <summary>One more connection would have something to do.</summary>
+    /// <summary>One more connection would have something to do, as far as its rate allows it.</summary>
     public bool WantsConnection =>
         !IsClosed && Connections < ConnectionLimit && Ready.Consignments > Idle + Opening;
 
@@ -123,25 +135,43 @@ internal sealed class Destination
         return true;
     }
 
-    /// <summary>False when its rate is used up; then <paramref name="again"/> says when to ask again, in microseconds.</summary>
-    public bool TryTakeToken(long now, out long again)
+    /// <summary>False when its rate is used up.</summary>
+    public bool TryTakeToken(long now)
     {
-        again = 0;
-        if (_options.PerMinute == 0)
+        if (HasRate)
         {
-            return true;
+            Refill(now);
+            if (_tokens < 1)
+            {
+                return false;
+            }
+
+            _tokens--;
         }
 
-        double perMicro = _options.PerMinute / 60e6;
-        _tokens = Math.Min(Math.Max(1, _options.PerMinute / 60.0), _tokens + ((now - _tokensAt) * perMicro)); // a second's worth at once
-        _tokensAt = now;
-        if (_tokens < 1)
-        {
-            again = now + 1 + (long)((1 - _tokens) / perMicro);
-            return false;
-        }
-
-        _tokens--;
         return true;
+    }
+
+    /// <summary>When its rate allows another one, microseconds; it has one.</summary>
+    public long NextToken(long now)
+    {
+        Refill(now);
+        return now + 1 + (long)(Math.Max(0, 1 - _tokens) / PerMicro);
+    }
+
+    /// <summary>Transactions that its rate allows now, and those that have been allowed and were put back; it has a rate.</summary>
+    public int MayGo(long now)
+    {
+        Refill(now);
+        return (int)_tokens + Ready.PutBacks;
+    }
+
+    private double PerMicro => _options.PerMinute / 60e6;
+
+    private void Refill(long now)
+    {
+        double most = Math.Max(1, _options.PerMinute / 60.0); // a second's worth at once
+        _tokens = Math.Min(most, _tokens + ((now - _tokensAt) * PerMicro));
+        _tokensAt = now;
     }
 }

@@ -13,8 +13,10 @@ internal sealed class ReadyQueue
 
     public int Recipients { get; private set; }
 
-    /// <summary>The next one has had its turn before.</summary>
-    public bool IsNextPutBack => _first.Head is not null;
+    /// <summary>Those that have had their turn before; they are next.</summary>
+    public int PutBacks { get; private set; }
+
+    public bool IsNextPutBack => PutBacks > 0;
 
     /// <summary>
     /// At the end of its sender's queue. True when it was taken into the one there, of the same message, and is free.
@@ -35,6 +37,7 @@ internal sealed class ReadyQueue
     {
         Consignments++;
         Recipients += consignment.Count;
+        PutBacks++;
         _first.Append(consignment);
     }
 
@@ -49,6 +52,7 @@ internal sealed class ReadyQueue
         {
             Consignments--;
             Recipients -= _first.Head.Count;
+            PutBacks--;
             return _first.TakeHead();
         }
 

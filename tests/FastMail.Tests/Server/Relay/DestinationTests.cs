@@ -44,6 +44,41 @@ public sealed class DestinationTests
     }
 
     [Fact]
+    public void A_rate_that_is_used_up_opens_no_connection_and_is_waited_for_in_one_place()
+    {
+        var clock = new HandClock();
+        var schedule = new DeliverySchedule(new ScheduleOptions { PerMinute = 6 }, clock, new Random(1));
+        Destination destination = schedule.Find("host");
+        for (uint i = 0; i < 50; i++)
+        {
+            schedule.MakeReady(schedule.Make(i + 1, 0), destination);
+        }
+
+        for (int sent = 1; sent <= 50; sent++)
+        {
+            Assert.Same(destination, schedule.TakeOpening());
+            Assert.Null(schedule.TakeOpening()); // another one would have nothing to do
+            schedule.Opened(destination);
+            schedule.Free(schedule.Take(destination)!);
+            for (int i = 0; i < 20; i++) // whoever asks
+            {
+                Assert.Null(schedule.Take(destination));
+            }
+
+            schedule.Closed(destination);
+            Assert.Null(schedule.TakeOpening());
+            Assert.Null(schedule.TakeAwake(out _));
+            if (sent < 50)
+            {
+                Assert.InRange(schedule.NextDue!.Value - schedule.Now, 9_000_000, 10_000_001);
+                clock.Advance(TimeSpan.FromSeconds(10.1));
+                Assert.Same(destination, schedule.TakeAwake(out _));
+                Assert.Null(schedule.TakeAwake(out _));
+            }
+        }
+    }
+
+    [Fact]
     public async Task A_host_that_refuses_all_for_now_gets_no_more_connections_for_it()
     {
         using var host = new ScriptedHost(line => line.StartsWith("MAIL", StringComparison.Ordinal) ? "451 4.3.2 later" : null);
