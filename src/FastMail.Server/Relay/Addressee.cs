@@ -33,6 +33,9 @@ internal struct Addressee
     /// <summary>What it means is known: no way is looked for.</summary>
     public readonly bool IsHere => IsStored || !Maildrops.IsEmpty;
 
+    /// <summary>The decision that it has no way to go; null when that of the delivery is about it.</summary>
+    public Route? Route;
+
     public bool IsAnswered;
 
     public DeliveryOutcome Outcome;

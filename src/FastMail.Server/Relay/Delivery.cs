@@ -276,7 +276,15 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         }
     }
 
-    /// <summary>The same, when there is no attempt at all.</summary>
+    /// <summary>The end of one recipient for whom there is no way.</summary>
+    public void AnswerWayless(int recipient, Route route)
+    {
+        _recipients[recipient].Route = route;
+        _recipients[recipient].Answer(route.Failure!);
+        Reword(recipient, route.Failure!.ToString());
+    }
+
+    /// <summary>The end of all recipients that have none, in words of ours, when there is no attempt at all.</summary>
     public void AnswerUntried(RouteFailure failure)
     {
         IsTried = false;

@@ -203,6 +203,7 @@ internal sealed partial class DeliveryEngine
     /// <summary>Everybody who may have work gets a look at it, and new connections are opened where they are wanted.</summary>
     private void Wake()
     {
+        ParkClosed(); // first: for a destination that something waits for one connection is tried, and not many
         while (_schedule.TakeAwake(out bool isProbe) is { } awake)
         {
             if (isProbe)
@@ -216,7 +217,6 @@ internal sealed partial class DeliveryEngine
             }
         }
 
-        ParkClosed();
         (_fresh, _rousing) = (_rousing, _fresh); // who speaks may bring new ones about
         foreach (Destination destination in _rousing)
         {

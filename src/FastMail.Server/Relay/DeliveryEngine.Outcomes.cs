@@ -14,6 +14,7 @@ internal sealed partial class DeliveryEngine
     private const long LeastRelayMicros = 1_000_000; // BY= has whole seconds, and of those at least one (RFC 2852 4)
 
     private readonly byte[] _text = new byte[QueueChange.MaxTextBytes * 2];
+    private readonly Dictionary<ulong, (Consignment All, Dictionary<uint, Route> Routes)> _wayless = []; // by message
     private bool[] _kept = new bool[64];
     private long _delivered; // recipients since the start, and so on
     private long _deferred;
@@ -52,14 +53,63 @@ internal sealed partial class DeliveryEngine
         EndDrainWhenQuiet();
     }
 
+    /// <summary>There is no way for it, now or ever: it ends with the others of its message that come to that in this round.</summary>
+    private void Gather(Consignment consignment, Route route)
+    {
+        ulong seq = consignment.Seq;
+        if (_wayless.TryGetValue(seq, out (Consignment All, Dictionary<uint, Route> Routes) known)
+            && !known.All.MayTravelWith(consignment, _parts.Schedule.Recipients))
+        {
+            _wayless.Remove(seq);
+            Guard(known.All, all => EndHere(all, known.Routes));
+            known = default;
+        }
+
+        Dictionary<uint, Route> routes = known.Routes ?? [];
+        for (int i = 0; i < consignment.Count; i++)
+        {
+            routes.Add(consignment[i], route);
+        }
+
+        if (known.All is null)
+        {
+            _wayless.Add(seq, (consignment, routes));
+        }
+        else
+        {
+            known.All.Add(consignment);
+            _schedule.Free(consignment);
+        }
+    }
+
+    /// <summary>The end of those, a part in each round. True when some are left.</summary>
+    private bool EndWayless()
+    {
+        if (_wayless.Count == 0)
+        {
+            return false;
+        }
+
+        foreach ((ulong seq, (Consignment all, Dictionary<uint, Route> routes)) in _wayless.Take(RoutedPerTurn).ToArray())
+        {
+            _wayless.Remove(seq);
+            Guard(all, consignment => EndHere(consignment, routes));
+        }
+
+        return _wayless.Count > 0;
+    }
+
     /// <summary>There is no way for these recipients, now or ever.</summary>
-    private void EndHere(Consignment consignment, Route route)
+    private void EndHere(Consignment consignment, Dictionary<uint, Route> routes)
     {
         Delivery delivery = RentDelivery();
         if (TryLoad(delivery, consignment))
         {
-            delivery.Route = route;
-            delivery.AnswerRest(route.Failure!);
+            for (int i = 0; i < delivery.Recipients; i++)
+            {
+                delivery.AnswerWayless(i, routes[consignment[i]]);
+            }
+
             Complete(delivery, null);
         }
     }

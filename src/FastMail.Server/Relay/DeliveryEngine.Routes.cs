@@ -102,7 +102,7 @@ internal sealed partial class DeliveryEngine
 
     /// <summary>In memory that the next call writes over; empty when there is no decision.</summary>
     private ReadOnlyMemory<byte> RouteOf(Delivery delivery, int recipient) =>
-        delivery.Route is { } route ? RouteOf(route, delivery[recipient].Path.Span) : default;
+        (delivery[recipient].Route ?? delivery.Route) is { } route ? RouteOf(route, delivery[recipient].Path.Span) : default;
 
     private ReadOnlyMemory<byte> RouteOf(Route route, ReadOnlySpan<byte> path)
     {

@@ -158,8 +158,9 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
             Guard(consignment, _take);
         }
 
+        bool isMore = EndWayless();
         Wake();
-        if (routed == RoutedPerTurn)
+        if (routed == RoutedPerTurn || isMore)
         {
             Pump();
             return;
@@ -443,22 +444,14 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
             case RouteKind.Remote:
                 Destination destination = _schedule.Find(route.Destination);
                 destination.Route = route;
-                if (destination.IsClosed)
-                {
-                    Park(consignment, destination);
-                }
-                else
-                {
-                    _schedule.MakeReady(consignment, destination);
-                    _fresh.Add(destination);
-                }
-
+                _schedule.MakeReady(consignment, destination); // those of one message meet there, also when it is closed
+                (destination.IsClosed ? _closed : _fresh).Add(destination);
                 break;
             case RouteKind.Local:
                 DeliverHere(consignment);
                 break;
             default:
-                EndHere(consignment, route);
+                Gather(consignment, route);
                 break;
         }
     }

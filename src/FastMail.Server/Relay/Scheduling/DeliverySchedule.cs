@@ -246,7 +246,9 @@ internal sealed class DeliverySchedule
     public bool TryFind(string key, [NotNullWhen(true)] out Destination? destination) =>
         _destinations.TryGetValue(key, out destination);
 
-    /// <summary>Its destination is known: it waits for a connection. The caller has seen that the destination is not closed.</summary>
+    /// <summary>
+    /// Its destination is known: it waits for a connection. The caller takes it out again and parks it when that is closed.
+    /// </summary>
     public void MakeReady(Consignment consignment, Destination destination)
     {
         consignment.Destination = destination;
