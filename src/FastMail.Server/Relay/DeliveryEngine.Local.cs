@@ -9,7 +9,34 @@ namespace FastMail.Server.Relay;
 /// <content>Mail for somebody who lives here: redirected, held back before, or of a domain that is hosted by now.</content>
 internal sealed partial class DeliveryEngine
 {
+    private const long MostCopied = 16 * 1024 * 1024; // then the next copy waits for one of those to end
+
+    private readonly Queue<Consignment> _homing = new(); // wait for that
+    private long _copied; // octets of messages on their way into maildrops
+
+    /// <summary>Each copy is held in memory until it is in the log, and many may be due at one time.</summary>
     private void DeliverHere(Consignment consignment)
+    {
+        if (_copied >= MostCopied)
+        {
+            _homing.Enqueue(consignment);
+        }
+        else
+        {
+            CopyHere(consignment);
+        }
+    }
+
+    /// <summary>Those that waited, as many as may go now.</summary>
+    private void GoHome()
+    {
+        while (_copied < MostCopied && _homing.TryDequeue(out Consignment? consignment))
+        {
+            Guard(consignment, _copyHere);
+        }
+    }
+
+    private void CopyHere(Consignment consignment)
     {
         Delivery delivery = RentDelivery();
         if (!TryLoad(delivery, consignment) || IsTooLate(delivery, leastMicros: 1))
@@ -37,6 +64,7 @@ internal sealed partial class DeliveryEngine
         }
 
         _notices++;
+        _copied += octets;
         new LocalDelivery(this, delivery, _mailboxes, octets).Begin();
     }
 
@@ -103,8 +131,7 @@ internal sealed partial class DeliveryEngine
     /// <param name="told">Of whom the sender wants to hear: a recipient of the copy; null for nobody.</param>
     public void LocalEnded(LocalDelivery copy, bool isDurable, ulong seq, ForwardPaths? told)
     {
-        _notices--;
-        Release(copy.Mailboxes, copy.ReservedOctets);
+        LetGo(copy);
         if (isDurable)
         {
             _delivered++;
@@ -126,12 +153,22 @@ internal sealed partial class DeliveryEngine
     /// <summary>A mistake of ours has ended the copy before it was handed to the log: the recipient has lost an attempt.</summary>
     public void LocalFailed(LocalDelivery copy, Exception exception)
     {
-        _notices--;
-        Release(copy.Mailboxes, copy.ReservedOctets);
+        LetGo(copy);
         copy.Consignment.Stage = Stage.New;
         Failed(copy.Consignment, exception);
         Pump();
         EndDrainWhenQuiet();
+    }
+
+    private void LetGo(LocalDelivery copy)
+    {
+        _notices--;
+        _copied -= copy.ReservedOctets;
+        Release(copy.Mailboxes, copy.ReservedOctets);
+        if (_homing.Count > 0)
+        {
+            Pump();
+        }
     }
 
     /// <summary>A local delivery does not need its message any more.</summary>

@@ -49,6 +49,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
     private readonly Dictionary<long, Consignment> _routing = [];
     private HashSet<Destination> _fresh = []; // something became ready for them in this round
     private readonly Action<Consignment> _take;
+    private readonly Action<Consignment> _copyHere;
     private readonly List<(Consignment Part, Range Path, bool IsHere)> _split = []; // for the time of a call
     private byte[] _meta = new byte[1024];
     private long _lastQuestion;
@@ -62,6 +63,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
         _outcomes.Progressed += OutcomesProgressed;
         _timer = new LoopTimer(this);
         _take = Take;
+        _copyHere = CopyHere;
     }
 
     public EventLoop Loop => _parts.Loop;
@@ -158,6 +160,7 @@ internal sealed partial class DeliveryEngine : ILoopWork, IRouteAsker
             Guard(consignment, _take);
         }
 
+        GoHome();
         bool isMore = EndWayless();
         Wake();
         if (routed == RoutedPerTurn || isMore)
