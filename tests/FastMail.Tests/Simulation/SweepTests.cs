@@ -13,7 +13,7 @@ namespace FastMail.Tests.Simulation;
 [Collection(SimulationGroup.Name)]
 public sealed class SweepTests(SimulatedAccounts accounts, ITestOutputHelper output)
 {
-    private const int Scenario = 4737;
+    private const int Scenario = 4743;
     private const int Work = 6; // of the relay
     private const int Turns = 7;
 
