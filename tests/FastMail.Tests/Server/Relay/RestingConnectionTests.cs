@@ -26,15 +26,7 @@ public sealed class RestingConnectionTests
         var disk = new ScriptedDisk();
         using var mayGreet = new ManualResetEventSlim();
         using var mayFlush = new ManualResetEventSlim();
-        using var host = new ScriptedHost(line =>
-        {
-            if (line == "greeting")
-            {
-                mayGreet.Wait(TimeSpan.FromMinutes(1));
-            }
-
-            return null;
-        });
+        using ScriptedHost host = GreetingWhen(mayGreet);
         await using ServerFixture fixture = await ServerFixture.StartAsync(
             TimeProvider.System, disk, $"route.table=relay.test=127.0.0.1:{host.Port}", "relay.concurrency=1",
             "relay.idle_time=1s", "relay.unflushed=1");
@@ -43,15 +35,7 @@ public sealed class RestingConnectionTests
             ClockedRelay.Submit(fixture, "", [$"b{i}@relay.test"], " NOTIFY=SUCCESS");
         }
 
-        disk.Script = (call, _) =>
-        {
-            if (call == "flush")
-            {
-                mayFlush.Wait(TimeSpan.FromMinutes(1));
-            }
-
-            return 0;
-        };
+        HoldFlushes(disk, mayFlush);
         mayGreet.Set();
         host.Next();
         await RelayTests.Until(() => HasLeft(host) && fixture.Server.Engine.RestingDestinations == 0);
@@ -68,15 +52,7 @@ public sealed class RestingConnectionTests
         var disk = new ScriptedDisk();
         using var mayGreet = new ManualResetEventSlim();
         using var mayFlush = new ManualResetEventSlim();
-        using var host = new ScriptedHost(line =>
-        {
-            if (line == "greeting")
-            {
-                mayGreet.Wait(TimeSpan.FromMinutes(1));
-            }
-
-            return null;
-        });
+        using ScriptedHost host = GreetingWhen(mayGreet);
         await using ServerFixture fixture = await ServerFixture.StartAsync(
             TimeProvider.System, disk, Trusted, $"route.table=relay.test=127.0.0.1:{host.Port}", "relay.concurrency=1",
             "relay.idle_time=1s", "relay.unflushed=1");
@@ -85,15 +61,7 @@ public sealed class RestingConnectionTests
             RelayTests.Send(fixture, "mx", "a@elsewhere.test", $"b{i}@relay.test");
         }
 
-        disk.Script = (call, _) =>
-        {
-            if (call == "flush")
-            {
-                mayFlush.Wait(TimeSpan.FromMinutes(1));
-            }
-
-            return 0;
-        };
+        HoldFlushes(disk, mayFlush);
         mayGreet.Set();
         host.Next();
         await RelayTests.Until(() => HasLeft(host) && fixture.Server.Engine.RestingDestinations == 0);
@@ -105,4 +73,24 @@ public sealed class RestingConnectionTests
     }
 
     private static bool HasLeft(ScriptedHost host) => host.Commands.Contains("QUIT", StringComparer.Ordinal);
+
+    private static ScriptedHost GreetingWhen(ManualResetEventSlim mayGreet) => new(line =>
+    {
+        if (line == "greeting")
+        {
+            mayGreet.Wait(TimeSpan.FromMinutes(1));
+        }
+
+        return null;
+    });
+
+    private static void HoldFlushes(ScriptedDisk disk, ManualResetEventSlim until) => disk.Script = (call, _) =>
+    {
+        if (call == "flush")
+        {
+            until.Wait(TimeSpan.FromMinutes(1));
+        }
+
+        return 0;
+    };
 }
