@@ -5,7 +5,6 @@ import fcntl
 import os
 import struct
 import subprocess
-import tempfile
 import time
 
 from skip import Skip, needs
@@ -15,7 +14,7 @@ NO_LOG_FLUSH = 2  # neither data nor journal reaches the disk any more: what was
 
 
 class LoopDisk:
-    """Mounted on an empty directory; a context manager that takes away all it made, and nothing else."""
+    """Mounted on an empty directory, its file beside it; a context manager that takes away all it made, and nothing else."""
 
     def __init__(self, mount, mebibytes, block=None):
         needs("mkfs.ext4", "losetup", "mount", "umount")
@@ -25,9 +24,9 @@ class LoopDisk:
         self.block = [] if block is None else ["-b", str(block)]  # a file system this small has blocks of 1 KiB
         self.device = None
         self.is_mounted = False
-        handle, self.image = tempfile.mkstemp(prefix="fastmail-power-", suffix=".img", dir="/var/tmp")
-        os.truncate(handle, mebibytes << 20)
-        os.close(handle)
+        self.image = mount + ".img"
+        with open(self.image, "xb") as image:
+            image.truncate(mebibytes << 20)
 
     def __enter__(self):
         try:
