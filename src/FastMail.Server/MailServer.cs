@@ -358,12 +358,18 @@ internal sealed class MailServer : IAsyncDisposable
     /// <summary>What the operator's verbs reach.</summary>
     private void OpenDoors(Settings settings, LiveAccounts accounts, Allowance allowance, Intake intake, TimeProvider clock)
     {
-        _openStore = Own(new OpenStore(MailLog, () => accounts.Current, allowance));
+        _openStore = Own(new OpenStore(MailLog, () => accounts.Current, ReadRemoved, allowance));
         _door = AdminDoor.Open(_directory, settings.Get(AdminKeys.Listen), settings.Get(AdminKeys.Hosts));
         _openQueue = new OpenQueue(MailLog, _engine!, clock);
         _submission = new LocalSubmission(
             MailLog, () => accounts.Current, _router!.Rules.Table, _engine!, intake, clock,
             settings.Get(ServeKeys.Hostname), settings.Get(LimitKeys.MessageBytes));
+    }
+
+    private List<RemovedMailbox> ReadRemoved()
+    {
+        using AccountStore store = AccountStore.Open(_directory);
+        return store.ReadRemoved();
     }
 
     private Blocklists? MakeBlocklists(Settings settings)

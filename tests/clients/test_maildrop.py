@@ -7,7 +7,7 @@ import random
 import smtplib
 
 from maildrop import open_maildrop, retrieve
-from server import USER, Server, run
+from server import USER, Server, add_account, run
 
 OTHER = "v@local.test"
 THIRD = "w@local.test"
@@ -173,3 +173,43 @@ def test_large_messages_go_out_and_in(folder):
         verb(server, "export", USER, folder + "/box", "--format", "mbox")
         assert transfer(server, "import", OTHER, folder + "/box", "--format", "mbox")["messages"] == 1
         assert fetch(server, OTHER) == held
+
+
+def test_mail_of_a_removed_account_can_be_exported_and_purged(folder):
+    """With and without a running server; the account that comes under the same address has none of it, and keeps its own."""
+    with Server(folder + "/data", accounts=(USER, OTHER)) as server:
+        send(server, contents(7, 5), OTHER)
+        send(server, contents(8, 2))
+        kept = fetch(server, OTHER)
+        assert run("maildrop", "list", "--removed", "--data", server.data).stdout == ""
+        verb(server, "purge", "2", code=67)
+        assert len(fetch(server, OTHER)) == 5
+        removal = run("account", "remove", OTHER, "--data", server.data)
+        assert removal.returncode == 0 and "maildrop purge 2" in removal.stdout, removal
+        add_account(server.data, OTHER)
+        send(server, contents(9, 1), OTHER)
+        left, = json.loads(verb(server, "list", "--removed", "--json").stdout)
+        assert (left["mailboxId"], left["address"], left["messages"]) == (2, OTHER, 5), left
+        assert transfer(server, "export", "--mailbox", "2", folder + "/left", "--format", "maildir")["messages"] == 5
+        assert len(mailbox.Maildir(folder + "/left", create=False)) == 5
+        verb(server, "export", "--mailbox", "1", folder + "/own", "--format", "maildir", code=67)
+        verb(server, "export", "--mailbox", "2", OTHER, folder + "/both", "--format", "maildir", code=64)
+        server.stop()
+
+        assert "would remove 5 messages" in verb(server, "purge", "2", "--dry-run").stdout
+        exported = transfer(server, "export", "--mailbox", "2", folder + "/again", "--format", "mbox")
+        assert exported["messages"] == 5, exported
+        server.start()
+        for number in (1, 3, 4):  # with an account, with an account, never given
+            verb(server, "purge", str(number), code=67)
+        assert json.loads(verb(server, "purge", "2", "--json").stdout) == {"messages": 5, "octets": left["octets"]}
+        assert verb(server, "list", "--removed").stdout == ""
+        verb(server, "purge", "2", code=67)
+        server.stop()
+        server.start()
+        assert verb(server, "list", "--removed").stdout == ""
+        assert len(fetch(server, OTHER)) == 1 and len(fetch(server, USER)) == 2 and len(kept) == 5
+        run("account", "remove", OTHER, "--data", server.data)
+        server.stop()
+        assert json.loads(verb(server, "purge", "3", "--json").stdout)["messages"] == 1
+        verb(server, "purge", "3", code=67)

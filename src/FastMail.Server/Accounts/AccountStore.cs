@@ -68,6 +68,7 @@ internal sealed partial class AccountStore : IDisposable
                 """);
             store.AddColumn("accounts", "scram", "TEXT"); // stores made before SCRAM was spoken
             store.MakeAllowances();
+            store.MakeRemoved();
             store.AddColumn("accounts", "may_send_as", "TEXT");
             return store;
         }
@@ -135,7 +136,7 @@ internal sealed partial class AccountStore : IDisposable
                 ("$address", address),
                 ("$password", password.ToString()),
                 ("$scram", (object?)scram?.ToString() ?? DBNull.Value),
-                ("$created", (now - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond));
+                ("$created", MicrosOf(now)));
         }
         catch (SqliteException e) when (e.SqliteErrorCode == UniqueViolation)
         {
@@ -165,10 +166,6 @@ internal sealed partial class AccountStore : IDisposable
         ("$password", credentials.Password.ToString()),
         ("$scram", credentials.Scram.ToString()));
 
-    /// <summary>Removes an account; false when there is none.</summary>
-    public bool TryRemove(string address) =>
-        TryChange(address, "DELETE FROM accounts WHERE address = $address", ("$address", address));
-
     /// <summary>Sets what else an account may send as (see <see cref="Account.MaySendAs"/>); false when there is none.</summary>
     public bool TrySetSenders(string address, IReadOnlyCollection<string> patterns) => TryChange(
         address,
@@ -187,6 +184,11 @@ internal sealed partial class AccountStore : IDisposable
     }
 
     public void Dispose() => _connection.Dispose();
+
+    private static long MicrosOf(DateTimeOffset time) =>
+        (time - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond;
+
+    private static DateTimeOffset TimeOf(long micros) => DateTimeOffset.UnixEpoch.AddMicroseconds(micros);
 
     private void AddColumn(string table, string column, string type)
     {
@@ -208,7 +210,7 @@ internal sealed partial class AccountStore : IDisposable
                 (ulong)reader.GetInt64(0),
                 reader.GetString(1),
                 PasswordHash.Parse(reader.GetString(2)),
-                DateTimeOffset.UnixEpoch.AddTicks(reader.GetInt64(3) * TimeSpan.TicksPerMicrosecond),
+                TimeOf(reader.GetInt64(3)),
                 reader.IsDBNull(4) ? null : ScramVerifier.Parse(reader.GetString(4)),
                 reader.IsDBNull(5) ? null : reader.GetString(5).Split('\n')));
         }

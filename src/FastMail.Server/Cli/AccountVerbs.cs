@@ -182,12 +182,13 @@ internal sealed partial class AccountVerbs
     private int Remove(ParseResult parsed, AccountStore store)
     {
         string address = parsed.GetRequiredValue(_address);
-        if (!store.TryRemove(address))
+        if (!store.TryRemove(address, TimeProvider.System.GetUtcNow(), out ulong mailboxId))
         {
             return AccountEdit.Fail(ExitCode.NoUser, $"there is no account {address}");
         }
 
-        Console.Out.WriteLine($"removed {address}");
+        Console.Out.WriteLine(
+            $"removed {address}; its mail stays, as mailbox {mailboxId}, until `fastmail maildrop purge {mailboxId}`");
         return ExitCode.Ok;
     }
 

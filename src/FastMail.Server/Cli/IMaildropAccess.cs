@@ -9,11 +9,17 @@ internal interface IMaildropAccess : IDisposable
 {
     MaildropSummary[] List();
 
+    /// <summary>Of accounts that were removed, as far as they hold mail.</summary>
+    RemovedMaildrop[] ListRemoved();
+
     /// <summary>The messages of a maildrop as <see cref="Frames"/>. The caller disposes the stream.</summary>
     Stream Export(MaildropSummary maildrop);
 
     /// <summary>Adds messages, given as <see cref="Frames"/>; answers when they are durable.</summary>
     ImportResult[] Import(MaildropSummary maildrop, Stream frames, bool isFirst, bool skipsPresent);
+
+    /// <summary>Removes all mail of a removed account for good; null when the mailbox is not one.</summary>
+    PurgeResult? Purge(ulong mailboxId);
 }
 
 /// <summary>Opens the one or the other.</summary>
@@ -34,18 +40,21 @@ internal sealed class RemoteMaildrops : IMaildropAccess
 
     public MaildropSummary[] List() => _server.Get("v1/maildrops", ControlJson.Default.MaildropSummaryArray);
 
-    public Stream Export(MaildropSummary maildrop) => _server.Open(PathOf(maildrop));
+    public RemovedMaildrop[] ListRemoved() => _server.Get("v1/maildrops/removed", ControlJson.Default.RemovedMaildropArray);
+
+    public Stream Export(MaildropSummary maildrop) => _server.Open($"v1/maildrop/messages?mailbox={maildrop.MailboxId}");
 
     public ImportResult[] Import(MaildropSummary maildrop, Stream frames, bool isFirst, bool skipsPresent)
     {
-        string path = $"{PathOf(maildrop)}&first={(isFirst ? 1 : 0)}&skip={(skipsPresent ? 1 : 0)}";
+        string path = $"v1/maildrop/messages?address={Uri.EscapeDataString(maildrop.Address)}"
+            + $"&first={(isFirst ? 1 : 0)}&skip={(skipsPresent ? 1 : 0)}";
         return _server.Post(path, frames, ControlJson.Default.ImportResultArray);
     }
 
-    public void Dispose() => _server.Dispose();
+    public PurgeResult? Purge(ulong mailboxId) =>
+        _server.Post($"v1/maildrop/purge?mailbox={mailboxId}", Stream.Null, ControlJson.Default.PurgeResult);
 
-    private static string PathOf(MaildropSummary maildrop) =>
-        $"v1/maildrop/messages?address={Uri.EscapeDataString(maildrop.Address)}";
+    public void Dispose() => _server.Dispose();
 }
 
 /// <summary>On a data directory that this process has opened.</summary>
@@ -58,6 +67,8 @@ internal sealed class LocalMaildrops : IMaildropAccess
     public LocalMaildrops(OfflineStore offline) => _offline = offline;
 
     public MaildropSummary[] List() => _offline.Store.ListMaildrops();
+
+    public RemovedMaildrop[] ListRemoved() => _offline.Store.ListRemoved();
 
     public Stream Export(MaildropSummary maildrop)
     {
@@ -83,6 +94,9 @@ internal sealed class LocalMaildrops : IMaildropAccess
         _offline.Store.ImportAsync(
             maildrop.MailboxId, maildrop.Address, PipeReader.Create(frames), isFirst, skipsPresent, CancellationToken.None)
             .GetAwaiter().GetResult();
+
+    public PurgeResult? Purge(ulong mailboxId) =>
+        _offline.Store.PurgeAsync(mailboxId, CancellationToken.None).GetAwaiter().GetResult();
 
     public void Dispose()
     {

@@ -2,21 +2,22 @@ using System.Buffers;
 using System.CommandLine;
 using System.IO.Pipelines;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using FastMail.Server.Control;
 using FastMail.Server.Maildrops;
 using Microsoft.Data.Sqlite;
 
 namespace FastMail.Server.Cli;
 
-/// <summary><c>fastmail maildrop list|export|import</c>, of a running server too.</summary>
-internal sealed class MaildropVerbs
+/// <summary><c>fastmail maildrop list|export|import|purge</c>, of a running server too.</summary>
+internal sealed partial class MaildropVerbs
 {
     private readonly Option<string> _data;
     private readonly Option<bool> _json = new("--json") { Description = "Print JSON." };
     private readonly Argument<string> _into = new("ADDRESS") { Description = "Whose maildrop." };
     private readonly Argument<string[]> _fromTo = new("ADDRESS PATH")
     {
-        Description = "Whose maildrop, and the file or directory to be made; with --all only the latter, a directory.",
+        Description = "Whose maildrop, and the file or directory to be made; with --all or --mailbox only the latter.",
         Arity = new ArgumentArity(1, 2),
     };
 
@@ -55,8 +56,8 @@ internal sealed class MaildropVerbs
 
     public Command Build()
     {
-        var list = new Command("list", "Lists the maildrops with their messages, octets and quotas.") { _json };
-        list.SetAction(parsed => Run(parsed, List));
+        var list = new Command("list", "Lists the maildrops with their messages, octets and quotas.") { _removed, _json };
+        list.SetAction(parsed => Run(parsed, (p, m) => p.GetValue(_removed) ? ListRemoved(p, m) : List(p, m)));
         var export = new Command("export", """
             Writes the messages of a maildrop to an mbox file or a Maildir, with their unique-ids.
 
@@ -67,6 +68,7 @@ internal sealed class MaildropVerbs
             _fromTo,
             _format,
             _all,
+            _mailbox,
             _lineEnds,
             _json,
         };
@@ -86,7 +88,7 @@ internal sealed class MaildropVerbs
             _json,
         };
         import.SetAction(parsed => Run(parsed, Import));
-        return new Command("maildrop", "Lists, exports and imports maildrops.") { list, export, import };
+        return new Command("maildrop", "Lists, exports, imports and purges maildrops.") { list, export, import, BuildPurge() };
     }
 
     private int Run(ParseResult parsed, Func<ParseResult, IMaildropAccess, int> verb)
@@ -108,10 +110,7 @@ internal sealed class MaildropVerbs
         MaildropSummary[] all = maildrops.List();
         if (parsed.GetValue(_json))
         {
-            using var output = new Utf8JsonWriter(Console.OpenStandardOutput(), new JsonWriterOptions { Indented = true });
-            JsonSerializer.Serialize(output, all, ControlJson.Default.MaildropSummaryArray);
-            output.Flush();
-            Console.Out.WriteLine();
+            WriteJson(all, ControlJson.Default.MaildropSummaryArray);
             return ExitCode.Ok;
         }
 
@@ -132,19 +131,23 @@ internal sealed class MaildropVerbs
     {
         string[] fromTo = parsed.GetRequiredValue(_fromTo);
         string? address = fromTo.Length == 2 ? fromTo[0].ToLowerInvariant() : null;
-        if (parsed.GetValue(_all) != address is null)
+        bool isAll = parsed.GetValue(_all);
+        ulong? mailbox = parsed.GetValue(_mailbox);
+        if ((isAll ? 1 : 0) + (mailbox is null ? 0 : 1) + (address is null ? 0 : 1) != 1)
         {
-            return Fail(ExitCode.Usage, "name an ADDRESS and a PATH, or give --all and a PATH");
+            return Fail(ExitCode.Usage, "name an ADDRESS and a PATH, or give --all or --mailbox and a PATH");
         }
 
-        MaildropSummary[] chosen = [.. maildrops.List().Where(m => address is null || m.Address == address)];
-        if (chosen.Length == 0 && address is not null)
+        MaildropSummary[] chosen = mailbox is null
+            ? [.. maildrops.List().Where(m => isAll || m.Address == address)]
+            : [.. maildrops.ListRemoved().Where(m => m.MailboxId == mailbox).Select(SummaryOf)];
+        if (chosen.Length == 0 && !isAll)
         {
-            return Fail(ExitCode.NoUser, $"there is no account {address}");
+            return Fail(ExitCode.NoUser, mailbox is null ? $"there is no account {address}" : NoRemoved(mailbox.Value));
         }
 
         string target = fromTo[^1];
-        if (address is null)
+        if (isAll)
         {
             Accounts.AccountStore.MakeDirectory(Path.GetFullPath(target));
         }
@@ -154,7 +157,7 @@ internal sealed class MaildropVerbs
         var report = new TransferReport(parsed.GetValue(_json));
         foreach (MaildropSummary maildrop in chosen)
         {
-            string path = address is null ? Path.Join(target, FileNameOf(maildrop.Address)) : target;
+            string path = isAll ? Path.Join(target, FileNameOf(maildrop.Address)) : target;
             if (Path.Exists(path))
             {
                 return Fail(ExitCode.CannotCreate, $"{path} exists already");
@@ -280,6 +283,14 @@ internal sealed class MaildropVerbs
         }
 
         return name.ToString();
+    }
+
+    private static void WriteJson<T>(T value, JsonTypeInfo<T> type)
+    {
+        using var output = new Utf8JsonWriter(Console.OpenStandardOutput(), new JsonWriterOptions { Indented = true });
+        JsonSerializer.Serialize(output, value, type);
+        output.Flush();
+        Console.Out.WriteLine();
     }
 
     private static int Fail(int code, string message)

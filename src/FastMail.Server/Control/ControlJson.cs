@@ -70,6 +70,8 @@ internal sealed record ControlError(string Error);
 [JsonSerializable(typeof(ControlError))]
 [JsonSerializable(typeof(RouteExplanation))]
 [JsonSerializable(typeof(MaildropSummary[]))]
+[JsonSerializable(typeof(RemovedMaildrop[]))]
+[JsonSerializable(typeof(PurgeResult))]
 [JsonSerializable(typeof(ExportedMessage))]
 [JsonSerializable(typeof(ImportedMessage))]
 [JsonSerializable(typeof(ImportResult[]))]

@@ -7,6 +7,7 @@ using FastMail.Storage;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Hosting;
 
 namespace FastMail.Server.Control;
@@ -38,6 +39,8 @@ internal sealed class ControlRoutes
         app.MapGet("/v1/log/hold", (RequestDelegate)routes.Hold);
         app.MapPost("/v1/log/compact", (RequestDelegate)routes.Compact);
         app.MapGet("/v1/maildrops", (RequestDelegate)routes.ListMaildrops);
+        app.MapGet("/v1/maildrops/removed", (RequestDelegate)routes.ListRemoved);
+        app.MapPost("/v1/maildrop/purge", (RequestDelegate)routes.Purge);
         app.MapGet("/v1/maildrop/messages", (RequestDelegate)routes.Export);
         app.MapPost("/v1/maildrop/messages", (RequestDelegate)routes.Import);
         QueueRoutes.Map(app, parts.Queue);
@@ -131,10 +134,49 @@ internal sealed class ControlRoutes
     private Task ListMaildrops(HttpContext http) =>
         Answers.Send(http, _store.ListMaildrops(), ControlJson.Default.MaildropSummaryArray);
 
-    /// <summary>The messages of <c>?address=</c>, framed; ends early when the client goes away.</summary>
+    private async Task ListRemoved(HttpContext http)
+    {
+        try
+        {
+            await Answers.Send(http, _store.ListRemoved(), ControlJson.Default.RemovedMaildropArray);
+        }
+        catch (SqliteException e)
+        {
+            await Answers.Refuse(http, StatusCodes.Status503ServiceUnavailable, e.Message);
+        }
+    }
+
+    /// <summary>Removes all mail of <c>?mailbox=</c>, which must have lost its account.</summary>
+    private async Task Purge(HttpContext http)
+    {
+        try
+        {
+            if (MailboxNumberOf(http) is { } mailboxId && await _store.PurgeAsync(mailboxId, http.RequestAborted) is { } done)
+            {
+                await Answers.Send(http, done, ControlJson.Default.PurgeResult);
+                return;
+            }
+
+            await Answers.Refuse(
+                http, StatusCodes.Status404NotFound, $"there is no removed mailbox {http.Request.Query["mailbox"]}");
+        }
+        catch (Exception e) when (e is IOException or SqliteException)
+        {
+            await Answers.Refuse(http, StatusCodes.Status503ServiceUnavailable, e.Message);
+        }
+        catch (OperationCanceledException)
+        {
+            http.Abort(); // the client has gone; what was removed is removed
+        }
+    }
+
+    /// <summary>
+    /// The messages of <c>?address=</c>, or of <c>?mailbox=</c> with or without an account, framed; ends early when the
+    /// client goes away.
+    /// </summary>
     private async Task Export(HttpContext http)
     {
-        if (_store.MailboxOf(AddressOf(http)) is not { } mailboxId)
+        if ((MailboxNumberOf(http) ?? _store.MailboxOf(AddressOf(http))) is not { } mailboxId)
         {
             await Answers.Refuse(http, StatusCodes.Status404NotFound, $"there is no account {AddressOf(http)}");
             return;
@@ -187,6 +229,11 @@ internal sealed class ControlRoutes
             http.Abort();
         }
     }
+
+    private static ulong? MailboxNumberOf(HttpContext http) =>
+        ulong.TryParse(http.Request.Query["mailbox"], NumberStyles.None, CultureInfo.InvariantCulture, out ulong number)
+            ? number
+            : null;
 
     private static string AddressOf(HttpContext http) => http.Request.Query["address"].ToString();
 }

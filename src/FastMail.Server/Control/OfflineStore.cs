@@ -26,7 +26,8 @@ internal sealed class OfflineStore : IMailLogObserver, IDisposable
         MailLogOptions options = MailServer.OptionsOf(settings) with { ScrubBytesPerSecond = 0 }; // a verb is soon over
         _log = MailLog.Open(
             directory, options, LinuxDisk.Instance, TimeProvider.System, random, this);
-        Store = new OpenStore(_log, () => accounts, MailServer.AllowanceOf(settings));
+        List<RemovedMailbox> removed = store.ReadRemoved();
+        Store = new OpenStore(_log, () => accounts, () => removed, MailServer.AllowanceOf(settings));
         var control = new StoredQueueControl(_log, TimeProvider.System);
         Queue = new OpenQueue(_log, control, TimeProvider.System);
         Submission = new LocalSubmission(

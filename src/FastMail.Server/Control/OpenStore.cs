@@ -7,6 +7,7 @@ using FastMail.Net;
 using FastMail.Server.Accounts;
 using FastMail.Server.Maildrops;
 using FastMail.Storage;
+using Microsoft.Data.Sqlite;
 
 namespace FastMail.Server.Control;
 
@@ -17,22 +18,27 @@ namespace FastMail.Server.Control;
 internal sealed class OpenStore : IDisposable
 {
     private const int MostWaits = 600; // a minute
+    private const int MostRemovedAtOnce = 10_000; // messages in one record
 
     private static readonly TimeSpan BetweenWaits = TimeSpan.FromMilliseconds(100);
 
     private readonly MailLog _log;
     private readonly Func<AccountDirectory> _accounts;
+    private readonly Func<List<RemovedMailbox>> _removed;
     private readonly Allowance _defaults;
     private readonly SemaphoreSlim _importing = new(1);
     private UniqueIds? _uniqueIds; // of the maildrop imported into last
 
     /// <param name="log">The messages.</param>
     /// <param name="accounts">The accounts as they are now.</param>
+    /// <param name="removed">The mailboxes that have lost theirs; called by any thread.</param>
     /// <param name="defaults">Quota and retention of accounts without their own.</param>
-    public OpenStore(MailLog log, Func<AccountDirectory> accounts, Allowance defaults)
+    public OpenStore(
+        MailLog log, Func<AccountDirectory> accounts, Func<List<RemovedMailbox>> removed, Allowance defaults)
     {
         _log = log;
         _accounts = accounts;
+        _removed = removed;
         _defaults = defaults;
     }
 
@@ -96,6 +102,46 @@ internal sealed class OpenStore : IDisposable
                 allowance.RetentionDays ?? 0,
                 _log.UidValidity);
         })];
+    }
+
+    /// <summary>The maildrops of accounts that were removed, as far as they hold mail.</summary>
+    /// <exception cref="SqliteException">The accounts cannot be read.</exception>
+    public RemovedMaildrop[] ListRemoved() =>
+    [
+        .. from mailbox in _removed()
+           let size = _log.Measure(mailbox.MailboxId)
+           where size.Messages > 0
+           select new RemovedMaildrop(
+               mailbox.MailboxId, mailbox.Address, mailbox.Removed, size.Messages, size.Octets, _log.UidValidity),
+    ];
+
+    /// <summary>
+    /// Removes all mail that is in the maildrop of a removed account now; answers when that is durable. What was removed
+    /// before a failure stays removed. Null, and nothing is done, when the mailbox has an account or never had one.
+    /// </summary>
+    /// <exception cref="IOException">The disk failed, or the maildrop cannot be read.</exception>
+    /// <exception cref="SqliteException">The accounts cannot be read.</exception>
+    public async Task<PurgeResult?> PurgeAsync(ulong mailboxId, CancellationToken token)
+    {
+        if (!_removed().Exists(m => m.MailboxId == mailboxId) || _accounts().All.Any(a => a.MailboxId == mailboxId))
+        {
+            return null; // asks the running directory too: it may not know of the removal yet
+        }
+
+        MaildropSnapshot snapshot = _log.Snapshot(mailboxId);
+        for (int from = 0; from < snapshot.Count; from += MostRemovedAtOnce)
+        {
+            token.ThrowIfCancellationRequested();
+            var uids = new ulong[Math.Min(MostRemovedAtOnce, snapshot.Count - from)];
+            for (int i = 0; i < uids.Length; i++)
+            {
+                uids[i] = snapshot[from + i].Uid;
+            }
+
+            await new Purging(mailboxId, uids).AppendAsync(_log);
+        }
+
+        return new PurgeResult(snapshot.Count, snapshot.Octets);
     }
 
     /// <summary>The mailbox of an address; null when there is no such account.</summary>
@@ -278,6 +324,29 @@ internal sealed class OpenStore : IDisposable
         public Reports(Action<CompactProgress> report) => _report = report;
 
         public void Report(CompactProgress value) => _report(value);
+    }
+
+    /// <summary>A removal between its append and its answer. Posted to the loop, or run by the appender.</summary>
+    private sealed class Purging : ILoopWork
+    {
+        private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly PendingExpunge _expunge;
+
+        public Purging(ulong mailboxId, ulong[] uids) =>
+            _expunge = new PendingExpunge(mailboxId, uids, ExpungeReason.Operator) { Owner = this };
+
+        public void Run() => _ended.SetResult();
+
+        public async Task AppendAsync(MailLog log)
+        {
+            log.Append(_expunge);
+            await _ended.Task;
+            if (_expunge.Outcome != AppendOutcome.Durable)
+            {
+                throw new IOException(
+                    _expunge.Outcome == AppendOutcome.NoSpace ? "the disk is full" : "the mail log has failed");
+            }
+        }
     }
 
     /// <summary>

@@ -162,3 +162,18 @@ internal enum ImportOutcome
 internal sealed record MaildropSummary(
     string Address, ulong MailboxId, int Messages, long Octets, long QuotaMessages, long QuotaOctets, int RetentionDays,
     uint UidValidity);
+
+/// <summary>The maildrop of an account that was removed, with mail in it. Immutable.</summary>
+/// <param name="MailboxId">Its number in the log.</param>
+/// <param name="Address">Of its account; null when that is not known.</param>
+/// <param name="Removed">When the account was removed; null when that is not known.</param>
+/// <param name="Messages">How many it holds.</param>
+/// <param name="Octets">Their sizes together, as POP3 tells them.</param>
+/// <param name="UidValidity">Of the store; for mail programs that want one.</param>
+internal sealed record RemovedMaildrop(
+    ulong MailboxId, string? Address, DateTimeOffset? Removed, int Messages, long Octets, uint UidValidity);
+
+/// <summary>What was removed for good. Immutable.</summary>
+/// <param name="Messages">How many.</param>
+/// <param name="Octets">Their sizes together, as POP3 told them.</param>
+internal sealed record PurgeResult(int Messages, long Octets);

@@ -7,6 +7,8 @@ namespace FastMail.Tests.Server;
 public sealed class AccountStoreTests : IDisposable
 {
     private readonly string _directory = System.IO.Directory.CreateTempSubdirectory("fastmail-accounts-").FullName;
+    private static readonly DateTimeOffset Now = new(2026, 11, 2, 3, 4, 5, TimeSpan.Zero);
+
     private readonly PasswordHash _password = PasswordHash.Create("secret"u8, iterations: 10);
 
     public void Dispose() => System.IO.Directory.Delete(_directory, recursive: true);
@@ -60,12 +62,44 @@ public sealed class AccountStoreTests : IDisposable
         using AccountStore store = AccountStore.Open(_directory);
         store.TryAdd("a@x.test", _password, DateTimeOffset.UnixEpoch);
         ulong first = store.Read().Accounts[0].MailboxId;
-        Assert.True(store.TryRemove("a@x.test"));
-        Assert.False(store.TryRemove("a@x.test"));
+        Assert.True(store.TryRemove("a@x.test", Now, out ulong removed));
+        Assert.False(store.TryRemove("a@x.test", Now, out _));
         store.TryAdd("a@x.test", _password, DateTimeOffset.UnixEpoch);
 
+        Assert.Equal(first, removed);
         Assert.True(store.Read().Accounts[0].MailboxId > first);
         Assert.False(store.IsPristine);
+    }
+
+    [Fact]
+    public void Every_mailbox_that_lost_its_account_is_told_and_no_other()
+    {
+        using (AccountStore store = AccountStore.Open(_directory))
+        {
+            Assert.Empty(store.ReadRemoved());
+            foreach (char name in "abcdef")
+            {
+                store.TryAdd($"{name}@x.test", _password, DateTimeOffset.UnixEpoch);
+            }
+
+            Assert.Empty(store.ReadRemoved());
+            Assert.True(store.TryRemove("b@x.test", Now, out _));
+            Assert.True(store.TryRemove("f@x.test", Now, out _));
+        }
+
+        using (var older = new Microsoft.Data.Sqlite.SqliteConnection(
+            $"Data Source={Path.Combine(_directory, AccountStore.FileName)};Pooling=False"))
+        {
+            older.Open(); // a program that noted nothing
+            using Microsoft.Data.Sqlite.SqliteCommand remove = older.CreateCommand();
+            remove.CommandText = "DELETE FROM accounts WHERE address = 'c@x.test'";
+            Assert.Equal(1, remove.ExecuteNonQuery());
+        }
+
+        using AccountStore again = AccountStore.Open(_directory);
+        Assert.Equal(
+            [new(2, "b@x.test", Now), new(3, null, null), new RemovedMailbox(6, "f@x.test", Now)], again.ReadRemoved());
+        Assert.Equal(3, again.Read().Accounts.Count);
     }
 
     [Fact]

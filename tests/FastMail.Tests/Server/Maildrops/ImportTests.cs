@@ -27,7 +27,7 @@ public sealed class ImportTests
         using LogScene scene = new(options: LogScene.Roomy);
         MailLog log = scene.Open();
         scene.OnGroup = Answer;
-        using OpenStore store = new(log, NoAccounts, Allowance.Unset);
+        using OpenStore store = new(log, NoAccounts, () => [], Allowance.Unset);
         string id = beyond ?? string.Create(CultureInfo.InvariantCulture, $"{log.UidValidity:x}.{ulong.MaxValue}");
 
         ImportResult first = await ImportAsync(store, id, skipsPresent: true);
@@ -61,7 +61,7 @@ public sealed class ImportTests
         using LogScene scene = new(options: LogScene.Tiny with { MaxBodiesInFlight = 1 });
         MailLog log = scene.Open();
         scene.OnGroup = Answer;
-        using OpenStore store = new(log, NoAccounts, Allowance.Unset);
+        using OpenStore store = new(log, NoAccounts, () => [], Allowance.Unset);
         PendingMessage other = log.RentMessage();
         other.SetReversePath(default);
         other.SetTrace(default, 0);
