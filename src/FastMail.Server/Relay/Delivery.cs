@@ -35,7 +35,8 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
     private StoredMessage _message;
     private BodyReading? _reading;
     private bool _isReading; // its first part has been asked for
-    private bool _isPartThere;
+    private bool _isPartDue; // one has been asked for and not been taken
+    private bool _isPartThere; // and the loop has heard of it: one in each turn, as the other window is being sent in it
     private int _piece;
     private DeliverBy? _deliverBy;
     private int? _priority;
@@ -201,6 +202,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
     public bool TryReserveReading()
     {
         _isReading = false;
+        _isPartDue = false;
         _isPartThere = false;
         _reading = IsExternal ? _engine.Log.TryBeginReading(_message, BodyUse.Delivery, _partRead) : null;
         return !IsExternal || _reading is not null;
@@ -317,16 +319,14 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
 
     public void Ended() => _engine.AttemptEnded(this);
 
-    /// <summary>A part of a large message has been read.</summary>
+    /// <summary>A part of a large message has been read: of this one, or of one that was let go meanwhile.</summary>
     public void Run()
     {
-        if (_reading is null)
+        if (_isPartDue && _reading is { IsUnderWay: false })
         {
-            return; // the attempt is over
+            _isPartThere = true;
+            Carrier?.GoOn();
         }
-
-        _isPartThere = true;
-        Carrier?.GoOn();
     }
 
     private Span<byte> TextRoom()
@@ -345,6 +345,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         if (!_isReading)
         {
             _isReading = true;
+            _isPartDue = true;
             _reading!.ReadOn();
             return false;
         }
@@ -355,6 +356,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
         }
 
         _isPartThere = false;
+        _isPartDue = false;
         if (_reading!.Status != ReadStatus.Ok)
         {
             return true;
@@ -369,6 +371,7 @@ internal sealed class Delivery : IOutgoingMail, ILoopWork
 
         if (_reading.RestBytes > 0)
         {
+            _isPartDue = true;
             _reading.ReadOn(); // into the other window
         }
 

@@ -13,12 +13,19 @@ public enum BodyUse
 /// <summary>
 /// One way through a stored message whose body is a file of its own: verified as a whole, then handed out window by
 /// window, trace fields first. Two windows take turns, so that one is sent while the next is read. Owned by whoever
-/// began it; while a step is under way (<see cref="ReadOn"/> to its callback) by the reader's thread.
+/// began it; while a step is under way (<see cref="ReadOn"/> to its callback) by the reader's thread, which also puts away
+/// what was closed during one.
 /// </summary>
 public sealed class BodyReading
 {
     /// <summary>Octets of a window.</summary>
     public const int WindowBytes = 256 * 1024;
+
+    // Whose it is: its owner's at rest, the reader's under way, the reader's to put away, nobody's.
+    private const int Resting = 0;
+    private const int Stepping = 1;
+    private const int Abandoned = 2;
+    private const int Over = 3;
 
     private const int VerifiedPerStep = 8 * 1024 * 1024; // then the other readings get their turn
 
@@ -36,7 +43,7 @@ public sealed class BodyReading
     private uint _runningCrc;
     private int _turn;
     private bool _isVerified;
-    private bool _isOver;
+    private int _state = Resting;
 
     internal BodyReading(BodyReader reader, in StoredMessage message, BodyUse use, byte[][] windows, Action completed)
     {
@@ -51,6 +58,12 @@ public sealed class BodyReading
         HeaderWireBytes = message.HeaderWireBytes;
         RestBytes = message.WireBytes;
     }
+
+    /// <summary>
+    /// A step was asked for and has not ended: what the last one read is not to be looked at. Asked rather than
+    /// remembered from a callback, as that of an earlier reading may come late.
+    /// </summary>
+    public bool IsUnderWay => Volatile.Read(ref _state) == Stepping;
 
     /// <summary>How the last step ended. Anything but Ok is the end.</summary>
     public ReadStatus Status { get; private set; }
@@ -68,27 +81,39 @@ public sealed class BodyReading
 
     /// <summary>
     /// Asks for the next window. The first is not given before the whole body has passed its checksum. The callback
-    /// comes once for each call, on the reader's thread.
+    /// comes once for each call, on the reader's thread, but not after <see cref="Close"/>.
     /// </summary>
     public void ReadOn()
     {
+        if (Interlocked.CompareExchange(ref _state, Stepping, Resting) != Resting)
+        {
+            throw new InvalidOperationException("The last step has not ended, or the reading has.");
+        }
+
         _reader.Add(this);
     }
 
-    /// <summary>The end, at whatever point but during a step. Its memory goes back.</summary>
+    /// <summary>
+    /// The end, at whatever point; more than one harms nothing. Its memory goes back: during a step only when that has
+    /// ended, or it would be written into what the next reading gives out.
+    /// </summary>
     public void Close()
     {
-        if (!_isOver)
+        if (Interlocked.CompareExchange(ref _state, Abandoned, Stepping) != Stepping
+            && Interlocked.CompareExchange(ref _state, Over, Resting) == Resting)
         {
-            _isOver = true;
-            _body?.Dispose();
-            _reader.Release(_use, _windows);
+            PutAway();
         }
     }
 
     /// <summary>Reader's thread: a bounded part of a step; false when the step goes on.</summary>
     internal bool Step()
     {
+        if (Volatile.Read(ref _state) == Abandoned)
+        {
+            return true;
+        }
+
         Status = _body is null ? _reader.Open(_reference, _crc, _lsn, out _body) : ReadStatus.Ok;
         if (Status == ReadStatus.Ok && !_isVerified && !Verify())
         {
@@ -105,7 +130,20 @@ public sealed class BodyReading
 
     internal void Complete()
     {
-        _completed();
+        if (Interlocked.CompareExchange(ref _state, Resting, Stepping) == Stepping)
+        {
+            _completed();
+            return;
+        }
+
+        PutAway();
+        Volatile.Write(ref _state, Over);
+    }
+
+    private void PutAway()
+    {
+        _body?.Dispose();
+        _reader.Release(_use, _windows);
     }
 
     /// <summary>True when all is verified, or has failed.</summary>

@@ -304,6 +304,54 @@ public sealed class BodyTests
     }
 
     [Fact]
+    public void A_reading_that_is_closed_during_a_step_touches_nothing_that_a_later_one_gives_out()
+    {
+        ScriptedDisk disk = new();
+        using LogScene scene = new(disk, LogScene.Tiny with { MaxBodyReadings = 1 });
+        MailLog log = scene.Open();
+        ulong first = scene.Deliver(new string('a', 800_000), 1);
+        ulong second = scene.Deliver(new string('b', 800_000), 1);
+        Assert.Equal(ReadStatus.External, log.TryRead(first, out StoredMessage message));
+        string[] files = Files(scene);
+        using SemaphoreSlim isReading = new(0);
+        using SemaphoreSlim mayRead = new(0);
+        string? held = null;
+        disk.Script = (call, name) =>
+        {
+            if (call == "read" && name.EndsWith(".body", StringComparison.Ordinal) && (held ??= name) == name)
+            {
+                isReading.Release();
+                Assert.True(mayRead.Wait(TimeSpan.FromSeconds(60)));
+            }
+
+            return 0;
+        };
+        int calls = 0;
+        BodyReading closed = log.TryBeginReading(message, BodyUse.Fetch, () => Interlocked.Increment(ref calls))!;
+        closed.ReadOn();
+        Assert.True(isReading.Wait(TimeSpan.FromSeconds(60)));
+        Assert.True(closed.IsUnderWay);
+        Assert.Throws<InvalidOperationException>(closed.ReadOn);
+        closed.Close();
+        closed.Close();
+        Assert.Equal(ReadStatus.External, log.TryRead(second, out message));
+        Assert.Null(log.TryBeginReading(message, BodyUse.Fetch, () => { })); // its windows are being written
+
+        mayRead.Release(1000);
+        using SemaphoreSlim read = new(0);
+        BodyReading? reading = null;
+        Await(() => (reading = log.TryBeginReading(message, BodyUse.Fetch, () => read.Release())) is not null);
+        reading!.ReadOn();
+        Assert.True(read.Wait(TimeSpan.FromSeconds(60)));
+        Assert.Equal(ReadStatus.Ok, reading.Status);
+        Assert.DoesNotContain('a', Encoding.Latin1.GetString(reading.Window.Span[^200_000..]));
+        reading.Close();
+        Assert.Equal(0, calls);
+        Assert.DoesNotContain(
+            new DirectoryInfo("/proc/self/fd").EnumerateFileSystemInfos(), fd => files.Contains(fd.LinkTarget));
+    }
+
+    [Fact]
     public void Neither_those_who_fetch_nor_the_queue_can_take_all_readings()
     {
         using LogScene scene = new(options: LogScene.Tiny with { MaxBodyReadings = 8 });
