@@ -131,3 +131,15 @@ def test_over_tcp_only_the_token_for_a_known_host_opens_the_door(folder):
         os.chmod(path, 0o644)
         result = run("serve", "--data", server.data, "--admin", "127.0.0.1:0")
         assert result.returncode == 74 and "admin.token" in result.stderr, result
+
+
+def test_an_import_that_is_too_large_is_refused_as_that(folder):
+    with Server(folder + "/data") as server:
+        ask(server, "/v1/status")[1].close()
+        connection = UnixConnection(server.data + "/control.sock")
+        connection.putrequest("POST", "/v1/maildrop/messages?address=u@local.test")
+        connection.putheader("Content-Length", str(5 << 30))
+        connection.endheaders()
+        response = connection.getresponse()
+        assert response.status == 413, (response.status, response.read())
+        connection.close()

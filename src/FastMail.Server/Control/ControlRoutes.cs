@@ -216,6 +216,10 @@ internal sealed class ControlRoutes
                 http.RequestAborted);
             await Answers.Send(http, results, ControlJson.Default.ImportResultArray);
         }
+        catch (BadHttpRequestException e)
+        {
+            await Answers.Refuse(http, e.StatusCode, e.Message);
+        }
         catch (InvalidDataException e)
         {
             await Answers.Refuse(http, StatusCodes.Status400BadRequest, e.Message);
