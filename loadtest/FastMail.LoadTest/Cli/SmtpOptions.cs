@@ -49,7 +49,8 @@ internal sealed class SmtpOptions
     private readonly Option<double?> _rate = new("--rate", "-r")
     {
         Description = "Open loop: this many messages a second, whatever the server does; the latency then counts from "
-            + "the time a message was to leave [default: each connection sends when its last message is answered].",
+            + "the time a message was to leave, and what was due before the end of --duration is sent however late "
+            + "[default: each connection sends when its last message is answered].",
         HelpName = "N",
     };
 

@@ -72,6 +72,16 @@ internal sealed unsafe partial class SmtpConnection
         return true;
     }
 
+    /// <summary>The connection ends before the content of the message it has taken up could leave.</summary>
+    private void GiveBackNext()
+    {
+        if (_hasNext)
+        {
+            _hasNext = false;
+            _run.GiveBack();
+        }
+    }
+
     private void WriteEnvelope()
     {
         _envelope.Write(_next);

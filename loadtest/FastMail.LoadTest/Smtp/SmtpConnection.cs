@@ -165,6 +165,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
         if (_phase != Phase.Closed)
         {
             LeaveInDoubt();
+            GiveBackNext();
             _phase = Phase.Closed;
             _socket.Close();
         }
@@ -353,12 +354,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
         }
 
         LeaveInDoubt();
-        if (_hasNext)
-        {
-            _hasNext = false;
-            _run.GiveBack();
-        }
-
+        GiveBackNext();
         FailedOpens += _phase is Phase.Handshake or Phase.Greeting or Phase.Ehlo or Phase.StartTls ? 1 : 0;
         Finish(isLost: true, isHopeless || _phase == Phase.Auth);
     }

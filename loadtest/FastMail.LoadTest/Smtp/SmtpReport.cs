@@ -8,10 +8,10 @@ namespace FastMail.LoadTest.Smtp;
 /// <summary>The result of a finished run, for people and for programs. Reads the run; any one thread.</summary>
 internal static class SmtpReport
 {
-    /// <summary>Nothing went wrong and every message taken up was acknowledged.</summary>
+    /// <summary>Nothing went wrong, and every message that was taken up or was due was acknowledged.</summary>
     internal static bool IsAllAcknowledged(SmtpRun run) =>
         run.Tally.Faults == 0 && !run.IsGivenUp && run.Tally.Acked > 0 && run.Tally.Acked == run.Tally.Claimed
-        && !(run.Plan.Messages > run.Tally.Acked);
+        && run.Tally.Unsent == 0 && !(run.Plan.Messages > run.Tally.Acked);
 
     internal static void WriteText(SmtpRun run, TextWriter output)
     {
@@ -22,7 +22,8 @@ internal static class SmtpReport
             Line($"measured {tally.MeasuredAcked} in {run.Measured.TotalSeconds:0.000} s: ")
                 + Line($"{Rate(run):0} messages/s, {Megabytes(run):0.0} MB/s"),
             $"latency {LatencyFrom(run)}: {LatencyText.Of(tally.Latency)}",
-            Line($"refused {tally.Refused}, in doubt {tally.InDoubt}, recipients refused {tally.RecipientsRefused}"),
+            Line($"refused {tally.Refused}, in doubt {tally.InDoubt}, unsent {tally.Unsent}, ")
+                + Line($"recipients refused {tally.RecipientsRefused}"),
             Line($"connections opened {tally.ConnectionsOpened}, lost {tally.ConnectionsLost}"),
             Line($"generator CPU {run.UserTime.TotalSeconds:0.000} s user, ")
                 + Line($"{run.SystemTime.TotalSeconds:0.000} s system, {CpuPerMessage(run):0.0} us/message"),
@@ -70,6 +71,7 @@ internal static class SmtpReport
         json.WriteNumber("ackedOctets", tally.AckedOctets);
         json.WriteNumber("refused", tally.Refused);
         json.WriteNumber("inDoubt", tally.InDoubt);
+        json.WriteNumber("unsent", tally.Unsent);
         json.WriteNumber("recipientsRefused", tally.RecipientsRefused);
         json.WriteNumber("connectionsOpened", tally.ConnectionsOpened);
         json.WriteNumber("connectionsLost", tally.ConnectionsLost);

@@ -25,6 +25,7 @@ internal sealed class SmtpRun : IDisposable
     private readonly List<SmtpConnection> _waiting = [];
     private readonly Stack<SmtpConnection> _idle = []; // open loop: logged in, and nothing is due
     private readonly SmtpProgress _progressLine;
+    private Schedule? _schedule; // open loop
     private long _nextSequence;
     private long _claimLimit;
     private int _live;
@@ -32,6 +33,7 @@ internal sealed class SmtpRun : IDisposable
     private long _startedAt;
     private long _measuredFrom;
     private long _endsAt = long.MaxValue;
+    private long _stoppedAt = long.MaxValue;
     private long _lastHeardAt;
     private bool _isKeywordChecked;
     private bool _isPossible;
@@ -105,6 +107,7 @@ internal sealed class SmtpRun : IDisposable
             WriteDeferred();
             ReopenDue();
             WakeDue();
+            TakeStop();
             if (_now >= tickAt)
             {
                 tickAt += Second;
@@ -120,6 +123,7 @@ internal sealed class SmtpRun : IDisposable
             connection.Abandon();
         }
 
+        Tally.Unsent = _schedule?.Drop(Math.Min(_now, _stoppedAt)) ?? 0;
         EndInterval();
         Ledger?.Flush();
         Environment.ProcessCpuUsage cpu = Environment.CpuUsage;
@@ -171,13 +175,14 @@ internal sealed class SmtpRun : IDisposable
             return false;
         }
 
-        if (Plan.Rate > 0)
+        if (_schedule is { } schedule)
         {
-            dueAt = DueAt(Tally.Claimed);
-            if (dueAt > _now)
+            if (schedule.NextDueAt > _now)
             {
                 return false;
             }
+
+            dueAt = schedule.Take();
         }
 
         Tally.Claimed++;
@@ -188,7 +193,7 @@ internal sealed class SmtpRun : IDisposable
     /// <summary>Open loop: the connection has nothing to do until a message is due. False when none will be.</summary>
     internal bool TryIdle(SmtpConnection connection)
     {
-        bool mayIdle = Plan.Rate > 0 && MayClaim();
+        bool mayIdle = _schedule is not null && MayClaim();
         if (mayIdle)
         {
             _idle.Push(connection);
@@ -198,7 +203,11 @@ internal sealed class SmtpRun : IDisposable
     }
 
     /// <summary>A claimed message whose content never left is somebody else's, under a new number.</summary>
-    internal void GiveBack() => Tally.Claimed--;
+    internal void GiveBack()
+    {
+        Tally.Claimed--;
+        _schedule?.GiveBack();
+    }
 
     /// <summary>Counts an acknowledgement; latency in stopwatch ticks, negative during the warm-up.</summary>
     internal void Acked(in LoadMessage message, long latency)
@@ -270,8 +279,13 @@ internal sealed class SmtpRun : IDisposable
         _progress.WriteLine($"fastmail-load: {text}");
     }
 
-    private bool MayClaim() =>
-        !_isStopped && _now < _endsAt && (Plan.Messages is null || Tally.Claimed < _claimLimit);
+    /// <summary>
+    /// Something is left to be taken up. In an open loop that is what was due before the end, however late it is by now:
+    /// who left it out would forgive the server the worst it did.
+    /// </summary>
+    private bool MayClaim() => _stoppedAt == long.MaxValue && (_schedule is { } schedule
+        ? schedule.IsAnyLeft
+        : _now < _endsAt && (Plan.Messages is null || Tally.Claimed < _claimLimit));
 
     private void Start()
     {
@@ -285,6 +299,13 @@ internal sealed class SmtpRun : IDisposable
             _endsAt = _measuredFrom + (long)(duration.TotalSeconds * Second);
         }
 
+        if (Plan.Rate > 0)
+        {
+            _schedule = new Schedule(Plan.Rate, _startedAt, _measuredFrom, _endsAt, Plan.Messages);
+            _claimLimit = _schedule.Messages;
+        }
+
+        TakeStop();
         foreach (SmtpConnection connection in _connections)
         {
             Reopen(connection);
@@ -293,7 +314,7 @@ internal sealed class SmtpRun : IDisposable
 
     private void Reopen(SmtpConnection connection)
     {
-        if (Plan.Rate > 0)
+        if (_schedule is not null)
         {
             if (MayClaim())
             {
@@ -310,7 +331,7 @@ internal sealed class SmtpRun : IDisposable
 
     private void WakeDue()
     {
-        while (_idle.Count > 0 && (!MayClaim() || DueAt(Tally.Claimed) <= _now))
+        while (_idle.Count > 0 && (!MayClaim() || _schedule!.NextDueAt <= _now))
         {
             _idle.Pop().Wake();
         }
@@ -318,7 +339,14 @@ internal sealed class SmtpRun : IDisposable
         WriteDeferred();
     }
 
-    private long DueAt(long message) => _startedAt + (long)(message * (Second / Plan.Rate));
+    /// <summary>Behind what was due: what is left when the run is stopped had no connection to leave by.</summary>
+    private void TakeStop()
+    {
+        if (_isStopped)
+        {
+            _stoppedAt = Math.Min(_stoppedAt, _now);
+        }
+    }
 
     private void ReopenDue()
     {
@@ -392,7 +420,7 @@ internal sealed class SmtpRun : IDisposable
             due = Math.Min(due, connection.ReopenAt);
         }
 
-        return _idle.Count > 0 ? Math.Min(due, DueAt(Tally.Claimed)) : due;
+        return _idle.Count > 0 ? Math.Min(due, _schedule!.NextDueAt) : due;
     }
 
     private void Warn(bool isWanted, string text)

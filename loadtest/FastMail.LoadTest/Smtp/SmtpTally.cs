@@ -22,6 +22,9 @@ internal sealed class SmtpTally
     /// <summary>Content left, connection lost before its reply.</summary>
     internal long InDoubt { get; set; }
 
+    /// <summary>Open loop: due while the run lasted, and never taken up.</summary>
+    internal long Unsent { get; set; }
+
     internal long RecipientsRefused { get; set; }
 
     internal long ConnectionsOpened { get; set; }

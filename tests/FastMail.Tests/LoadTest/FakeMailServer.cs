@@ -29,7 +29,7 @@ internal sealed class FakeMailServer : IDisposable
         Start(() => Accept(_pop3, ServePop3));
     }
 
-    /// <summary>Says what follows the end of content: the reply, or null to hang up without one.</summary>
+    /// <summary>Says what follows the end of content: the reply, nothing, or null to hang up without one.</summary>
     internal Func<StoredMail, string?> OnContent { get; init; } = _ => "250 2.0.0 stored";
 
     /// <summary>Says the reply to a RCPT.</summary>
@@ -164,7 +164,7 @@ internal sealed class FakeMailServer : IDisposable
                     return;
                 }
 
-                Write(stream, $"{reply}\r\n");
+                Write(stream, reply.Length > 0 ? $"{reply}\r\n" : "");
                 mail = new StoredMail();
                 continue;
             }
