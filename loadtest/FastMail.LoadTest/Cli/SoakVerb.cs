@@ -45,8 +45,9 @@ internal sealed class SoakVerb
             + "be killed and started meanwhile; lost connections are counted and forgiven.\n\n"
             + "Progress goes to standard error, as a display on a terminal unless --json is given, otherwise one line per "
             + "second; the result goes to standard output. Exit code 0 "
-            + "when the ledger is clean, 1 when not or a maildrop could not be collected, 64 for a wrong command line, "
-            + "65 for a file that is no ledger, 74 when a file fails.\n\n"
+            + "when it sent for as long as it was told or until it was stopped and the ledger is clean, 1 when not or a "
+            + "maildrop could not be collected, 64 for a wrong command line, 65 for a file that is no ledger, 74 when a "
+            + "file fails.\n\n"
             + "Example: FASTMAIL_LOAD_PASSWORD=secret fastmail-load soak --target 127.0.0.1:2525 --pop3 127.0.0.1:2110 "
             + "--to 'user{n}@example.org' --users 50 --size 0..1M --duration 8h --ledger /elsewhere/soak.ledger")
         {

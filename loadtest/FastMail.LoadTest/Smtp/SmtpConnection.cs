@@ -60,7 +60,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
         _header = GC.AllocateUninitializedArray<byte>(run.Generator.HeaderOctets, pinned: true);
     }
 
-    /// <summary>Consecutive sessions that ended before EHLO was answered: the next waits longer.</summary>
+    /// <summary>Consecutive sessions that ended before the first message could go: the next waits longer.</summary>
     internal int FailedOpens { get; private set; }
 
     internal long ReopenAt { get; set; }
@@ -269,7 +269,6 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
                     break;
                 }
 
-                FailedOpens = 0;
                 if (!_run.CheckKeywords(reply))
                 {
                     Lose("the server does not offer CHUNKING, which --bdat needs", isHopeless: true);
@@ -282,12 +281,16 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
                     break;
                 }
 
+                FailedOpens = 0;
                 BeginTransaction();
                 break;
             case Phase.StartTls when code == 220:
                 Secure(_run.Plan.Tls!);
                 break;
             case Phase.Auth when code == 235:
+                FailedOpens = 0;
+                BeginTransaction();
+                break;
             case Phase.Rset when code == 250:
                 BeginTransaction();
                 break;
@@ -296,7 +299,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
                 break;
             default:
                 Fault(code, reply);
-                Lose($"unexpected reply {code}");
+                Lose($"unexpected reply {code}", isHopeless: _phase == Phase.Auth && code / 100 == 5);
                 break;
         }
     }
@@ -355,8 +358,8 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
 
         LeaveInDoubt();
         GiveBackNext();
-        FailedOpens += _phase is Phase.Handshake or Phase.Greeting or Phase.Ehlo or Phase.StartTls ? 1 : 0;
-        Finish(isLost: true, isHopeless || _phase == Phase.Auth);
+        FailedOpens += _phase is Phase.Handshake or Phase.Greeting or Phase.Ehlo or Phase.StartTls or Phase.Auth ? 1 : 0;
+        Finish(isLost: true, isHopeless);
     }
 
     private void Finish(bool isLost = false, bool isHopeless = false)

@@ -10,7 +10,8 @@ internal static class SmtpReport
 {
     /// <summary>Nothing went wrong, and every message that was taken up or was due was acknowledged.</summary>
     internal static bool IsAllAcknowledged(SmtpRun run) =>
-        run.Tally.Faults == 0 && !run.IsGivenUp && run.Tally.Acked > 0 && run.Tally.Acked == run.Tally.Claimed
+        run.Tally.Faults == 0 && !run.IsGivenUp && !run.IsCutShort
+        && run.Tally.Acked > 0 && run.Tally.Acked == run.Tally.Claimed
         && run.Tally.Unsent == 0 && !(run.Plan.Messages > run.Tally.Acked);
 
     internal static void WriteText(SmtpRun run, TextWriter output)
@@ -32,6 +33,11 @@ internal static class SmtpReport
         foreach (string line in lines)
         {
             output.WriteLine(line);
+        }
+
+        if (run.IsCutShort)
+        {
+            output.WriteLine("ended before its time");
         }
 
         tally.Tls.WriteText(run.Measured, output);
@@ -77,6 +83,7 @@ internal static class SmtpReport
         json.WriteNumber("connectionsLost", tally.ConnectionsLost);
         json.WriteNumber("faults", tally.Faults);
         json.WriteBoolean("givenUp", run.IsGivenUp);
+        json.WriteBoolean("cutShort", run.IsCutShort);
         json.WriteNumber("measuredMessages", tally.MeasuredAcked);
         json.WriteNumber("measuredSeconds", Math.Round(run.Measured.TotalSeconds, 6));
         json.WriteNumber("messagesPerSecond", Math.Round(Rate(run), 1));

@@ -83,6 +83,9 @@ internal sealed class SmtpRun : IDisposable
 
     internal bool IsGivenUp { get; private set; }
 
+    /// <summary>It ended before its time, with messages left: no connection was, or the server was given up.</summary>
+    internal bool IsCutShort { get; private set; }
+
     /// <summary>Notes when each message behind the warm-up was to leave, for whoever sees it arrive; null for nobody.</summary>
     internal SendTimes? Times { get; init; }
 
@@ -118,6 +121,7 @@ internal sealed class SmtpRun : IDisposable
             }
         }
 
+        IsCutShort = MayClaim();
         foreach (SmtpConnection connection in _connections)
         {
             connection.Abandon();

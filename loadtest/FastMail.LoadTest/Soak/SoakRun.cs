@@ -57,8 +57,9 @@ internal sealed class SoakRun : IDisposable
 
     internal LedgerAudit? Audit { get; private set; }
 
+    /// <summary>It sent until its time was over or it was stopped, and what was collected is as it should be.</summary>
     internal bool IsWell => Audit!.IsClean && _collection.Unknown == 0 && Uncollected.Count == 0
-        && Source.Tally.Acked > 0;
+        && Source.Tally.Acked > 0 && !Source.IsGivenUp && !Source.IsCutShort;
 
     internal long Unknown => _collection.Unknown;
 

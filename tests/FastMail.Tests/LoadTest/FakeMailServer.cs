@@ -35,8 +35,15 @@ internal sealed class FakeMailServer : IDisposable
     /// <summary>Says the reply to a RCPT.</summary>
     internal Func<string, string> OnRecipient { get; init; } = _ => "250 2.1.5 ok";
 
+    /// <summary>Says the reply to AUTH, or null to hang up without one.</summary>
+    internal Func<string, string?> OnAuth { get; init; } =
+        line => line == "AUTH PLAIN AGFsaWNlAHNlY3JldA==" ? "235 welcome" : "535 5.7.8 no";
+
     /// <summary>Called before the end of content is answered.</summary>
     internal Action<StoredMail> BeforeReply { get; init; } = _ => { };
+
+    /// <summary>The unique-id of a message by its number in the listing and what is stored.</summary>
+    internal Func<int, byte[], string> UniqueIdOf { get; init; } = (number, _) => Line($"uid{number}");
 
     /// <summary>With one, both protocols are spoken over TLS from the first octet.</summary>
     internal X509Certificate2? Certificate { get; init; }
@@ -47,7 +54,7 @@ internal sealed class FakeMailServer : IDisposable
 
     internal int Pop3Port => ((IPEndPoint)_pop3.LocalEndpoint).Port;
 
-    /// <summary>Maildrops by mailbox. Change only while no session is open.</summary>
+    /// <summary>Maildrops by mailbox. The test may change them while no session is open.</summary>
     internal Dictionary<string, List<byte[]>> Maildrops { get; } = new(StringComparer.Ordinal);
 
     /// <summary>Every command line received over SMTP.</summary>
@@ -169,15 +176,16 @@ internal sealed class FakeMailServer : IDisposable
                 continue;
             }
 
-            Write(stream, ReplyTo(verb, line, mail) + "\r\n");
-            if (verb == "QUIT")
+            string? said = ReplyTo(verb, line, mail);
+            Write(stream, said is null ? "" : $"{said}\r\n");
+            if (said is null || verb == "QUIT")
             {
                 return;
             }
         }
     }
 
-    private string ReplyTo(string verb, string line, StoredMail mail)
+    private string? ReplyTo(string verb, string line, StoredMail mail)
     {
         switch (verb)
         {
@@ -196,7 +204,11 @@ internal sealed class FakeMailServer : IDisposable
                 mail.Recipients.Clear();
                 return "250 ok";
             case "AUTH":
-                return line == "AUTH PLAIN AGFsaWNlAHNlY3JldA==" ? "235 welcome" : "535 5.7.8 no";
+                lock (_gate)
+                {
+                    return OnAuth(line);
+                }
+
             case "DATA":
                 return "503 5.5.1 no recipients";
             case "QUIT":
@@ -233,15 +245,21 @@ internal sealed class FakeMailServer : IDisposable
     private void ServePop3(Stream received, Stream stream)
     {
         Write(stream, "+OK fake\r\n");
-        List<byte[]> maildrop = [];
-        List<int> deleted = [];
+        string user = "";
+        List<byte[]> maildrop = []; // as it is when the session begins
+        List<byte[]> deleted = [];
         while (ReadLine(received) is { } line)
         {
             string[] words = line.Split(' ');
             switch (words[0])
             {
                 case "USER":
-                    maildrop = Maildrops.GetValueOrDefault(words[1]) ?? [];
+                    user = words[1];
+                    lock (_gate)
+                    {
+                        maildrop = [.. Maildrops.GetValueOrDefault(user) ?? []];
+                    }
+
                     Write(stream, "+OK\r\n");
                     break;
                 case "PASS":
@@ -254,7 +272,7 @@ internal sealed class FakeMailServer : IDisposable
                     Write(stream, Listing(maildrop, (number, mail) => Line($"{number} {mail.Length}")));
                     break;
                 case "UIDL":
-                    Write(stream, Listing(maildrop, (number, _) => Line($"{number} uid{number}")));
+                    Write(stream, Listing(maildrop, (number, mail) => $"{number} {UniqueIdOf(number, mail)}"));
                     break;
                 case "RETR":
                     Write(stream, "+OK\r\n");
@@ -262,13 +280,13 @@ internal sealed class FakeMailServer : IDisposable
                     Write(stream, ".\r\n");
                     break;
                 case "DELE":
-                    deleted.Add(int.Parse(words[1], CultureInfo.InvariantCulture) - 1);
+                    deleted.Add(maildrop[int.Parse(words[1], CultureInfo.InvariantCulture) - 1]);
                     Write(stream, "+OK\r\n");
                     break;
                 default:
-                    foreach (int index in deleted.OrderDescending())
+                    lock (_gate)
                     {
-                        maildrop.RemoveAt(index);
+                        deleted.ForEach(mail => _ = Maildrops[user].Remove(mail));
                     }
 
                     Write(stream, "+OK bye\r\n");

@@ -144,6 +144,25 @@ public sealed class SmtpRunTests : IDisposable
         Assert.Equal(isAccepted ? 60 : 0, run.Tally.Acked);
     }
 
+    [Theory]
+    [InlineData(null)]
+    [InlineData("454 4.7.0 later")]
+    [InlineData("421 4.3.2 closing")]
+    public void A_connection_lost_while_it_authenticates_is_opened_again(string? reply)
+    {
+        int asked = 0;
+        using var server = new FakeMailServer { OnAuth = _ => ++asked == 2 ? reply : "235 welcome" };
+        SmtpRun run = Send(server, plan => plan with
+        {
+            Connections = 1,
+            MessagesPerConnection = 20,
+            AuthUser = "alice",
+            Password = "secret",
+            Reconnect = true,
+        });
+        Assert.Equal((60, 1, false), (run.Tally.Acked, run.Tally.ConnectionsLost, run.IsCutShort));
+    }
+
     [Fact]
     public void A_server_that_says_nothing_is_given_up()
     {
