@@ -99,8 +99,8 @@ internal sealed class SoakVerb
             SmtpReport.WriteText(run.Source, output);
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"collected {run.Collected}, unknown {run.Unknown}, failed sessions {run.FailedSessions}, maildrops not "
-                + $"collected {run.Uncollected.Count} {string.Join(' ', run.Uncollected)}"));
+                $"collected {run.Collected}, unknown {run.Unknown}, wrong listings {run.WrongListings}, failed sessions "
+                + $"{run.FailedSessions}, maildrops not collected {run.Uncollected.Count} {string.Join(' ', run.Uncollected)}"));
             AuditReport.WriteText(run.Audit!, output);
             return;
         }
@@ -115,6 +115,7 @@ internal sealed class SoakVerb
             json.WriteEndObject();
             json.WriteNumber("collected", run.Collected);
             json.WriteNumber("unknown", run.Unknown);
+            json.WriteNumber("wrongListings", run.WrongListings);
             json.WriteNumber("failedSessions", run.FailedSessions);
             Measure.JsonText.WriteStrings(json, "uncollected", run.Uncollected);
             json.WriteStartObject("ledger");

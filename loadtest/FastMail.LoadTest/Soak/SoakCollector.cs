@@ -36,6 +36,9 @@ internal sealed class SoakCollector : IPop3Dealer, IDisposable
     /// <summary>Sessions that did not end well.</summary>
     internal long Faults => Volatile.Read(ref _faults);
 
+    /// <summary>Listings that contradict themselves or what was retrieved; complete when <see cref="Run"/> is over.</summary>
+    internal long WrongListings => _loop.Tally.ListingFaults;
+
     /// <summary>Maildrops that could not be emptied; complete when <see cref="Run"/> is over.</summary>
     internal IReadOnlyList<string> Uncollected => _uncollected;
 

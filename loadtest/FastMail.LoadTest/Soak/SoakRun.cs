@@ -55,10 +55,17 @@ internal sealed class SoakRun : IDisposable
     /// <summary>Maildrops that could not be emptied in the end.</summary>
     internal IReadOnlyList<string> Uncollected => _collector.Uncollected;
 
+    /// <summary>
+    /// Listings that contradict themselves or what was retrieved. Two messages that share a unique-id are collected as
+    /// one, so that a copy shows here and nowhere else.
+    /// </summary>
+    internal long WrongListings => _collector.WrongListings;
+
     internal LedgerAudit? Audit { get; private set; }
 
     /// <summary>It sent until its time was over or it was stopped, and what was collected is as it should be.</summary>
     internal bool IsWell => Audit!.IsClean && _collection.Unknown == 0 && Uncollected.Count == 0
+        && WrongListings == 0
         && Source.Tally.Acked > 0 && !Source.IsGivenUp && !Source.IsCutShort;
 
     internal long Unknown => _collection.Unknown;

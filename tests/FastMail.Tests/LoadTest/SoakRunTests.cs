@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using FastMail.LoadTest.Pop3;
 using FastMail.LoadTest.Smtp;
 using FastMail.LoadTest.Soak;
@@ -42,6 +43,20 @@ public sealed class SoakRunTests
         });
         Assert.True(run.Audit!.IsClean, string.Join('\n', run.Audit.Findings));
         Assert.Equal((20, 20, true), (run.Source.Tally.Acked, run.Collected, run.Source.IsCutShort));
+        Assert.False(run.IsWell);
+    }
+
+    [Fact]
+    public void Copies_that_share_a_unique_id_are_found()
+    {
+        int received = 0;
+        using var server = new FakeMailServer
+        {
+            BeforeReply = mail => mail.Copies = ++received == 5 ? 2 : 1,
+            UniqueIdOf = (_, mail) => Convert.ToHexString(SHA256.HashData(mail)),
+        };
+        using SoakRun run = Soak(server, plan => plan with { Duration = TimeSpan.FromMilliseconds(300) });
+        Assert.Equal(1, run.WrongListings);
         Assert.False(run.IsWell);
     }
 
