@@ -16,8 +16,8 @@ internal enum LedgerState
     Refused,
 }
 
-/// <summary>One message of the ledger: its hash (64 lower-case hexadecimal digits), recipients, last state.</summary>
-internal sealed record LedgerEntry(LoadId Id, string Hash, IReadOnlyList<string> Recipients)
+/// <summary>One message of the ledger: its hash, recipients, last state.</summary>
+internal sealed record LedgerEntry(LoadId Id, ContentHash Hash, IReadOnlyList<string> Recipients)
 {
     internal LedgerState State { get; set; }
 
@@ -36,34 +36,19 @@ internal sealed class Ledger
     /// <exception cref="InvalidDataException">A line is not of the ledger's format or contradicts another.</exception>
     internal static Ledger Read(string path)
     {
-        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, 1 << 16);
+        using FileStream file = WholeLines.Open(path);
         return Read(file, path);
     }
 
     internal static Ledger Read(Stream stream, string name)
     {
         var ledger = new Ledger();
-        using var reader = new StreamReader(stream, Encoding.UTF8);
-        var line = new StringBuilder();
-        Span<char> block = new char[1 << 15];
-        int number = 1;
-        for (int read = reader.Read(block); read > 0; read = reader.Read(block))
+        foreach ((long number, string line) in WholeLines.Of(stream))
         {
-            ReadOnlySpan<char> rest = block[..read];
-            for (int end = rest.IndexOf('\n'); end >= 0; end = rest.IndexOf('\n'))
+            if (!ledger.TryApply(line, out string wrong))
             {
-                _ = line.Append(rest[..end]);
-                rest = rest[(end + 1)..];
-                if (!ledger.TryApply(line.ToString(), out string wrong))
-                {
-                    throw new InvalidDataException($"{name}:{number}: {wrong}");
-                }
-
-                _ = line.Clear();
-                number++;
+                throw new InvalidDataException($"{name}:{number}: {wrong}");
             }
-
-            _ = line.Append(rest);
         }
 
         return ledger;
@@ -84,7 +69,7 @@ internal sealed class Ledger
     private bool TryApply(string line, out string wrong)
     {
         string[] fields = line.Split(' ', 4);
-        if (fields.Length < 4 || fields[1].Length != 2 * MessageGenerator.HashOctets
+        if (fields.Length < 4 || !ContentHash.TryParse(fields[1], out ContentHash hash)
             || !LoadId.TryParse(Encoding.UTF8.GetBytes(fields[0]), out LoadId id))
         {
             wrong = "not a ledger line (ID SHA256 sent|without|acked|refused ...)";
@@ -95,17 +80,17 @@ internal sealed class Ledger
         bool isKnown = _entries.TryGetValue(id, out LedgerEntry? entry);
         if (fields[2] == "sent")
         {
-            return _entries.TryAdd(id, new LedgerEntry(id, fields[1], RecipientsOf(fields[3])));
+            return _entries.TryAdd(id, new LedgerEntry(id, hash, RecipientsOf(fields[3])));
         }
 
         // Refused before any content left: there was nothing to be noted as sent.
         if (!isKnown && fields[2] == "refused")
         {
-            _entries.Add(id, new LedgerEntry(id, fields[1], []) { State = LedgerState.Refused });
+            _entries.Add(id, new LedgerEntry(id, hash, []) { State = LedgerState.Refused });
             return true;
         }
 
-        if (!isKnown || entry!.State != LedgerState.Sent || entry.Hash != fields[1])
+        if (!isKnown || entry!.State != LedgerState.Sent || entry.Hash != hash)
         {
             return false;
         }

@@ -81,7 +81,7 @@ internal sealed class LedgerAudit : ICollected
                 return;
             }
 
-            if (entry.Hash != hash)
+            if (!ContentHash.TryParse(hash, out ContentHash found) || entry.Hash != found)
             {
                 Damaged++;
                 Keep($"damaged: {id} in {maildrop} has SHA-256 {hash}, sent was {entry.Hash}");

@@ -36,24 +36,21 @@ internal sealed class SinkRecord : IDisposable
     /// <exception cref="InvalidDataException">A line is not of this format.</exception>
     internal static void Replay(string path, LedgerAudit audit)
     {
-        string text = File.ReadAllText(path);
-        int number = 1;
-        for (int at = 0; at < text.Length; number++)
-        {
-            int end = text.IndexOf('\n', at);
-            if (end < 0)
-            {
-                return; // torn: its sink was killed
-            }
+        using FileStream file = WholeLines.Open(path);
+        Replay(file, path, audit);
+    }
 
-            string[] fields = text[at..end].Split(' ', 3);
+    internal static void Replay(Stream stream, string name, LedgerAudit audit)
+    {
+        foreach ((long number, string line) in WholeLines.Of(stream))
+        {
+            string[] fields = line.Split(' ', 3);
             if (fields.Length < 3 || !LoadId.TryParse(Encoding.UTF8.GetBytes(fields[0]), out LoadId id))
             {
-                throw new InvalidDataException($"{path}:{number}: not a line of a sink (ID SHA256 RECIPIENT)");
+                throw new InvalidDataException($"{name}:{number}: not a line of a sink (ID SHA256 RECIPIENT)");
             }
 
             audit.Found(fields[2], id, fields[1]);
-            at = end + 1;
         }
     }
 }

@@ -1,6 +1,7 @@
 using System.Text;
 using FastMail.LoadTest.Ledgers;
 using FastMail.LoadTest.Messages;
+using FastMail.LoadTest.Sink;
 using Xunit;
 
 namespace FastMail.Tests.LoadTest;
@@ -75,6 +76,20 @@ public sealed class LedgerAuditTests
     }
 
     [Fact]
+    public void A_record_need_not_fit_into_memory()
+    {
+        const int lines = 20_000;
+        LedgerAudit audit = Audit(["1 sent a@x", "1 acked 250 ok"], "a@x");
+        byte[] record = Encoding.ASCII.GetBytes(
+            string.Concat(Enumerable.Repeat($"{Id(1)} {Hash} a@x\n", lines)) + "torn");
+        List<long> told = [];
+        using var file = new WatchedStream(record, () => told.Add(audit.Stored));
+        SinkRecord.Replay(file, "record", audit);
+        Assert.Equal(lines, audit.Stored);
+        Assert.InRange(told[^2], lines * 9 / 10, lines); // what was read is forgotten before the next is
+    }
+
+    [Fact]
     public void The_own_part_begins_at_the_marker_and_nothing_before_it_counts()
     {
         using var generator = new MessageGenerator(4, new OctetRange(3000, 3000), eightBit: true);
@@ -105,6 +120,16 @@ public sealed class LedgerAuditTests
             int end = content.AsSpan(start).IndexOf((byte)'\n') + start + 1;
             own.Append(content.AsSpan(start, end - start));
             start = end;
+        }
+    }
+
+    /// <summary>Tells of each time that it is read from.</summary>
+    private sealed class WatchedStream(byte[] octets, Action onRead) : MemoryStream(octets)
+    {
+        public override int Read(byte[] buffer, int offset, int count)
+        {
+            onRead();
+            return base.Read(buffer, offset, count);
         }
     }
 

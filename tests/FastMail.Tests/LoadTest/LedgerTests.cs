@@ -30,7 +30,7 @@ public sealed class LedgerTests : IDisposable
         Ledger ledger = Ledger.Read(_path);
         Assert.Equal(LedgerState.Acked, ledger.Entries[new LoadId(9, 1)].State);
         Assert.Equal(["a@x", "b@x"], ledger.Entries[new LoadId(9, 1)].Recipients);
-        Assert.Equal(Convert.ToHexStringLower(Hash), ledger.Entries[new LoadId(9, 1)].Hash);
+        Assert.Equal(Convert.ToHexStringLower(Hash), ledger.Entries[new LoadId(9, 1)].Hash.ToString());
         Assert.Equal(LedgerState.Refused, ledger.Entries[new LoadId(9, 2)].State);
         Assert.Equal(LedgerState.Sent, ledger.Entries[new LoadId(9, 3)].State);
         Assert.Equal(LedgerState.Refused, ledger.Entries[new LoadId(9, 4)].State);
