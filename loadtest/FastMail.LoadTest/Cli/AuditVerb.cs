@@ -32,7 +32,7 @@ internal sealed class AuditVerb
         var command = new Command(
             "audit",
             "Compares what arrived at sinks with what was sent: acknowledged exactly once for each recipient, in doubt at "
-            + "most once, refused never, octets as sent, nothing unknown.\n\n"
+            + "most once, refused never, octets as sent, nothing unknown. A ledger that names nobody proves nothing.\n\n"
             + "Exit code 0 when that is so, 1 when not, 64 for a wrong command line, 65 for a file that is no ledger or "
             + "no record.")
         {
@@ -61,7 +61,7 @@ internal sealed class AuditVerb
             AuditReport.WriteText(audit, Console.Out);
         }
 
-        bool isWell = audit.Lost + audit.Foreign + audit.Damaged + audit.RefusedYetStored == 0
+        bool isWell = audit.HasJudged && audit.Lost + audit.Foreign + audit.Damaged + audit.RefusedYetStored == 0
             && audit.Doubled <= line.GetValue(_mayDouble);
         return isWell ? ExitCode.Ok : ExitCode.NotAllWell;
     }

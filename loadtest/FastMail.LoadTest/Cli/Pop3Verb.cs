@@ -44,6 +44,12 @@ internal sealed class Pop3Verb
         HelpName = "FILE",
     };
 
+    private readonly Option<bool> _partial = new("--partial")
+    {
+        Description = "With --verify-ledger: leave out recipients of the ledger who are not among the users; without it "
+            + "there must be none. A ledger that names none of the users is never clean.",
+    };
+
     private readonly Option<int?> _sessions = new("--sessions", "-n")
     {
         Description = "Sessions to run, dealt over the users [default: 1].",
@@ -122,9 +128,9 @@ internal sealed class Pop3Verb
             + "Example: FASTMAIL_LOAD_PASSWORD=secret fastmail-load pop3 --target 127.0.0.1:2110 --user demo@localhost "
             + "--verify-ledger run.ledger")
         {
-            verb._target, verb._user, verb._users, verb._passwordStdin, verb._verifyLedger, verb._sessions,
-            verb._duration, verb._parallel, verb._do, verb._retrieve, verb._depth, verb._delete, verb._timeout,
-            verb._label, verb._csv, verb._json, verb._quiet,
+            verb._target, verb._user, verb._users, verb._passwordStdin, verb._verifyLedger, verb._partial,
+            verb._sessions, verb._duration, verb._parallel, verb._do, verb._retrieve, verb._depth, verb._delete,
+            verb._timeout, verb._label, verb._csv, verb._json, verb._quiet,
         };
         foreach (Option option in verb._tls.All)
         {
@@ -150,7 +156,7 @@ internal sealed class Pop3Verb
 
         Pop3Plan plan = PlanOf(line, password);
         LedgerAudit? audit = line.GetValue(_verifyLedger) is { } path
-            ? new LedgerAudit(Ledger.Read(path), plan.Users)
+            ? new LedgerAudit(Ledger.Read(path), plan.Users) { IsPartial = line.GetValue(_partial) }
             : null;
         using var progress = ProgressOutput.Open(mayBeLive: !plan.IsQuiet && !line.GetValue(_json));
         using var run = new Pop3Run(plan with { IsQuiet = plan.IsQuiet || progress.IsLive }, audit, progress.Lines);
@@ -204,6 +210,11 @@ internal sealed class Pop3Verb
         if (line.GetValue(_verifyLedger) is not null && line.GetValue(_retrieve) is not null)
         {
             yield return "--verify-ledger collects every message: --retrieve has no place beside it";
+        }
+
+        if (line.GetValue(_partial) && line.GetValue(_verifyLedger) is null)
+        {
+            yield return "--partial needs --verify-ledger";
         }
 
         if (line.GetValue(_sessions) is not null && line.GetValue(_duration) is not null)

@@ -6,7 +6,7 @@ namespace FastMail.LoadTest.Ledgers;
 /// <summary>
 /// Compares what maildrops held with what a ledger says: acknowledged exactly once in each recipient's maildrop, in
 /// doubt at most once, refused never, nothing altered, nothing unknown. Only recipients whose maildrop was collected
-/// are judged. <see cref="Found"/> and <see cref="FoundUnknown"/> may be called from any thread.
+/// are judged; an audit that judges nobody has shown nothing and is not clean. <see cref="Found"/> and <see cref="FoundUnknown"/> may be called from any thread.
 /// </summary>
 internal sealed class LedgerAudit : ICollected
 {
@@ -56,7 +56,14 @@ internal sealed class LedgerAudit : ICollected
     /// <summary>Recipients in the ledger whose maildrop was not collected.</summary>
     internal long NotCollected { get; private set; }
 
-    internal bool IsClean => Lost + Doubled + Foreign + Damaged + RefusedYetStored == 0;
+    /// <summary>Whether recipients may be left out whose maildrop was not collected.</summary>
+    internal bool IsPartial { get; init; }
+
+    /// <summary>Whether there was anybody, acknowledged, refused or in doubt, whose maildrop was collected.</summary>
+    internal bool HasJudged { get; private set; }
+
+    internal bool IsClean => Lost + Doubled + Foreign + Damaged + RefusedYetStored == 0
+        && HasJudged && (IsPartial || NotCollected == 0);
 
     /// <summary>The first findings, a line each.</summary>
     internal IReadOnlyList<string> Findings => _findings;
@@ -125,6 +132,19 @@ internal sealed class LedgerAudit : ICollected
                 {
                     FinishEntry(entry);
                 }
+                else
+                {
+                    HasJudged |= entry.Recipients.Any(recipient => MaildropOf(recipient) is not null);
+                }
+            }
+
+            if (!HasJudged)
+            {
+                Keep("nothing judged: the ledger names nobody whose maildrop was collected");
+            }
+            else if (!IsPartial && NotCollected > 0)
+            {
+                Keep($"not collected: {NotCollected} recipients have maildrops that are not among the users");
             }
         }
     }
@@ -139,6 +159,7 @@ internal sealed class LedgerAudit : ICollected
                 continue;
             }
 
+            HasJudged = true;
             bool isStored = _seen.ContainsKey((entry.Id, maildrop));
             switch (entry.State, isStored)
             {

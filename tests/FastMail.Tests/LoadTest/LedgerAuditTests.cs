@@ -75,6 +75,22 @@ public sealed class LedgerAuditTests
         Assert.False(audit.IsClean);
     }
 
+    [Theory]
+    [InlineData("", false, false)]
+    [InlineData("1 sent b@x|1 acked 250 ok", false, false)]
+    [InlineData("1 sent b@x|1 acked 250 ok", true, false)] // nobody at all
+    [InlineData("1 sent a@x,b@x", false, false)]
+    [InlineData("1 sent a@x,b@x", true, true)]
+    [InlineData("1 sent a@x|1 refused 552 no", false, true)] // it is not there, as it should be
+    [InlineData("1 refused 550 who", false, false)]
+    public void What_was_not_looked_at_is_not_clean(string changes, bool isPartial, bool isClean)
+    {
+        LedgerAudit audit = Audit(changes.Split('|', StringSplitOptions.RemoveEmptyEntries), isPartial, "a@x");
+        audit.Finish();
+        Assert.Equal(isClean, audit.IsClean);
+        Assert.Equal(isClean ? 0 : 1, audit.Findings.Count);
+    }
+
     [Fact]
     public void A_record_need_not_fit_into_memory()
     {
@@ -135,11 +151,13 @@ public sealed class LedgerAuditTests
 
     private static LoadId Id(long sequence) => new(9, sequence);
 
-    private static LedgerAudit Audit(string[] changes, params string[] maildrops)
+    private static LedgerAudit Audit(string[] changes, params string[] maildrops) => Audit(changes, false, maildrops);
+
+    private static LedgerAudit Audit(string[] changes, bool isPartial, params string[] maildrops)
     {
         string text = string.Concat(changes.Select(change =>
             $"{Id(change[0] - '0')} {Hash} {change[2..]}\n"));
         using var stream = new MemoryStream(Encoding.ASCII.GetBytes(text));
-        return new LedgerAudit(Ledger.Read(stream, "ledger"), maildrops);
+        return new LedgerAudit(Ledger.Read(stream, "ledger"), maildrops) { IsPartial = isPartial };
     }
 }

@@ -68,6 +68,14 @@ public sealed class SinkTests : IDisposable
     }
 
     [Fact]
+    public void An_audit_of_nothing_is_not_well()
+    {
+        File.WriteAllText(LedgerPath, "");
+        File.WriteAllText(RecordPath, "");
+        Assert.Equal(ExitCode.NotAllWell, CommandLineTests.Run($"audit {LedgerPath} {RecordPath}"));
+    }
+
+    [Fact]
     public void Chunks_are_one_message_however_they_are_cut()
     {
         using var sink = new Running(Plan, RecordPath);
