@@ -26,16 +26,26 @@ internal sealed class SinkVerb
         CustomParser = OptionParsers.Time,
     };
 
+    private readonly Option<double?> _delayShare = Share("--delay-share", "contents whose reply waits for --delay", 1);
+
+    private readonly Option<double?> _refuseConnection = Share(
+        "--refuse-connection", "connections greeted with 421 and closed");
+
     private readonly Option<double?> _defer = Share("--defer", "RCPT commands answered 450");
 
-    private readonly Option<double?> _reject = Share("--reject", "RCPT commands answered 550");
+    private readonly Option<double?> _reject = Share(
+        "--reject", "RCPT commands answered 550; with --defer at most 1");
 
     private readonly Option<double?> _deferContent = Share("--defer-content", "contents answered 451 at their end");
 
-    private readonly Option<double?> _drop = Share("--drop", "contents after which the connection is closed, unanswered");
+    private readonly Option<double?> _drop = Share(
+        "--drop", "contents after which the connection is closed, unanswered; with --defer-content at most 1");
 
     private readonly Option<int> _readRate = SmtpOptions.Number(
         "--read-rate", 0, 0, int.MaxValue, "Octets a second that each connection reads; 0: as they come.");
+
+    private readonly Option<double?> _readRateShare = Share(
+        "--read-rate-share", "connections that keep to --read-rate, the others read as it comes", 1);
 
     private readonly Option<string?> _keywords = new("--keywords")
     {
@@ -77,16 +87,16 @@ internal sealed class SinkVerb
             + "or the socket fails.\n\n"
             + "Example: fastmail-load sink --listen 127.0.0.1:2526 --defer 0.1 --delay 5ms")
         {
-            verb._listen, verb._delay, verb._defer, verb._reject, verb._deferContent, verb._drop, verb._readRate,
-            verb._keywords, verb._seed, verb._record, verb._duration, verb._json, verb._quiet,
+            verb._listen, verb._delay, verb._delayShare, verb._refuseConnection, verb._defer, verb._reject,
+            verb._deferContent, verb._drop, verb._readRate, verb._readRateShare, verb._keywords, verb._seed, verb._record, verb._duration, verb._json, verb._quiet,
         };
         command.SetAction(verb.Execute);
         return command;
     }
 
-    private static Option<double?> Share(string name, string of) => new(name)
+    private static Option<double?> Share(string name, string of, int otherwise = 0) => new(name)
     {
-        Description = $"Share of {of}, 0 to 1 [default: 0].",
+        Description = $"Share of {of}, 0 to 1 [default: {otherwise}].",
         HelpName = "SHARE",
         CustomParser = OptionParsers.Share,
     };
@@ -97,11 +107,14 @@ internal sealed class SinkVerb
         {
             Listen = line.GetValue(_listen)!,
             Delay = line.GetValue(_delay) ?? TimeSpan.Zero,
+            DelayShare = line.GetValue(_delayShare) ?? 1,
+            RefuseConnectionShare = line.GetValue(_refuseConnection) ?? 0,
             DeferShare = line.GetValue(_defer) ?? 0,
             RejectShare = line.GetValue(_reject) ?? 0,
             DeferContentShare = line.GetValue(_deferContent) ?? 0,
             DropShare = line.GetValue(_drop) ?? 0,
             ReadRate = line.GetValue(_readRate),
+            ReadRateShare = line.GetValue(_readRateShare) ?? 1,
             Seed = line.GetValue(_seed),
             RecordPath = line.GetValue(_record),
             Duration = line.GetValue(_duration),
@@ -110,6 +123,12 @@ internal sealed class SinkVerb
         if (line.GetValue(_keywords) is { } keywords)
         {
             plan = plan with { Keywords = keywords.Split(',', StringSplitOptions.RemoveEmptyEntries) };
+        }
+
+        string[] contradictions = [.. ContradictionsIn(line, plan)];
+        if (contradictions.Length > 0)
+        {
+            return UsageError.Report(contradictions, "sink");
         }
 
         using SinkRecord? record = plan.RecordPath is { } path ? new SinkRecord(path) : null;
@@ -126,6 +145,29 @@ internal sealed class SinkVerb
         return ExitCode.Ok;
     }
 
+    private IEnumerable<string> ContradictionsIn(ParseResult line, SinkPlan plan)
+    {
+        if (plan.DeferShare + plan.RejectShare > 1)
+        {
+            yield return "--defer and --reject are shares of the same RCPT commands: together at most 1";
+        }
+
+        if (plan.DeferContentShare + plan.DropShare > 1)
+        {
+            yield return "--defer-content and --drop are shares of the same contents: together at most 1";
+        }
+
+        if (line.GetValue(_delayShare) is not null && plan.Delay == TimeSpan.Zero)
+        {
+            yield return "--delay-share needs --delay";
+        }
+
+        if (line.GetValue(_readRateShare) is not null && plan.ReadRate == 0)
+        {
+            yield return "--read-rate-share needs --read-rate";
+        }
+    }
+
     private static void Report(SinkServer sink, bool isJson, TextWriter output)
     {
         SinkTally tally = sink.Tally;
@@ -135,7 +177,7 @@ internal sealed class SinkVerb
                 CultureInfo.InvariantCulture,
                 $"accepted {tally.Accepted} messages for {tally.AcceptedRecipients} recipients, {tally.Octets / 1e6:0.0} MB"
                 + $", over {tally.Connections} connections in {sink.Elapsed.TotalSeconds:0.000} s\n"
-                + $"recipients deferred {tally.Deferred}, rejected {tally.Rejected}; contents deferred "
+                + $"connections refused {tally.RefusedConnections}; recipients deferred {tally.Deferred}, rejected {tally.Rejected}; contents deferred "
                 + $"{tally.DeferredContents}, dropped {tally.Dropped}; bad commands {tally.BadCommands}, messages without "
                 + $"a load id {tally.Unknown}"));
             return;
@@ -149,6 +191,7 @@ internal sealed class SinkVerb
             json.WriteNumber("acceptedRecipients", tally.AcceptedRecipients);
             json.WriteNumber("octets", tally.Octets);
             json.WriteNumber("connections", tally.Connections);
+            json.WriteNumber("refusedConnections", tally.RefusedConnections);
             json.WriteNumber("deferred", tally.Deferred);
             json.WriteNumber("rejected", tally.Rejected);
             json.WriteNumber("deferredContents", tally.DeferredContents);

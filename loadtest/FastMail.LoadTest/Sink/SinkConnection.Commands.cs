@@ -73,12 +73,13 @@ internal sealed unsafe partial class SinkConnection
 
     private void TakeRecipient(ReadOnlySpan<byte> line)
     {
-        if (server.Happens(server.Plan.DeferShare))
+        double drawn = server.Draw();
+        if (drawn < server.Plan.DeferShare)
         {
             server.Tally.Deferred++;
             Reply("450 4.2.1 come again\r\n"u8);
         }
-        else if (server.Happens(server.Plan.RejectShare))
+        else if (drawn < server.Plan.DeferShare + server.Plan.RejectShare)
         {
             server.Tally.Rejected++;
             Reply("550 5.1.1 nobody of that name\r\n"u8);

@@ -108,14 +108,15 @@ internal sealed unsafe partial class SinkConnection
         LoadId id = default;
         string hash = "";
         bool isKnown = _own is not null && _own.TryFinish(out id, out hash);
-        if (server.Happens(server.Plan.DropShare))
+        double drawn = server.Draw();
+        if (drawn < server.Plan.DropShare)
         {
             server.Tally.Dropped++;
             Close();
             return;
         }
 
-        if (server.Happens(server.Plan.DeferContentShare))
+        if (drawn < server.Plan.DropShare + server.Plan.DeferContentShare)
         {
             server.Tally.DeferredContents++;
             Reply("451 4.3.0 come again\r\n"u8);
@@ -135,7 +136,7 @@ internal sealed unsafe partial class SinkConnection
         }
 
         Reset();
-        if (server.Plan.Delay > TimeSpan.Zero)
+        if (server.Plan.Delay > TimeSpan.Zero && server.Draw() < server.Plan.DelayShare)
         {
             Pause(server.Plan.Delay); // replies of the pause leave at its end
         }

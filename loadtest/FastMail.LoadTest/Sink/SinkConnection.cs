@@ -19,6 +19,7 @@ internal sealed unsafe partial class SinkConnection(SinkServer server, Epoll epo
     private Phase _phase = Phase.Closed;
     private bool _awaitsWritable;
     private bool _isQuitting;
+    private long _readRate; // octets a second; 0: as they come
 
     private enum Phase
     {
@@ -42,6 +43,15 @@ internal sealed unsafe partial class SinkConnection(SinkServer server, Epoll epo
         _phase = Phase.Command;
         Reset();
         epoll.Add(descriptor, Linux.PollIn, token);
+        if (server.Draw() < server.Plan.RefuseConnectionShare)
+        {
+            server.Tally.RefusedConnections++;
+            Reply("421 4.3.2 come again\r\n"u8);
+            Quit();
+            return;
+        }
+
+        _readRate = server.Draw() < server.Plan.ReadRateShare ? server.Plan.ReadRate : 0;
         Reply("220 sink.invalid ESMTP\r\n"u8);
         Send();
     }
@@ -61,7 +71,7 @@ internal sealed unsafe partial class SinkConnection(SinkServer server, Epoll epo
 
         byte* free = (byte*)Marshal.UnsafeAddrOfPinnedArrayElement(_received, 0) + _filled;
         int room = ReceiveOctets - _filled;
-        room = server.Plan.ReadRate > 0 ? (int)Math.Clamp(server.Plan.ReadRate / 10, 1, room) : room;
+        room = _readRate > 0 ? (int)Math.Clamp(_readRate / 10, 1, room) : room;
         nint read = Linux.Read(_descriptor, free, room);
         if (read <= 0)
         {
@@ -74,9 +84,9 @@ internal sealed unsafe partial class SinkConnection(SinkServer server, Epoll epo
         }
 
         _filled += (int)read;
-        if (server.Plan.ReadRate > 0)
+        if (_readRate > 0)
         {
-            Pause(TimeSpan.FromSeconds((double)read / server.Plan.ReadRate));
+            Pause(TimeSpan.FromSeconds((double)read / _readRate));
         }
         else
         {

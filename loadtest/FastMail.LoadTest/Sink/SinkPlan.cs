@@ -14,20 +14,29 @@ internal sealed record SinkPlan
     /// <summary>From the end of a content to its reply.</summary>
     internal TimeSpan Delay { get; init; }
 
+    /// <summary>Share of contents whose reply is delayed.</summary>
+    internal double DelayShare { get; init; } = 1;
+
+    /// <summary>Share of connections greeted with 421 and closed.</summary>
+    internal double RefuseConnectionShare { get; init; }
+
     /// <summary>Share of RCPT commands answered 450.</summary>
     internal double DeferShare { get; init; }
 
-    /// <summary>Share of RCPT commands answered 550.</summary>
+    /// <summary>Share of RCPT commands answered 550; with the deferred ones at most 1.</summary>
     internal double RejectShare { get; init; }
 
     /// <summary>Share of contents answered 451 at their end.</summary>
     internal double DeferContentShare { get; init; }
 
-    /// <summary>Share of contents after which the connection is closed instead of a reply.</summary>
+    /// <summary>Share of contents after which the connection is closed, unanswered; with the deferred ones at most 1.</summary>
     internal double DropShare { get; init; }
 
-    /// <summary>Octets a second that each connection reads; 0: as they come.</summary>
+    /// <summary>Octets a second that a connection reads; 0: as they come.</summary>
     internal long ReadRate { get; init; }
+
+    /// <summary>Share of connections that read at this rate; the others read as it comes.</summary>
+    internal double ReadRateShare { get; init; } = 1;
 
     /// <summary>Seed of the faults.</summary>
     internal int Seed { get; init; }
@@ -44,6 +53,9 @@ internal sealed record SinkPlan
 internal sealed class SinkTally
 {
     internal long Connections { get; set; }
+
+    /// <summary>Connections greeted with 421.</summary>
+    internal long RefusedConnections { get; set; }
 
     internal long Accepted { get; set; }
 

@@ -157,8 +157,10 @@ internal sealed class SinkServer : IDisposable
         _epoll.Dispose();
     }
 
-    /// <summary>True for that share of the calls.</summary>
-    internal bool Happens(double share) => share > 0 && _chance.NextDouble() < share;
+    /// <summary>
+    /// From 0 to below 1, evenly. Of things that exclude each other one drawing tells which it is; a share of 1 is always.
+    /// </summary>
+    internal double Draw() => _chance.NextDouble();
 
     internal void Arrived(in LoadId id, string hash, IReadOnlyList<string> recipients) =>
         _arrived!(id, hash, recipients);

@@ -140,6 +140,43 @@ public sealed class SinkTests : IDisposable
     }
 
     [Fact]
+    public void Shares_of_the_same_thing_add_up()
+    {
+        using (var sink = new Running(Plan with { DeferShare = 0.5, RejectShare = 0.5 }, null))
+        {
+            SmtpRun run = Send(sink.Port, plan => plan);
+            Assert.Equal((0, 100), (run.Tally.Acked, run.Tally.Refused));
+            Assert.Equal(100, sink.Tally.Deferred + sink.Tally.Rejected);
+            Assert.InRange(sink.Tally.Rejected, 30, 70);
+        }
+
+        using (var sink = new Running(Plan with { DeferContentShare = 0.5, DropShare = 0.5 }, null))
+        {
+            File.Delete(LedgerPath);
+            SmtpRun run = Send(sink.Port, plan => plan with { Reconnect = true });
+            Assert.Equal((0, 100), (run.Tally.Acked, run.Tally.Refused + run.Tally.InDoubt));
+            Assert.InRange(sink.Tally.DeferredContents, 30, 70);
+        }
+    }
+
+    [Fact]
+    public void What_happens_to_no_share_does_not_happen()
+    {
+        var plan = Plan with { Delay = TimeSpan.FromHours(1), DelayShare = 0, ReadRate = 1, ReadRateShare = 0 };
+        using var sink = new Running(plan, null);
+        Assert.True(SmtpReport.IsAllAcknowledged(Send(sink.Port, plan => plan)));
+    }
+
+    [Fact]
+    public void It_refuses_connections_at_their_greeting()
+    {
+        using var sink = new Running(Plan with { RefuseConnectionShare = 1 }, null);
+        Assert.Equal("421", Codes(sink.Port, ""));
+        sink.End();
+        Assert.Equal((1, 1), (sink.Tally.Connections, sink.Tally.RefusedConnections));
+    }
+
+    [Fact]
     public void It_answers_late_and_reads_slowly()
     {
         using var late = new Running(Plan with { Delay = TimeSpan.FromMilliseconds(40) }, null);
