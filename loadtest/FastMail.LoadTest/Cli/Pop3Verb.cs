@@ -155,6 +155,7 @@ internal sealed class Pop3Verb
         }
 
         Pop3Plan plan = PlanOf(line, password);
+        using TextWriter csv = CsvFile.Open(plan.CsvPath);
         LedgerAudit? audit = line.GetValue(_verifyLedger) is { } path
             ? new LedgerAudit(Ledger.Read(path), plan.Users) { IsPartial = line.GetValue(_partial) }
             : null;
@@ -164,7 +165,6 @@ internal sealed class Pop3Verb
         progress.Begin(run.TakeStanding);
         run.Run();
         progress.End();
-        Pop3Report.WriteCsv(run);
         if (line.GetValue(_json))
         {
             Pop3Report.WriteJson(run, Console.Out);
@@ -174,6 +174,7 @@ internal sealed class Pop3Verb
             Pop3Report.WriteText(run, Console.Out);
         }
 
+        run.Tally.Series.WriteCsv(csv);
         return run.IsAllWell ? ExitCode.Ok : ExitCode.NotAllWell;
     }
 

@@ -70,6 +70,7 @@ internal sealed class RelayVerb
             return UsageError.Report([$"--ledger {path} is that of an earlier run: --record must name that run's"], "relay");
         }
 
+        using TextWriter csv = CsvFile.Open(plan.CsvPath);
         using var progress = ProgressOutput.Open(mayBeLive: !plan.IsQuiet && !_options.WantsJson(line));
         using var run = new RelayRun(
             plan with { IsQuiet = plan.IsQuiet || progress.IsLive },
@@ -80,7 +81,6 @@ internal sealed class RelayVerb
         progress.Begin(run.TakeStanding);
         run.Run();
         progress.End();
-        SmtpReport.WriteCsv(run.Source);
         if (_options.WantsJson(line))
         {
             RelayReport.WriteJson(run, Console.Out);
@@ -90,6 +90,7 @@ internal sealed class RelayVerb
             RelayReport.WriteText(run, Console.Out);
         }
 
+        run.Source.Tally.Series.WriteCsv(csv);
         return RelayReport.IsAllRelayed(run) ? ExitCode.Ok : ExitCode.NotAllWell;
     }
 }

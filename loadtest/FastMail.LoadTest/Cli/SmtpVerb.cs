@@ -33,6 +33,7 @@ internal sealed class SmtpVerb
             return UsageError.Report(wrong, "smtp");
         }
 
+        using TextWriter csv = CsvFile.Open(plan.CsvPath);
         long firstSequence = 0;
         if (plan.LedgerPath is { } path && File.Exists(path))
         {
@@ -47,7 +48,6 @@ internal sealed class SmtpVerb
         progress.Begin(run.TakeStanding);
         run.Run();
         progress.End();
-        SmtpReport.WriteCsv(run);
         if (_options.WantsJson(line))
         {
             SmtpReport.WriteJson(run, Console.Out);
@@ -57,6 +57,7 @@ internal sealed class SmtpVerb
             SmtpReport.WriteText(run, Console.Out);
         }
 
+        run.Tally.Series.WriteCsv(csv);
         return SmtpReport.IsAllAcknowledged(run) ? ExitCode.Ok : ExitCode.NotAllWell;
     }
 }

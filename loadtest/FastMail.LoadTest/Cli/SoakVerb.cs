@@ -65,6 +65,7 @@ internal sealed class SoakVerb
             return UsageError.Report(wrong, "soak");
         }
 
+        using TextWriter csv = CsvFile.Open(plan.CsvPath);
         string[] users = [.. _options.MailboxesOf(line)];
         var pop3 = new Pop3Plan
         {
@@ -87,8 +88,8 @@ internal sealed class SoakVerb
         progress.Begin(run.TakeStanding);
         run.Run();
         progress.End();
-        SmtpReport.WriteCsv(run.Source);
         Report(run, _options.WantsJson(line), Console.Out);
+        run.Source.Tally.Series.WriteCsv(csv);
         return run.IsWell ? ExitCode.Ok : ExitCode.NotAllWell;
     }
 

@@ -56,16 +56,6 @@ internal static class Pop3Report
         output.WriteLine(Encoding.UTF8.GetString(buffer.ToArray()));
     }
 
-    /// <summary>The intervals of the run, when a file was named for them.</summary>
-    internal static void WriteCsv(Pop3Run run)
-    {
-        if (run.Plan.CsvPath is { } path)
-        {
-            using var file = new StreamWriter(path);
-            run.Tally.Series.WriteCsv(file);
-        }
-    }
-
     private static void WriteFigures(Pop3Run run, Utf8JsonWriter json)
     {
         Pop3Tally tally = run.Tally;

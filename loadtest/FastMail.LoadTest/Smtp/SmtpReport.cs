@@ -105,16 +105,6 @@ internal static class SmtpReport
         tally.Series.Write(json);
     }
 
-    /// <summary>The intervals of the run, when a file was named for them.</summary>
-    internal static void WriteCsv(SmtpRun run)
-    {
-        if (run.Plan.CsvPath is { } path)
-        {
-            using var file = new StreamWriter(path);
-            run.Tally.Series.WriteCsv(file);
-        }
-    }
-
     private static string LatencyFrom(SmtpRun run) => run.Plan.Rate > 0
         ? Line($"since the time it was due at {run.Plan.Rate:0.##} messages/s")
         : "of the last dot";

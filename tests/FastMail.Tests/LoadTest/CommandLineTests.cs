@@ -7,6 +7,8 @@ namespace FastMail.Tests.LoadTest;
 /// <summary>The exit codes that scripts rely on, through the program's own entry point.</summary>
 public sealed class CommandLineTests
 {
+    private const string PasswordVariable = "FASTMAIL_LOAD_PASSWORD";
+
     [Theory]
     [InlineData("")]
     [InlineData("smtp")]
@@ -69,14 +71,29 @@ public sealed class CommandLineTests
     }
 
     [Fact]
+    public void Nothing_is_begun_for_a_table_that_cannot_be_written()
+    {
+        using var server = new FakeMailServer();
+        Environment.SetEnvironmentVariable(PasswordVariable, "secret");
+        string smtp = $"--target 127.0.0.1:{server.SmtpPort} -n 1 -q --csv /nowhere/run.csv";
+        Assert.Equal(ExitCode.InputOutput, Run($"smtp {smtp}"));
+        Assert.Equal(ExitCode.InputOutput, Run($"soak {smtp} --pop3 127.0.0.1:{server.Pop3Port}"));
+        Assert.Equal(ExitCode.InputOutput, Run($"relay {smtp} --sink 127.0.0.1:0 --settle 0"));
+        Assert.Equal(
+            ExitCode.InputOutput,
+            Run($"pop3 --target 127.0.0.1:{server.Pop3Port} --user a -q --csv /nowhere/run.csv"));
+        Environment.SetEnvironmentVariable(PasswordVariable, null);
+        Assert.Equal((0, 0), (server.Commands.Count, server.Sessions));
+    }
+
+    [Fact]
     public void Verifying_a_part_of_each_maildrop_is_refused()
     {
-        const string variable = "FASTMAIL_LOAD_PASSWORD";
-        Environment.SetEnvironmentVariable(variable, "secret");
+        Environment.SetEnvironmentVariable(PasswordVariable, "secret");
         string verify = "pop3 --target 127.0.0.1:110 --user a --verify-ledger /nowhere";
         Assert.Equal(ExitCode.InputOutput, Run(verify));
         Assert.Equal(ExitCode.Usage, Run($"{verify} --retrieve 5"));
-        Environment.SetEnvironmentVariable(variable, null);
+        Environment.SetEnvironmentVariable(PasswordVariable, null);
     }
 
     internal static int Run(string line)
