@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.ExceptionServices;
 using FastMail.LoadTest.Ledgers;
 using FastMail.LoadTest.Live;
 using FastMail.LoadTest.Measure;
@@ -30,6 +31,7 @@ internal sealed class RelayRun : IDisposable
     private long _lastArrival;
     private long _arrived;
     private long _accepted;
+    private ExceptionDispatchInfo? _failure; // of the sink; read when its thread is over
     private volatile bool _isStopped;
 
     /// <param name="plan">Of the source; with a ledger of its own.</param>
@@ -72,14 +74,23 @@ internal sealed class RelayRun : IDisposable
     internal LedgerAudit? Audit { get; private set; }
 
     /// <summary>Sends all, waits until all has arrived or nothing comes any more, then compares.</summary>
+    /// <exception cref="IOException">A file or the kernel failed, on whichever side; both are at their end.</exception>
     internal void Run()
     {
-        var receiving = new Thread(_sink.Run) { Name = "sink" };
+        var receiving = new Thread(Receive) { Name = "sink" };
         receiving.Start();
-        _source.Run();
-        AwaitArrivals();
-        _sink.Stop();
-        receiving.Join();
+        try
+        {
+            _source.Run();
+            AwaitArrivals();
+        }
+        finally
+        {
+            _sink.Stop();
+            receiving.Join();
+        }
+
+        _failure?.Throw();
         _record.Dispose();
         _ledgerWriter.Dispose();
         Ledger ledger = Ledger.Read(LedgerPath);
@@ -113,6 +124,19 @@ internal sealed class RelayRun : IDisposable
         _record.Dispose();
         _ledgerWriter.Dispose();
         Directory.Delete(_directory, recursive: true);
+    }
+
+    private void Receive()
+    {
+        try
+        {
+            _sink.Run();
+        }
+        catch (IOException failure)
+        {
+            _failure = ExceptionDispatchInfo.Capture(failure);
+            Stop();
+        }
     }
 
     /// <summary>Until everybody has got what was acknowledged, and for a while no copy of it has come.</summary>

@@ -72,59 +72,24 @@ internal sealed class SinkServer : IDisposable
 
     internal TimeSpan Elapsed { get; private set; }
 
-    /// <summary>Serves until it is stopped or its time is over.</summary>
+    /// <summary>Serves until it is stopped or its time is over; then, and when it fails, all connections are closed.</summary>
+    /// <exception cref="IOException">Who learns of arrivals could not write them down, or the kernel failed.</exception>
     internal void Run()
     {
         _startedAt = Stopwatch.GetTimestamp();
-        long tickAt = _startedAt + Second;
-        long endsAt = Plan.Duration is { } duration
-            ? _startedAt + (long)(duration.TotalSeconds * Second)
-            : long.MaxValue;
-        long shown = 0;
-        while (!_isStopped)
+        try
         {
-            int ready = _epoll.WaitUntil(Math.Min(tickAt, NextPauseEnd()));
-            _now = Stopwatch.GetTimestamp();
-            for (int i = 0; i < ready; i++)
-            {
-                int token = _epoll.TokenOf(i);
-                if (token == ListenerToken)
-                {
-                    Accept();
-                }
-                else
-                {
-                    _connections[token - 1].OnReady(_epoll.EventsOf(i));
-                }
-            }
-
-            EndPauses();
-            if (_now >= endsAt)
-            {
-                break;
-            }
-
-            if (_now >= tickAt)
-            {
-                tickAt += Second;
-                if (!Plan.IsQuiet && Tally.Accepted != shown)
-                {
-                    _progress.WriteLine(string.Create(
-                        System.Globalization.CultureInfo.InvariantCulture,
-                        $"{Stopwatch.GetElapsedTime(_startedAt, _now).TotalSeconds,4:0} s {Tally.Accepted - shown,9} msg/s"
-                        + $"  accepted {Tally.Accepted}  deferred {Tally.Deferred + Tally.DeferredContents}"
-                        + $"  rejected {Tally.Rejected}  dropped {Tally.Dropped}  connections {Tally.Connections}"));
-                    shown = Tally.Accepted;
-                }
-            }
+            Serve();
         }
-
-        foreach (SinkConnection connection in _connections)
+        finally
         {
-            connection.Close();
-        }
+            foreach (SinkConnection connection in _connections)
+            {
+                connection.Close();
+            }
 
-        Elapsed = Stopwatch.GetElapsedTime(_startedAt);
+            Elapsed = Stopwatch.GetElapsedTime(_startedAt);
+        }
     }
 
     /// <summary>Any thread.</summary>
@@ -174,6 +139,52 @@ internal sealed class SinkServer : IDisposable
     }
 
     internal void Ended(SinkConnection connection) => _free.Push(connection);
+
+    private void Serve()
+    {
+        long tickAt = _startedAt + Second;
+        long endsAt = Plan.Duration is { } duration
+            ? _startedAt + (long)(duration.TotalSeconds * Second)
+            : long.MaxValue;
+        long shown = 0;
+        while (!_isStopped)
+        {
+            int ready = _epoll.WaitUntil(Math.Min(tickAt, NextPauseEnd()));
+            _now = Stopwatch.GetTimestamp();
+            for (int i = 0; i < ready; i++)
+            {
+                int token = _epoll.TokenOf(i);
+                if (token == ListenerToken)
+                {
+                    Accept();
+                }
+                else
+                {
+                    _connections[token - 1].OnReady(_epoll.EventsOf(i));
+                }
+            }
+
+            EndPauses();
+            if (_now >= endsAt)
+            {
+                break;
+            }
+
+            if (_now >= tickAt)
+            {
+                tickAt += Second;
+                if (!Plan.IsQuiet && Tally.Accepted != shown)
+                {
+                    _progress.WriteLine(string.Create(
+                        System.Globalization.CultureInfo.InvariantCulture,
+                        $"{Stopwatch.GetElapsedTime(_startedAt, _now).TotalSeconds,4:0} s {Tally.Accepted - shown,9} msg/s"
+                        + $"  accepted {Tally.Accepted}  deferred {Tally.Deferred + Tally.DeferredContents}"
+                        + $"  rejected {Tally.Rejected}  dropped {Tally.Dropped}  connections {Tally.Connections}"));
+                    shown = Tally.Accepted;
+                }
+            }
+        }
+    }
 
     private void Accept()
     {

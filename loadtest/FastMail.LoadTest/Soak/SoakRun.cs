@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.ExceptionServices;
 using FastMail.LoadTest.Ledgers;
 using FastMail.LoadTest.Live;
 using FastMail.LoadTest.Pop3;
@@ -21,6 +22,7 @@ internal sealed class SoakRun : IDisposable
     private readonly SinkRecord _record;
     private readonly Collection _collection;
     private readonly SoakCollector _collector;
+    private ExceptionDispatchInfo? _failure; // of the collector; read when its thread is over
 
     /// <param name="plan">Of the source; it opens lost connections again.</param>
     /// <param name="pop3">Whose maildrops are collected and emptied, and by how many at a time.</param>
@@ -72,11 +74,19 @@ internal sealed class SoakRun : IDisposable
 
     internal void Run()
     {
-        var collecting = new Thread(_collector.Run) { Name = "collector" };
+        var collecting = new Thread(Collect) { Name = "collector" };
         collecting.Start();
-        Source.Run();
-        _collector.EndRounds();
-        collecting.Join();
+        try
+        {
+            Source.Run();
+        }
+        finally
+        {
+            _collector.EndRounds();
+            collecting.Join();
+        }
+
+        _failure?.Throw();
 
         _progress.WriteLine(string.Create(
             CultureInfo.InvariantCulture, $"sent {Source.Tally.Acked}, collected {Collected}; comparing"));
@@ -85,6 +95,19 @@ internal sealed class SoakRun : IDisposable
         Audit = new LedgerAudit(Ledger.Read(LedgerPath), _pop3.Users);
         SinkRecord.Replay(RecordPath, Audit);
         Audit.Finish();
+    }
+
+    private void Collect()
+    {
+        try
+        {
+            _collector.Run();
+        }
+        catch (IOException failure)
+        {
+            _failure = ExceptionDispatchInfo.Capture(failure);
+            Source.Stop();
+        }
     }
 
     /// <summary>Any thread.</summary>

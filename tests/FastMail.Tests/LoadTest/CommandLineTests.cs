@@ -87,6 +87,26 @@ public sealed class CommandLineTests
     }
 
     [Fact]
+    public void A_record_that_cannot_be_written_ends_the_run_with_74()
+    {
+        int port = RelayRunTests.FreePort();
+        Assert.Equal(
+            ExitCode.InputOutput,
+            Run($"relay --target 127.0.0.1:{port} --sink 127.0.0.1:{port} -n 2000 -q --record /dev/full"));
+
+        using var server = new FakeMailServer();
+        string directory = Directory.CreateTempSubdirectory("fastmail-full-").FullName;
+        string ledger = Path.Join(directory, "ledger");
+        _ = File.CreateSymbolicLink($"{ledger}.collected", "/dev/full");
+        Environment.SetEnvironmentVariable(PasswordVariable, "secret");
+        Assert.Equal(
+            ExitCode.InputOutput,
+            Run($"soak --target 127.0.0.1:{server.SmtpPort} --pop3 127.0.0.1:{server.Pop3Port} -n 2000 -q --ledger {ledger}"));
+        Environment.SetEnvironmentVariable(PasswordVariable, null);
+        Directory.Delete(directory, recursive: true);
+    }
+
+    [Fact]
     public void Verifying_a_part_of_each_maildrop_is_refused()
     {
         Environment.SetEnvironmentVariable(PasswordVariable, "secret");
