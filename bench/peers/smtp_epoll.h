@@ -23,11 +23,11 @@ struct connection {
     int fd;
     int in_content;  /* between 354 and the final dot */
     int waits;       /* for accept_message(); input is kept, not looked at, meanwhile */
-    int is_gone;     /* the client left while it waited */
+    int is_gone;     /* closed; freed when nothing names it any more */
     int is_deaf;     /* not polled: the buffer is full and nothing can be done about it yet */
     int matched;     /* octets of CRLF.CRLF seen so far */
     size_t held, reply_held;
-    struct connection *next; /* for the including program */
+    struct connection *next; /* for the including program; of those that are gone */
     void *message;           /* for the including program */
     char received[RECEIVE_OCTETS], replies[REPLY_OCTETS];
 };
@@ -36,6 +36,7 @@ static int take(struct connection *c, const char *octets, size_t n);
 static int finish(struct connection *c);
 static void wake(void);
 static int wake_fd = -1, poll_fd;
+static struct connection *gone;
 
 static void die(const char *what) { perror(what); exit(1); }
 
@@ -116,7 +117,22 @@ static int turn(struct connection *c) {
     return send_replies(c) || quits ? -1 : 0;
 }
 
-static void close_connection(struct connection *c) { close(c->fd); free(c->message); free(c); }
+static void bury(struct connection *c) { c->next = gone; gone = c; }
+
+/* Frees nothing: a later event of the same batch may name the connection, and while it waits accept_message() will. */
+static void close_connection(struct connection *c) {
+    close(c->fd);
+    c->is_gone = 1;
+    if (!c->waits) bury(c);
+}
+
+static void free_gone(void) {
+    for (struct connection *c; (c = gone);) {
+        gone = c->next;
+        free(c->message);
+        free(c);
+    }
+}
 
 static void listen_to(struct connection *c, uint32_t events) {
     struct epoll_event e = {.events = events, .data.ptr = c};
@@ -127,7 +143,7 @@ static void listen_to(struct connection *c, uint32_t events) {
 /* A message that finish() left open is accepted: answers and goes on with what came in meanwhile. */
 __attribute__((unused)) static void accept_message(struct connection *c) {
     c->waits = 0;
-    if (c->is_gone) { close_connection(c); return; }
+    if (c->is_gone) { bury(c); return; }
     reply(c, "250 ok\r\n");
     if (c->is_deaf) listen_to(c, EPOLLIN);
     if (turn(c)) close_connection(c);
@@ -173,11 +189,9 @@ static void serve(int port) {
                 send_replies(c);
                 continue;
             }
+            if (c->is_gone) continue;
             ssize_t got = recv(c->fd, c->received + c->held, RECEIVE_OCTETS - c->held, 0);
-            if (got <= 0 && c->waits) {
-                c->is_gone = 1;
-                listen_to(c, 0);
-            } else if (got <= 0) {
+            if (got <= 0) {
                 close_connection(c);
             } else {
                 c->held += (size_t)got;
@@ -188,5 +202,6 @@ static void serve(int port) {
                 }
             }
         }
+        free_gone();
     }
 }
