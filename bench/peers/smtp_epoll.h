@@ -1,6 +1,6 @@
 /* The least an SMTP server can do: one thread, epoll, one receive buffer per connection, replies of fixed text.
- * It parses what load generators send (EHLO, HELO, MAIL, RCPT, DATA, RSET, NOOP, QUIT, pipelined or not) and keeps no
- * other rule of RFC 5321. The program that includes it says what becomes of a message.
+ * It parses what load generators send (EHLO, HELO, MAIL, RCPT, DATA, BDAT, RSET, NOOP, QUIT, pipelined or not) and keeps
+ * no other rule of RFC 5321. The program that includes it says what becomes of a message.
  *
  *   int  take(struct connection *c, const char *octets, size_t n);  next run of content; 0, or -1 to drop the client
  *   int  finish(struct connection *c);  the end of content was seen; 1: accepted now, 0: accept() comes later
@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -26,6 +27,9 @@ struct connection {
     int is_gone;     /* closed; freed when nothing names it any more */
     int is_deaf;     /* not polled: the buffer is full and nothing can be done about it yet */
     int matched;     /* octets of CRLF.CRLF seen so far */
+    int in_chunk;    /* behind BDAT */
+    int is_last;     /* the chunk at hand ends the message */
+    size_t chunk_left;
     size_t held, reply_held;
     struct connection *next; /* for the including program; of those that are gone */
     void *message;           /* for the including program */
@@ -80,10 +84,39 @@ static size_t content_end(struct connection *c, const char *p, size_t n, int *en
     return n;
 }
 
+static void end_content(struct connection *c) {
+    c->in_content = 0;
+    if (finish(c)) reply(c, "250 ok\r\n");
+    else c->waits = 1;
+}
+
+/* The next run of a chunk; returns its octets, -1 to drop the client. */
+static ssize_t chunk(struct connection *c, const char *octets, size_t n) {
+    if (n > c->chunk_left) n = c->chunk_left;
+    if (take(c, octets, n)) return -1;
+    c->chunk_left -= n;
+    if (c->chunk_left > 0) return (ssize_t)n;
+    c->in_chunk = 0;
+    if (c->is_last) end_content(c);
+    else reply(c, "250 ok\r\n");
+    return (ssize_t)n;
+}
+
+/* BDAT n [LAST] (RFC 3030); a chunk without octets is over at once. */
+static int begin_chunk(struct connection *c, const char *line) {
+    char *end;
+    if (strncasecmp(line, "BDAT ", 5)) { reply(c, "500 what\r\n"); return 0; }
+    c->chunk_left = strtoul(line + 5, &end, 10);
+    c->is_last = *end == ' ';
+    c->in_chunk = 1;
+    return c->chunk_left == 0 && chunk(c, end, 0);
+}
+
 static int command(struct connection *c, const char *line) {
     switch (line[0] & ~0x20) {
-    case 'E': reply(c, "250-ceiling\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 104857600\r\n"); return 0;
+    case 'E': reply(c, "250-ceiling\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-CHUNKING\r\n250 SIZE 104857600\r\n"); return 0;
     case 'D': reply(c, "354 go on\r\n"); c->in_content = 1; c->matched = 2; return 0;
+    case 'B': return begin_chunk(c, line);
     case 'Q': reply(c, "221 bye\r\n"); return 1;
     case 'H': case 'M': case 'R': case 'N': reply(c, "250 ok\r\n"); return 0;
     default: reply(c, "500 what\r\n"); return 0;
@@ -100,10 +133,11 @@ static int turn(struct connection *c) {
             size_t n = content_end(c, c->received + at, c->held - at, &ended);
             if (take(c, c->received + at, n)) return -1;
             at += n;
-            if (!ended) continue;
-            c->in_content = 0;
-            if (finish(c)) reply(c, "250 ok\r\n");
-            else c->waits = 1;
+            if (ended) end_content(c);
+        } else if (c->in_chunk) {
+            ssize_t n = chunk(c, c->received + at, c->held - at);
+            if (n < 0) return -1;
+            at += (size_t)n;
         } else {
             char *lf = memchr(c->received + at, '\n', c->held - at);
             if (!lf) break;

@@ -63,6 +63,7 @@ static void wake(void) {
 }
 
 static void write_group(struct iovec *v, int n, size_t octets) {
+    if (octets == 0) return; /* BDAT 0 LAST */
     if (file_at + (off_t)octets > file_octets) file_at = 0;
     for (off_t at = file_at; n > 0;) {
         ssize_t done = pwritev(file, v, n, at);

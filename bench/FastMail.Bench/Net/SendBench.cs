@@ -19,8 +19,14 @@ public class SendBench : IDisposable
 {
     private const int Messages = 40_000;
 
-    private readonly SmtpClientOptions _options =
-        new() { Hostname = "relay.test"u8.ToArray(), Tls = TlsPolicy.None, MaxTransactions = int.MaxValue };
+    // By DATA although the ceiling takes BDAT: the figures in the README are of that.
+    private readonly SmtpClientOptions _options = new()
+    {
+        Hostname = "relay.test"u8.ToArray(),
+        Tls = TlsPolicy.None,
+        UsesChunking = false,
+        MaxTransactions = int.MaxValue,
+    };
 
     private readonly List<double> _cpu = [];
     private Process? _host;
