@@ -284,7 +284,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer points, a second for each, once")
     parser.add_argument("--only", type=chosen, default=list(CURVES), metavar="LIST", help="of " + ",".join(CURVES))
     parser.add_argument("--repetitions", type=rounds.positive, help="of each point [default: 3, quick: 1]")
-    parser.add_argument("--directory", default="/var/tmp", help="on the disk that is meant [default: %(default)s]")
+    rounds.add_directory(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object, for fastmail-load report")
     arguments = parser.parse_args()
     for program in (FASTMAIL, LOAD):

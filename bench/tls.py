@@ -5,7 +5,8 @@
 
 --beside ends after what handshakes do to others; FASTMAIL names another program to compare with.
 SECONDS (default 1) is the time of each measurement. Clients and server share the machine, so the server's own CPU time
-(of /proc/PID/stat) says more than the rate; both are printed.
+(of /proc/PID/stat) says more than the rate; both are printed. The data is in /var/tmp where there is one, else in the
+folder for temporary files (TMPDIR).
 """
 
 import multiprocessing
@@ -18,7 +19,9 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/clients"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "../tests/clients"), os.path.join(HERE, "peers")]
+from rounds import disk  # noqa: E402
 from server import PASSWORD, USER, Server  # noqa: E402
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
@@ -222,7 +225,7 @@ def pair(label, work, tls):
 
 
 def main():
-    with tempfile.TemporaryDirectory(prefix="fastmail-tls-", dir="/var/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="fastmail-tls-", dir=disk()) as folder:
         measure(folder)
 
 

@@ -52,12 +52,13 @@ class Server:
         self.name = name
         with open(log, "wb") as errors:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
-        self.line = self.process.stdout.readline().decode()
-        found = re.search(pattern, self.line)
-        if not found:
-            with open(log, encoding="utf-8", errors="replace") as f:
-                raise SystemExit(f"{name} did not start: {self.line}{f.read()}")
-        self.port = int(found.group(1))
+        with rounds.or_stop(self):
+            self.line = self.process.stdout.readline().decode()
+            found = re.search(pattern, self.line)
+            if not found:
+                with open(log, encoding="utf-8", errors="replace") as f:
+                    raise SystemExit(f"{name} did not start: {self.line}{f.read()}")
+            self.port = int(found.group(1))
 
     def cpu(self):
         return cpu_seconds(self.process.pid)

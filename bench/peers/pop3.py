@@ -57,11 +57,12 @@ class FastMail(Tree):
             "--submissions", "none", "--pop3s", "none", "--set", "limits.exempt=127.0.0.0/8",
         ], r"pop3=127\.0\.0\.1:(\d+)", os.path.join(folder, "fastmail.log"))
         self.port, self.pid = self.server.port, self.server.process.pid
-        mx = re.search(r"mx=(127\.0\.0\.1:\d+)", self.server.line).group(1)
-        for kind, messages, octets in (("small", SMALL, SMALL_OCTETS), ("large", LARGE, LARGE_OCTETS)):
-            subprocess.run([LOAD, "smtp", "--target", mx, "-n", str(USERS * messages), "-s", str(octets), "--to",
-                            kind + "{n}@peer.test", "--users", str(USERS), "-p", "full", "--quiet"],
-                           check=True, stdout=subprocess.DEVNULL)
+        with rounds.or_stop(self):
+            mx = re.search(r"mx=(127\.0\.0\.1:\d+)", self.server.line).group(1)
+            for kind, messages, octets in (("small", SMALL, SMALL_OCTETS), ("large", LARGE, LARGE_OCTETS)):
+                subprocess.run([LOAD, "smtp", "--target", mx, "-n", str(USERS * messages), "-s", str(octets), "--to",
+                                kind + "{n}@peer.test", "--users", str(USERS), "-p", "full", "--quiet"],
+                               check=True, stdout=subprocess.DEVNULL)
 
     def port_of(self, kind):
         return self.port
@@ -125,24 +126,24 @@ mail_max_userip_connections = 1000
 """)
         self.process = subprocess.Popen(["dovecot", "-F", "-c", folder + "/dovecot.conf"])
         self.pid = self.process.pid
-        mtas.wait_for_port(self.port, self.process)
+        with rounds.or_stop(self):
+            mtas.wait_for_port(self.port, self.process)
 
     def port_of(self, kind):
         return self.port
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
+        rounds.end(self.process)
 
 
 class Stream:
     name = "stream"
 
     def __init__(self, folder):
-        self.servers = {
-            kind: landmark("stream", rounds.folder(folder, kind), str(messages), str(octets))
-            for kind, messages, octets in (("small", SMALL, SMALL_OCTETS), ("large", LARGE, LARGE_OCTETS))
-        }
+        self.servers = {}
+        with rounds.or_stop(self):
+            for kind, messages, octets in (("small", SMALL, SMALL_OCTETS), ("large", LARGE, LARGE_OCTETS)):
+                self.servers[kind] = landmark("stream", rounds.folder(folder, kind), str(messages), str(octets))
 
     def port_of(self, kind):
         return self.servers[kind].port

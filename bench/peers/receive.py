@@ -166,14 +166,14 @@ default_client_limit = 5000
 """)
         self.process = subprocess.Popen(["dovecot", "-F", "-c", folder + "/dovecot.conf"])
         self.pid = self.process.pid
-        mtas.wait_for_port(self.port, self.process)
+        with rounds.or_stop(self):
+            mtas.wait_for_port(self.port, self.process)
 
     def stored(self):
         return None
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
+        rounds.end(self.process)
 
 
 PEERS = {peer.name: peer for peer in (Postfix, Exim, Dovecot)}

@@ -146,11 +146,8 @@ exports.hook_get_mx = (next) => next(OK, {{ exchange: '127.0.0.1', port: {sink},
         self.log_path = os.path.join(folder, "haraka.log")
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen([program, "-c", folder], stdout=log, stderr=log, env=environment)
-        try:
+        with rounds.or_stop(self):
             mtas.wait_for_greeting(self.port, self.process, self.log)
-        except BaseException:
-            self.stop()
-            raise
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
@@ -160,8 +157,7 @@ exports.hook_get_mx = (next) => next(OK, {{ exchange: '127.0.0.1', port: {sink},
         return cpu_of_tree(self.process.pid)
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
+        rounds.end(self.process)
 
 
 PEERS = {peer.name: peer for peer in (Postfix, Haraka)}
@@ -199,7 +195,8 @@ class PostfixSink:
         self.process = subprocess.Popen(
             ["smtp-sink", "-u", "nobody", "-c", f"127.0.0.1:{port}", "1000"],
             stdout=self.output, stderr=subprocess.STDOUT)
-        mtas.wait_for_greeting(port, self.process, self.tail)
+        with rounds.or_stop(self):
+            mtas.wait_for_greeting(port, self.process, self.tail)
 
     def tail(self):
         size = os.fstat(self.output.fileno()).st_size
@@ -213,8 +210,10 @@ class PostfixSink:
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(10)
+        self.stop()
+
+    def stop(self):
+        rounds.end(self.process)
         self.output.close()
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,9 +25,19 @@ def parser(description, cases, repetitions=5):
                       help="beside a warm-up [default: %(default)s]")
     made.add_argument("--cases", type=lambda text: chosen(text, cases), default=list(cases),
                       help="; ".join(f"{i}: {case[0]}" for i, case in enumerate(cases)))
-    made.add_argument("--directory", default="/var/tmp", help="on the disk that is meant [default: %(default)s]")
+    add_directory(made)
     made.add_argument("--json", action="store_true", help="print all rows as one JSON array at the end")
     return made
+
+
+def add_directory(made):
+    made.add_argument("--directory", default=disk(), help="on the disk that is meant [default: %(default)s; "
+                      "/var/tmp where there is one, else the folder for temporary files]")
+
+
+def disk(candidates=("/var/tmp",)):
+    """Where to write unless told otherwise: unlike /tmp, /var/tmp is nowhere in memory, but not everybody has it."""
+    return next((path for path in candidates if os.path.isdir(path)), tempfile.gettempdir())
 
 
 def positive(text):
@@ -45,15 +56,37 @@ def chosen(text, cases):
 @contextlib.contextmanager
 def workplace(directory):
     """A folder and a list for the servers that are started in it; all are stopped and the folder goes at the end."""
-    work = tempfile.mkdtemp(dir=directory)
-    os.chmod(work, 0o755)  # some servers have users of their own
-    servers = []
+    with contextlib.ExitStack() as leaving:  # goes on when one of them fails, and tells of each that did
+        work = tempfile.mkdtemp(dir=directory)
+        leaving.callback(shutil.rmtree, work)
+        os.chmod(work, 0o755)  # some servers have users of their own
+        servers = []
+        try:
+            yield work, servers
+        finally:
+            for server in reversed(servers):
+                leaving.callback(server.stop)
+
+
+@contextlib.contextmanager
+def or_stop(server):
+    """Around what is left to do when a server's process runs already: where that fails, nobody else would stop it."""
     try:
-        yield work, servers
-    finally:
-        for server in servers:
-            server.stop()
-        shutil.rmtree(work)
+        yield
+    except BaseException:
+        server.stop()
+        raise
+
+
+def end(process, seconds=30):
+    """Asks a process to end. One that does not is killed, and that is an error."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
 
 
 def folder(work, name):

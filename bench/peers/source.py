@@ -54,14 +54,18 @@ class Load(Source):
                 "-s", str(octets), "--from", "a@peer.test", "--to", "b@peer.test", "--quiet"]
 
 
-def sink():
-    program = shutil.which("smtp-sink") or "/usr/sbin/smtp-sink"
-    if not os.path.exists(program):
-        raise SystemExit("smtp-sink is not installed: apt-get install postfix")
-    port = mtas.free_port()
-    process = subprocess.Popen([program, "-u", "nobody", f"127.0.0.1:{port}", "1000"])
-    mtas.wait_for_greeting(port, process, lambda: "")
-    return process, port
+class Sink:
+    def __init__(self):
+        program = shutil.which("smtp-sink") or "/usr/sbin/smtp-sink"
+        if not os.path.exists(program):
+            raise SystemExit("smtp-sink is not installed: apt-get install postfix")
+        self.port = mtas.free_port()
+        self.process = subprocess.Popen([program, "-u", "nobody", f"127.0.0.1:{self.port}", "1000"])
+        with rounds.or_stop(self):
+            mtas.wait_for_greeting(self.port, self.process, lambda: "")
+
+    def stop(self):
+        rounds.end(self.process)
 
 
 def drive(generator, port, case, messages):
@@ -83,17 +87,16 @@ def drive(generator, port, case, messages):
 
 def main():
     arguments = rounds.parser(__doc__, CASES).parse_args()
-    process, port = sink()
+    sink = Sink()
     try:
         rounds.run(
             arguments, [Source(), Load()],
-            lambda generator, case, is_warm_up: drive(generator, port, case, case[3] // 10 if is_warm_up else case[3]),
+            lambda generator, case, is_warm_up: drive(generator, sink.port, case, case[3] // 10 if is_warm_up else case[3]),
             {"of_source": lambda own, everybody: own["per_cpu_second"] / everybody[Source.name]["per_cpu_second"]},
             "{case:12} {server:14} {rate:9.0f}/s  {per_cpu_second:9.0f} a CPU second  {cpu:6.1f} us each  "
             "{of_source:.2f} of smtp-source")
     finally:
-        process.terminate()
-        process.wait()
+        sink.stop()
 
 
 if __name__ == "__main__":
