@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using FastMail.Net;
 using FastMail.Server.Queue;
 using FastMail.Tests.Server.Defence;
 using FastMail.Tests.Server.Dns;
@@ -142,8 +143,14 @@ public sealed class NextHopAddressTests
             clock, "relay.from=127.0.0.0/8", $"relay.connect_timeout={connectTime}", $"dns.servers={dns.EndPoint}",
             $"route.table=b.test=mx:{port} private");
 
-    private static Task ConnectionsBecome(ServerFixture fixture, int count) =>
-        RelayTests.Until(() => fixture.Server.Engine.Loop.OutgoingCount == count);
+    /// <summary>And the turn of the loop in which they did is over: what times they have counts from the hour it was.</summary>
+    private static async Task ConnectionsBecome(ServerFixture fixture, int count)
+    {
+        await RelayTests.Until(() => fixture.Server.Engine.Loop.OutgoingCount == count);
+        var turn = new NextTurn();
+        fixture.Server.Engine.Loop.Post(turn);
+        await turn.Begun.WaitAsync(TimeSpan.FromSeconds(60));
+    }
 
     private static async Task<string> DeferredReply(ServerFixture fixture)
     {
@@ -180,5 +187,14 @@ public sealed class NextHopAddressTests
             _first.Dispose();
             _door.Dispose();
         }
+    }
+
+    private sealed class NextTurn : ILoopWork
+    {
+        private readonly TaskCompletionSource _begun = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task Begun => _begun.Task;
+
+        public void Run() => _begun.SetResult();
     }
 }
