@@ -15,14 +15,12 @@ sends each time once more, at half the rate that the server has just reached, wh
 of that. `dead` runs two FastMails: a fifth of the mail is for a host that answers in one, and in the other for one that does
 not; it prints how fast the other four fifths arrive.
 
-Needs root and Debian's postfix; Haraka when it is installed: npm install -g Haraka --prefix DIR, then PATH=DIR/bin:$PATH.
-Build first: dotnet build -c Release FastMail.sln
+Needs root, and what install.sh installs. Build first: dotnet build -c Release FastMail.sln
 """
 
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -35,6 +33,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests/clients"))
 import mtas  # noqa: E402
 import rounds  # noqa: E402
 from compare import FASTMAIL, LOAD, Server, cpu_seconds  # noqa: E402
+from haraka import Haraka  # noqa: E402
 from processes import cpu_of_tree  # noqa: E402
 
 # label, connections, octets, messages for FastMail, messages for the others
@@ -105,62 +104,16 @@ class Postfix:
         self.mta.stop()
 
 
-class Haraka:
-    name = "haraka"
-
+class HarakaRelay(Haraka):
     def __init__(self, folder, sink):
-        program = shutil.which("haraka")
-        if program is None:
-            raise SystemExit("haraka is not installed: npm install -g Haraka, or leave it out of --peers")
-        subprocess.run([program, "-i", folder], check=True, stdout=subprocess.DEVNULL)
         self.sink = sink
-        self.port = mtas.free_port()
-        for name, text in {
-            "smtp.ini": f"listen=127.0.0.1:{self.port}\nnodes=cpus\n",
-            "plugins": "to_the_sink\n",
-            "outbound.ini": "concurrency_max=100\nenable_tls=false\nlocal_mx_ok=true\n",
-            "log.ini": "[main]\nlevel=error\n",
-            "host_list": "nothing.here\n",
-            "me": "haraka.test\n",
-        }.items():
-            with open(os.path.join(folder, "config", name), "w", encoding="ascii") as f:
-                f.write(text)
-        # Lines above 992 octets it would break in two; RFC 5322 section 2.1.1 allows 998.
-        connection = os.path.join(folder, "config/connection.ini")
-        with open(connection, encoding="utf-8") as f:
-            settings = f.read()
-        with open(connection, "w", encoding="utf-8") as f:
-            f.write(re.sub(r"(?m)^data_line_length=.*$", "data_line_length=2000", settings))
-        os.makedirs(os.path.join(folder, "plugins"), exist_ok=True)
-        with open(os.path.join(folder, "plugins/to_the_sink.js"), "w", encoding="ascii") as f:
-            f.write(f"""'use strict'
+        super().__init__(folder, f"""'use strict'
 exports.hook_rcpt = (next, connection) => {{ connection.relaying = true; next(OK); }};
 exports.hook_get_mx = (next) => next(OK, {{ exchange: '127.0.0.1', port: {sink}, priority: 0 }});
 """)
-        # Node's threads for files are four: more flushes at a time make groups on the disk. The names of its queue files
-        # are flushed too, so that all who are compared promise the same.
-        durable_rename = os.path.join(folder, "durable_rename.so")
-        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", durable_rename, os.path.join(HERE, "durable_rename.c")],
-                       check=True)
-        environment = {**os.environ, "UV_THREADPOOL_SIZE": "64", "LD_PRELOAD": durable_rename}
-        self.log_path = os.path.join(folder, "haraka.log")
-        with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen([program, "-c", folder], stdout=log, stderr=log, env=environment)
-        with rounds.or_stop(self):
-            mtas.wait_for_greeting(self.port, self.process, self.log)
-
-    def log(self):
-        with open(self.log_path, encoding="utf-8", errors="replace") as f:
-            return f.read()[-2000:]
-
-    def cpu(self):
-        return cpu_of_tree(self.process.pid)
-
-    def stop(self):
-        rounds.end(self.process)
 
 
-PEERS = {peer.name: peer for peer in (Postfix, Haraka)}
+PEERS = {peer.name: peer for peer in (Postfix, HarakaRelay)}
 
 
 def relay(server, case, messages, *more, to="u{n}@relay.test", users=100, settle=60):

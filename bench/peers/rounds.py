@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -55,7 +56,9 @@ def chosen(text, cases):
 
 @contextlib.contextmanager
 def workplace(directory):
-    """A folder and a list for the servers that are started in it; all are stopped and the folder goes at the end."""
+    """A folder and a list for the servers that are started in it; all are stopped and the folder goes at the end, also
+    when the end is a SIGTERM."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with contextlib.ExitStack() as leaving:  # goes on when one of them fails, and tells of each that did
         work = tempfile.mkdtemp(dir=directory)
         leaving.callback(shutil.rmtree, work)
