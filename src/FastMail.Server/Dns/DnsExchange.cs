@@ -61,11 +61,11 @@ internal sealed class DnsExchange : ILoopWork, IDisposable
         _resolver.Loop.Arm(_timer, TimeSpan.Zero);
     }
 
+    /// <summary>Closes what is open and tells nobody. Any thread, once the loop, and with it the timer, has ended.</summary>
     public void Dispose()
     {
         _attempt?.Dispose();
         _attempt = null;
-        _resolver.Loop.Disarm(_timer);
     }
 
     /// <summary>What an attempt has received.</summary>
@@ -136,14 +136,14 @@ internal sealed class DnsExchange : ILoopWork, IDisposable
 
     private void Begin(IPEndPoint server)
     {
-        Dispose();
+        EndAttempt();
         bool isSent = TrySend(server);
         _resolver.Loop.Arm(_timer, isSent ? _resolver.Options.Timeout / _resolver.Options.Attempts : TimeSpan.Zero);
     }
 
     private void GoOnSoon()
     {
-        Dispose();
+        EndAttempt();
         _resolver.Loop.Arm(_timer, TimeSpan.Zero);
     }
 
@@ -164,14 +164,20 @@ internal sealed class DnsExchange : ILoopWork, IDisposable
         }
         catch (SocketException)
         {
-            Dispose();
+            EndAttempt();
             return false;
         }
     }
 
     private void End(DnsAnswer answer)
     {
-        Dispose();
+        EndAttempt();
         _resolver.Ended(this, answer);
+    }
+
+    private void EndAttempt()
+    {
+        Dispose();
+        _resolver.Loop.Disarm(_timer);
     }
 }

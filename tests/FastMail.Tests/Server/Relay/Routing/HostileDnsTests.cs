@@ -26,6 +26,19 @@ public sealed class HostileDnsTests
         Assert.Same(bad.Answer(), scene.Find("y@bad.test")); // the failure is remembered for a while
     }
 
+    [Fact]
+    public void A_server_may_stop_while_a_question_is_open()
+    {
+        RoutingScene.Asking open;
+        using (var scene = new RoutingScene(["bad.test SILENT"], "dns.timeout=60s"))
+        {
+            open = scene.Begin("x@bad.test");
+            Assert.True(SpinWait.SpinUntil(() => !scene.Dns.Asked.IsEmpty, TimeSpan.FromSeconds(30)));
+        }
+
+        Assert.False(open.IsAnswered);
+    }
+
     [Theory]
     [InlineData("FAIL")]
     [InlineData("SILENT")]
