@@ -82,7 +82,7 @@ public sealed partial class Pop3Session
                 WriteMaildropLine(ref replies);
                 return;
         }
-        _view.Close(); // open when the client fell out behind a right proof
+        _view?.Close(); // open when the client fell out behind a right proof
         _state = Pop3State.Authorization;
         switch (step)
         {
@@ -115,7 +115,7 @@ public sealed partial class Pop3Session
         if (_state == Pop3State.SaslResponse)
         {
             _sasl?.End();
-            _view.Close();
+            _view?.Close();
             _state = Pop3State.Authorization;
         }
     }

@@ -37,7 +37,7 @@ public sealed partial class Pop3Session
     /// <summary>What the operator promises: how long mail stays, how often one may log in.</summary>
     private void WritePolicy(ref ReplyWriter replies)
     {
-        var expiry = IsAuthenticated ? new Expiry(_view.Maildrop.ExpireDays, false) : _options.Expiry();
+        var expiry = IsAuthenticated ? new Expiry(View.Maildrop.ExpireDays, false) : _options.Expiry();
         replies.Write("EXPIRE "u8);
         if (expiry.Days is { } days)
         {
@@ -161,9 +161,9 @@ public sealed partial class Pop3Session
     private void WriteMaildropLine(ref ReplyWriter replies)
     {
         replies.Write("+OK maildrop has "u8);
-        replies.WriteNumber(_view.LiveCount);
+        replies.WriteNumber(View.LiveCount);
         replies.Write(" messages ("u8);
-        replies.WriteNumber(_view.LiveOctets);
+        replies.WriteNumber(View.LiveOctets);
         replies.Write(" octets)\r\n"u8);
     }
 }

@@ -70,7 +70,7 @@ public sealed partial class Pop3Session
             _owed = Owed.Terminator;
         }
         _isEnded = _owed != Owed.Nothing || part.RestBytes == 0;
-        _view.Maildrop.ReadOn();
+        View.Maildrop.ReadOn();
     }
 
     /// <summary>Nothing more of the content is to be shown.</summary>
@@ -93,6 +93,6 @@ public sealed partial class Pop3Session
     private void CloseLarge()
     {
         _large = Pop3Verb.Unknown;
-        _view.Maildrop.CloseContent();
+        View.Maildrop.CloseContent();
     }
 }

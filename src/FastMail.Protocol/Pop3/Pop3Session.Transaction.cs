@@ -6,9 +6,9 @@ public sealed partial class Pop3Session
     private void Stat(ref ReplyWriter replies)
     {
         replies.Write("+OK "u8);
-        replies.WriteNumber(_view.LiveCount);
+        replies.WriteNumber(View.LiveCount);
         replies.Write((byte)' ');
-        replies.WriteNumber(_view.LiveOctets);
+        replies.WriteNumber(View.LiveOctets);
         replies.WriteLineEnd();
     }
 
@@ -26,9 +26,9 @@ public sealed partial class Pop3Session
         if (verb == Pop3Verb.List)
         {
             replies.Write("+OK "u8);
-            replies.WriteNumber(_view.LiveCount);
+            replies.WriteNumber(View.LiveCount);
             replies.Write(" messages ("u8);
-            replies.WriteNumber(_view.LiveOctets);
+            replies.WriteNumber(View.LiveOctets);
             replies.Write(" octets)\r\n"u8);
         }
         else
@@ -42,9 +42,9 @@ public sealed partial class Pop3Session
     /// <summary>Writes as much of a listing as fits; the next step or call goes on.</summary>
     private void GoOnListing(ref ReplyWriter replies)
     {
-        for (; _nextIndex < _view.Count; _nextIndex++)
+        for (; _nextIndex < View.Count; _nextIndex++)
         {
-            if (_view.IsMarked(_nextIndex))
+            if (View.IsMarked(_nextIndex))
             {
                 continue;
             }
@@ -64,7 +64,7 @@ public sealed partial class Pop3Session
     {
         Span<byte> id = stackalloc byte[Limits.UniqueIdBytes];
         var idBytes = 0;
-        if (verb == Pop3Verb.Uidl && !_view.Maildrop.TryWriteUniqueId(index, id, out idBytes))
+        if (verb == Pop3Verb.Uidl && !View.Maildrop.TryWriteUniqueId(index, id, out idBytes))
         {
             return false;
         }
@@ -73,7 +73,7 @@ public sealed partial class Pop3Session
         replies.Write((byte)' ');
         if (verb == Pop3Verb.List)
         {
-            replies.WriteNumber(_view.Maildrop.Octets(index));
+            replies.WriteNumber(View.Maildrop.Octets(index));
         }
         else
         {
@@ -113,7 +113,7 @@ public sealed partial class Pop3Session
     private void WriteRetrLine(int index, ref ReplyWriter replies)
     {
         replies.Write("+OK "u8);
-        replies.WriteNumber(_view.Maildrop.Octets(index));
+        replies.WriteNumber(View.Maildrop.Octets(index));
         replies.Write(" octets\r\n"u8);
     }
 
@@ -123,7 +123,7 @@ public sealed partial class Pop3Session
         {
             return;
         }
-        _view.Mark(index);
+        View.Mark(index);
         replies.Write("+OK message "u8);
         replies.WriteNumber(index + 1);
         replies.Write(" deleted\r\n"u8);
@@ -131,7 +131,7 @@ public sealed partial class Pop3Session
 
     private void Rset(ref ReplyWriter replies)
     {
-        _view.Unmark();
+        View.Unmark();
         WriteMaildropLine(ref replies);
     }
 
@@ -185,13 +185,13 @@ public sealed partial class Pop3Session
     /// <summary>UPDATE is entered from here and from nowhere else; any other end removes nothing.</summary>
     private void Quit(ref ReplyWriter replies)
     {
-        if (_state != Pop3State.Transaction || !_view.HasMarks)
+        if (_state != Pop3State.Transaction || !View.HasMarks)
         {
             AnswerQuit(isRemoved: true, ref replies);
             return;
         }
         _state = Pop3State.Updating;
-        _view.Maildrop.Remove(_view.Marks);
+        View.Maildrop.Remove(View.Marks);
     }
 
     private void AnswerQuit(bool isRemoved, ref ReplyWriter replies)
@@ -216,13 +216,13 @@ public sealed partial class Pop3Session
             Refuse("-ERR a message-number is expected\r\n"u8, ref replies);
             return false;
         }
-        if (number == 0 || number > _view.Count)
+        if (number == 0 || number > View.Count)
         {
             replies.Write("-ERR no such message\r\n"u8);
             return false;
         }
         index = (int)number - 1;
-        if (_view.IsMarked(index))
+        if (View.IsMarked(index))
         {
             replies.Write("-ERR message "u8);
             replies.WriteNumber(number);
@@ -234,7 +234,7 @@ public sealed partial class Pop3Session
 
     private bool TryOpen(Pop3Verb verb, int index, out MessageContent content, ref ReplyWriter replies)
     {
-        var status = _view.Maildrop.TryOpen(index, out content);
+        var status = View.Maildrop.TryOpen(index, out content);
         if (status == ContentStatus.Pending)
         {
             _large = verb;

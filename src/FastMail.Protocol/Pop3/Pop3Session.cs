@@ -11,7 +11,7 @@ public sealed partial class Pop3Session : LineSession
 {
     private readonly Pop3SessionOptions _options;
     private readonly IAuthenticator _authenticator;
-    private readonly MaildropView _view = new();
+    private MaildropView? _view; // made by the first login: most of the connections that only wait have none
 
     private Pop3State _state;
     private LoginVerdict? _loginVerdict; // outcomes, answered by the next Receive
@@ -62,6 +62,8 @@ public sealed partial class Pop3Session : LineSession
     /// <inheritdoc/>
     public override bool IsStartingTls => _state == Pop3State.StartingTls;
 
+    private MaildropView View => _view ??= new MaildropView();
+
     /// <summary>The maildrop is locked and ours.</summary>
     public bool IsAuthenticated => _state is Pop3State.Transaction or Pop3State.Updating;
 
@@ -98,7 +100,7 @@ public sealed partial class Pop3Session : LineSession
         }
         if (verdict == LoginVerdict.Accepted)
         {
-            _view.Open(maildrop ?? throw new ArgumentNullException(nameof(maildrop)));
+            View.Open(maildrop ?? throw new ArgumentNullException(nameof(maildrop)));
         }
         _loginVerdict = verdict;
         if (_sasl is { IsWaiting: true })
@@ -160,7 +162,7 @@ public sealed partial class Pop3Session : LineSession
         _part = default;
         _owed = Owed.Nothing;
         Body = default;
-        _view.Close();
+        _view?.Close();
     }
 
     /// <inheritdoc/>

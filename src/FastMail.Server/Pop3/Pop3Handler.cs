@@ -13,11 +13,10 @@ namespace FastMail.Server.Pop3;
 /// work is out at a time; the end of a removal is posted to the loop as this object. Pooled by <see cref="Pop3Handlers"/>; loop
 /// thread only.
 /// </summary>
-internal sealed class Pop3Handler : IPooledHandler, ILoginOwner, ILoopWork
+internal sealed partial class Pop3Handler : IPooledHandler, ILoopWork
 {
     private readonly Pop3Handlers _home;
     private readonly Pop3Session _session;
-    private readonly Login _login;
     private readonly SessionPacing _pacing;
     private WatchedCommit? _removal; // this and the next two are made by the first session that needs them
     private Action? _post;
@@ -30,21 +29,20 @@ internal sealed class Pop3Handler : IPooledHandler, ILoginOwner, ILoopWork
     public Pop3Handler(Pop3Handlers home)
     {
         _home = home;
-        _login = new Login(home.Logins, this);
-        _session = new Pop3Session(home.Options, _login);
+        _session = new Pop3Session(home.Options, this);
         _pacing = new SessionPacing(home.Policy, _session);
     }
 
     public int Place { get; set; }
 
-    public bool IsBusy => _login.IsBusy || IsMaildropBusy;
+    public bool IsBusy => _login is { IsBusy: true } || IsMaildropBusy;
 
     private bool IsMaildropBusy => _maildrop is { IsRemoving: true } or { IsReading: true };
 
     public void Opened(Connection connection)
     {
         _connection = connection;
-        _login.Connect(connection.RemoteEndPoint.Address);
+        _login?.Connect(connection.RemoteEndPoint.Address);
         _session.Reset();
         bool isExempt = _home.Policy.IsExempt(connection.RemoteEndPoint.Address);
         _session.HasPauses = !isExempt;
@@ -101,7 +99,7 @@ internal sealed class Pop3Handler : IPooledHandler, ILoginOwner, ILoopWork
     {
         _pacing.End();
         _connection = null;
-        _login.Disconnect();
+        _login?.Disconnect();
         _waiter?.GiveUp();
         if (!IsMaildropBusy)
         {
@@ -145,19 +143,6 @@ internal sealed class Pop3Handler : IPooledHandler, ILoginOwner, ILoopWork
         {
             _session.Removed(isDurable: false);
             _connection.Resume();
-        }
-    }
-
-    void ILoginOwner.LoggedIn(AuthVerdict verdict, Account? account)
-    {
-        if (_connection is not null)
-        {
-            Open(verdict, account);
-        }
-
-        if (_waiter is not { IsWaiting: true })
-        {
-            GoOn();
         }
     }
 
