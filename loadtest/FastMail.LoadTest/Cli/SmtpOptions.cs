@@ -84,7 +84,8 @@ internal sealed class SmtpOptions
 
     private readonly Option<string> _from = new("--from")
     {
-        Description = "Reverse-path of every message; an empty string is the null reverse-path <>.",
+        Description = "Reverse-path; {n} in it becomes 0 .. users-1 in turn, as in --to. An empty string is the null "
+            + "reverse-path <>.",
         HelpName = "MAILBOX",
         DefaultValueFactory = _ => "load@load.invalid",
     };
@@ -96,7 +97,8 @@ internal sealed class SmtpOptions
         DefaultValueFactory = _ => "demo@localhost",
     };
 
-    private readonly Option<int> _users = Number("--users", 1, 1, int.MaxValue, "How many mailboxes {n} goes over.");
+    private readonly Option<int> _users = Number(
+        "--users", 1, 1, int.MaxValue, "How many mailboxes {n} in --to and --from goes over.");
 
     private readonly TlsOptions _tls = new();
 
@@ -244,9 +246,9 @@ internal sealed class SmtpOptions
             yield return wrong;
         }
 
-        if (line.GetValue(_rate) is <= 0 or > 10_000_000)
+        if (line.GetValue(_rate) is { } rate && !(rate is > 0 and <= 10_000_000)) // NaN is neither
         {
-            yield return "--rate: more than 0 messages a second";
+            yield return "--rate: more than 0 messages a second, and at most 10,000,000";
         }
 
         string to = line.GetValue(_to)!;
@@ -255,6 +257,13 @@ internal sealed class SmtpOptions
         {
             yield return $"--recipients-per-message {recipients} needs {{n}} in --to and --users {recipients} or more, "
                 + "so that no message names a mailbox twice";
+        }
+
+        string from = line.GetValue(_from)!;
+        if (line.GetValue(_users) > 1 && !to.Contains("{n}", StringComparison.Ordinal)
+            && !from.Contains("{n}", StringComparison.Ordinal))
+        {
+            yield return "--users needs {n} in --to or --from, where the numbers go";
         }
 
         foreach (Option<string> mailbox in new[] { _to, _from })
@@ -291,7 +300,7 @@ internal sealed class SmtpOptions
             CsvPath = line.GetValue(_csv),
             Rate = line.GetValue(_rate) ?? 0,
             Size = line.GetValue(_size) ?? new OctetRange(1024, 1024),
-            Recipients = new RecipientPattern(
+            Recipients = new MailboxPattern(
                 line.GetValue(_to)!, line.GetValue(_users), line.GetValue(_recipientsPerMessage)),
             From = line.GetValue(_from)!,
             MessagesPerConnection = line.GetValue(_messagesPerConnection),

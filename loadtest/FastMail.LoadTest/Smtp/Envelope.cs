@@ -14,9 +14,10 @@ internal sealed class Envelope
 
     private const int LongestContentLine = 32; // BDAT with its size
 
-    private readonly RecipientPattern _recipients;
+    private readonly MailboxPattern _senders;
+    private readonly MailboxPattern _recipients;
     private readonly bool _isChunking;
-    private readonly byte[] _mail;
+    private readonly byte[] _endOfMail;
     private readonly int[] _commandEnd;
     private readonly bool[] _isAccepted;
     private long _sequence;
@@ -25,10 +26,12 @@ internal sealed class Envelope
     {
         _recipients = plan.Recipients;
         _isChunking = plan.IsChunking;
-        _mail = Encoding.UTF8.GetBytes($"MAIL FROM:<{plan.From}>{(plan.IsEightBit ? " BODY=8BITMIME" : "")}\r\n");
+        _senders = new MailboxPattern(plan.From, plan.Recipients.Users, perMessage: 1);
+        _endOfMail = Encoding.UTF8.GetBytes($">{(plan.IsEightBit ? " BODY=8BITMIME" : "")}\r\n");
         _isAccepted = new bool[_recipients.PerMessage];
         _commandEnd = new int[_recipients.PerMessage + 2];
-        int longest = _mail.Length + (_recipients.PerMessage * (_recipients.LongestMailbox + 12)) + LongestContentLine;
+        int longest = "MAIL FROM:<".Length + _senders.LongestMailbox + _endOfMail.Length
+            + (_recipients.PerMessage * (_recipients.LongestMailbox + 12)) + LongestContentLine;
         Lines = GC.AllocateUninitializedArray<byte>(longest, pinned: true);
     }
 
@@ -48,8 +51,9 @@ internal sealed class Envelope
         _sequence = message.Sequence;
         AcceptedRecipients = 0;
         Array.Clear(_isAccepted);
-        _mail.CopyTo(Lines, 0);
-        int at = _mail.Length;
+        int at = Append("MAIL FROM:<"u8, 0);
+        at += _senders.Write(_sequence, 0, Lines.AsSpan(at));
+        at = Append(_endOfMail, at);
         _commandEnd[0] = at;
         for (int i = 0; i < _recipients.PerMessage; i++)
         {

@@ -4,7 +4,7 @@ namespace FastMail.LoadTest.Smtp;
 /// Which recipients of which messages still have to get what was sent for them: a bit for each that is owed, one for each
 /// that has arrived. The thread that sends writes the first, the one that receives the second; any thread may ask.
 /// </summary>
-internal sealed class OwedArrivals(RecipientPattern recipients, long firstSequence)
+internal sealed class OwedArrivals(MailboxPattern recipients, long firstSequence)
 {
     private const int WordBits = 64;
     private const int BlockWords = 1 << 12;

@@ -51,7 +51,7 @@ internal sealed record SmtpPlan
 
     internal OctetRange Size { get; init; }
 
-    internal required RecipientPattern Recipients { get; init; }
+    internal required MailboxPattern Recipients { get; init; }
 
     /// <summary>Reverse-path without angle brackets; empty is the null reverse-path.</summary>
     internal required string From { get; init; }

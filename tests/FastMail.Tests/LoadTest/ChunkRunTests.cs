@@ -32,7 +32,7 @@ public sealed class ChunkRunTests : IDisposable
         SmtpRun run = Send(sink.Port, plan => plan with
         {
             Pipelining = Enum.Parse<Pipelining>(pipelining),
-            Recipients = new RecipientPattern("u{n}@x", 7, recipients),
+            Recipients = new MailboxPattern("u{n}@x", 7, recipients),
             Size = new OctetRange(0, 40_000),
             MessagesPerConnection = 9,
             IsEightBit = true,
@@ -57,7 +57,7 @@ public sealed class ChunkRunTests : IDisposable
         SmtpRun run = Send(sink.Port, plan => plan with
         {
             Pipelining = Enum.Parse<Pipelining>(pipelining),
-            Recipients = new RecipientPattern("u{n}@x", 7, 2),
+            Recipients = new MailboxPattern("u{n}@x", 7, 2),
             Messages = 400,
             Reconnect = true,
         });

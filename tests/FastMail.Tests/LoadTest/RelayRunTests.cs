@@ -16,7 +16,7 @@ public sealed class RelayRunTests
     {
         int port = FreePort();
         using var run = new RelayRun(
-            SinkTests.PlanFor(port) with { Recipients = new RecipientPattern("u{n}@x", 7, 2) },
+            SinkTests.PlanFor(port) with { Recipients = new MailboxPattern("u{n}@x", 7, 2) },
             SinkTests.Plan with { Listen = SinkTests.Target(port) },
             TimeSpan.FromSeconds(10),
             TextWriter.Null); // the source sends to the sink itself: the shortest relay there is
@@ -125,11 +125,11 @@ public sealed class RelayRunTests
     [Fact]
     public void A_recipient_is_found_again_in_its_message_and_in_no_other()
     {
-        var recipients = new RecipientPattern("u{n}@x", 7, 3);
+        var recipients = new MailboxPattern("u{n}@x", 7, 3);
         Assert.Equal([0, 1, 2, -1], Numbers(["u6@x", "U0@X", "u1@x", "u2@x"], sequence: 2));
         Assert.Equal([-1, -1, -1, -1], Numbers(["u7@x", "u@x", "v6@x", "u6@xy"], sequence: 2));
-        Assert.Equal(0, new RecipientPattern("u@x", 1, 1).IndexOf("u@x", 5));
-        Assert.Equal(-1, new RecipientPattern("u@x", 1, 1).IndexOf("u1@x", 5));
+        Assert.Equal(0, new MailboxPattern("u@x", 1, 1).IndexOf("u@x", 5));
+        Assert.Equal(-1, new MailboxPattern("u@x", 1, 1).IndexOf("u1@x", 5));
 
         int[] Numbers(string[] mailboxes, long sequence) =>
             [.. mailboxes.Select(mailbox => recipients.IndexOf(mailbox, sequence))];

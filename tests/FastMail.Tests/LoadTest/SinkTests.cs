@@ -33,7 +33,7 @@ public sealed class SinkTests : IDisposable
         SmtpRun run = Send(sink.Port, plan => plan with
         {
             Pipelining = Enum.Parse<Pipelining>(pipelining),
-            Recipients = new RecipientPattern("u{n}@x", 7, recipients),
+            Recipients = new MailboxPattern("u{n}@x", 7, recipients),
             Size = new OctetRange(0, 40_000),
             IsEightBit = true,
         });
@@ -273,7 +273,7 @@ public sealed class SinkTests : IDisposable
         Connections = 4,
         Messages = 100,
         Size = new OctetRange(1000, 1000),
-        Recipients = new RecipientPattern("u{n}@x", 7, 1),
+        Recipients = new MailboxPattern("u{n}@x", 7, 1),
         From = "a@y",
         Seed = 42,
         GiveUp = TimeSpan.FromSeconds(30),

@@ -29,7 +29,7 @@ public sealed class SmtpRunTests : IDisposable
         SmtpRun run = Send(server, plan => plan with
         {
             Pipelining = Enum.Parse<Pipelining>(pipelining),
-            Recipients = new RecipientPattern("u{n}@x", 5, recipients),
+            Recipients = new MailboxPattern("u{n}@x", 5, recipients),
             MessagesPerConnection = perConnection,
             Connections = connections,
             Size = new OctetRange(0, 30_000),
@@ -48,6 +48,23 @@ public sealed class SmtpRunTests : IDisposable
         Assert.True(verified.IsAllWell);
         Assert.Equal(60 * recipients, verified.Audit!.AckedAndStored);
         Assert.Equal(60 * recipients, verified.Tally.Messages);
+    }
+
+    [Fact]
+    public void Senders_are_dealt_round_like_recipients()
+    {
+        using var server = new FakeMailServer();
+        SmtpRun run = Send(server, plan => plan with
+        {
+            From = "s{n}@x",
+            Recipients = new MailboxPattern("u@x", users: 12, perMessage: 1),
+        });
+        Assert.True(SmtpReport.IsAllAcknowledged(run));
+        Assert.Equal(
+            Enumerable.Range(0, 12).Select(n => ($"MAIL FROM:<s{n}@x>", 5)).OrderBy(pair => pair.Item1, StringComparer.Ordinal),
+            server.Commands.Where(command => command.StartsWith("MAIL", StringComparison.Ordinal))
+                .CountBy(command => command).Select(pair => (pair.Key, pair.Value))
+                .OrderBy(pair => pair.Key, StringComparer.Ordinal));
     }
 
     [Fact]
@@ -114,7 +131,7 @@ public sealed class SmtpRunTests : IDisposable
             Messages = 6,
             Connections = 1,
             Pipelining = Enum.Parse<Pipelining>(pipelining),
-            Recipients = new RecipientPattern("u{n}@x", 6, 2),
+            Recipients = new MailboxPattern("u{n}@x", 6, 2),
         });
 
         // Pairs 0+1, 2+3, 4+5 in turn: one of two refused in the first and second, none in the third.
@@ -127,7 +144,7 @@ public sealed class SmtpRunTests : IDisposable
             Messages = 6,
             Connections = 1,
             Pipelining = Enum.Parse<Pipelining>(pipelining),
-            Recipients = new RecipientPattern("u{n}@x", 3, 1),
+            Recipients = new MailboxPattern("u{n}@x", 3, 1),
         });
         Assert.Equal((2, 4, 4), (run.Tally.Acked, run.Tally.Refused, run.Tally.RecipientsRefused));
         Assert.Contains(run.Tally.FirstErrors, error => error == "RCPT TO:<u1@x>: 550 5.1.1 who");
@@ -291,7 +308,7 @@ public sealed class SmtpRunTests : IDisposable
         Connections = 3,
         Messages = 60,
         Size = new OctetRange(2000, 2000),
-        Recipients = new RecipientPattern("u0@x", 1, 1),
+        Recipients = new MailboxPattern("u0@x", 1, 1),
         From = "a@y",
         Seed = 42,
         GiveUp = TimeSpan.FromSeconds(30),

@@ -110,7 +110,7 @@ public sealed class TlsRunTests : IDisposable
         Connections = 3,
         Messages = Messages,
         Size = new OctetRange(0, 60_000),
-        Recipients = new RecipientPattern("u0@x", 1, 1),
+        Recipients = new MailboxPattern("u0@x", 1, 1),
         From = "a@b",
         Seed = 5,
         GiveUp = TimeSpan.FromSeconds(30),

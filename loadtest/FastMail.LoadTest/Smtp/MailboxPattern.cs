@@ -5,10 +5,10 @@ using System.Text;
 namespace FastMail.LoadTest.Smtp;
 
 /// <summary>
-/// Forward-paths made from a pattern: <c>{n}</c> stands for 0..users-1, dealt round. Message m with r recipients gets
+/// Mailboxes made from a pattern: <c>{n}</c> stands for 0..users-1, dealt round. Message m with r recipients gets
 /// the numbers m*r .. m*r+r-1 (modulo users), so no message names a mailbox twice. Immutable; any thread.
 /// </summary>
-internal sealed class RecipientPattern
+internal sealed class MailboxPattern
 {
     private const string Placeholder = "{n}";
     private const int MostDigits = 10;
@@ -18,9 +18,7 @@ internal sealed class RecipientPattern
     private readonly byte[] _before;
     private readonly byte[] _after;
     private readonly bool _isNumbered;
-    private readonly int _users;
-
-    internal RecipientPattern(string pattern, int users, int perMessage)
+    internal MailboxPattern(string pattern, int users, int perMessage)
     {
         int at = pattern.IndexOf(Placeholder, StringComparison.Ordinal);
         _isNumbered = at >= 0;
@@ -28,11 +26,14 @@ internal sealed class RecipientPattern
         _afterText = _isNumbered ? pattern[(at + Placeholder.Length)..] : "";
         _before = Encoding.UTF8.GetBytes(_beforeText);
         _after = Encoding.UTF8.GetBytes(_afterText);
-        _users = users;
+        Users = users;
         PerMessage = perMessage;
     }
 
     internal int PerMessage { get; }
+
+    /// <summary>How many numbers there are.</summary>
+    internal int Users { get; }
 
     internal int LongestMailbox => _before.Length + _after.Length + MostDigits;
 
@@ -43,7 +44,7 @@ internal sealed class RecipientPattern
         int length = _before.Length;
         if (_isNumbered)
         {
-            long number = ((sequence * PerMessage) + index) % _users;
+            long number = ((sequence * PerMessage) + index) % Users;
             _ = Utf8Formatter.TryFormat(number, mailbox[length..], out int digits);
             length += digits;
         }
@@ -68,12 +69,12 @@ internal sealed class RecipientPattern
         }
 
         ReadOnlySpan<char> text = mailbox.AsSpan(_beforeText.Length, digits);
-        if (!long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long number) || number >= _users)
+        if (!long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long number) || number >= Users)
         {
             return -1;
         }
 
-        long index = (number + _users - (sequence * PerMessage % _users)) % _users;
+        long index = (number + Users - (sequence * PerMessage % Users)) % Users;
         return index < PerMessage ? (int)index : -1;
     }
 }
