@@ -169,11 +169,32 @@ internal sealed unsafe class GatherSocket(Epoll epoll, int token, int vectors, i
             }
 
             bool isWell = tls.Feed(cipher[..read]);
-            Write(); // the handshake's next flight, or an alert
+            AnswerCipher(tls);
             plain = !isWell ? -2 : tls.IsSecured ? tls.Read(into) : -1;
         }
 
         return plain >= 0 ? plain : plain == -1 ? -Linux.AgainError : -Linux.ProtocolError;
+    }
+
+    /// <summary>
+    /// Sends what TLS itself has to say, the handshake's next flight or an alert, and what of a record is left; nothing
+    /// that was queued: its owner may still have something to write down first.
+    /// </summary>
+    private void AnswerCipher(TlsLayer tls)
+    {
+        int errno = WriteCipher(tls);
+        if (errno == 0)
+        {
+            WrittenOctets = _taken;
+        }
+        else if (errno == Linux.AgainError)
+        {
+            AwaitWritable(true);
+        }
+        else
+        {
+            _firstVector = _endVector;
+        }
     }
 
     /// <summary>Forgets the first octets of <see cref="Received"/>.</summary>

@@ -153,6 +153,11 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
     internal void WriteQueued()
     {
         _socket.Write();
+        NoteContentLeft();
+    }
+
+    private void NoteContentLeft()
+    {
         if (_awaitsVerdict && _contentLeftAt == 0 && _socket.WrittenOctets >= _contentEndsAt)
         {
             _contentLeftAt = Stopwatch.GetTimestamp();
@@ -182,6 +187,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
     private bool TryRead()
     {
         int read = _socket.Read();
+        NoteContentLeft(); // over TLS the end of a record may leave when one is read
         if (_phase == Phase.Handshake && _socket.IsSecured)
         {
             OnSecured();
