@@ -11,6 +11,7 @@ internal sealed class Schedule
     private readonly double _ticksBetween;
     private readonly long _startedAt;
     private readonly long _endsAt;
+    private readonly PriorityQueue<long, long> _givenBack = new(); // when they were due
     private long _next;
 
     /// <param name="perSecond">Messages a second.</param>
@@ -30,16 +31,16 @@ internal sealed class Schedule
     internal long Messages { get; }
 
     /// <summary>Something is still to be taken up, now or later.</summary>
-    internal bool IsAnyLeft => _next < Messages && NextDueAt < _endsAt;
+    internal bool IsAnyLeft => _givenBack.Count > 0 || (_next < Messages && DueAt(_next) < _endsAt);
 
     /// <summary>When the next is due, if any is left.</summary>
-    internal long NextDueAt => DueAt(_next);
+    internal long NextDueAt => _givenBack.TryPeek(out long dueAt, out _) ? dueAt : DueAt(_next);
 
     /// <summary>Takes the next up; returns when it was due.</summary>
-    internal long Take() => DueAt(_next++);
+    internal long Take() => _givenBack.TryDequeue(out long dueAt, out _) ? dueAt : DueAt(_next++);
 
-    /// <summary>A message that was taken up did not leave.</summary>
-    internal void GiveBack() => _next--;
+    /// <summary>A message that was taken up did not leave: it stays due since then, and is the next to be taken up.</summary>
+    internal void GiveBack(long dueAt) => _givenBack.Enqueue(dueAt, dueAt);
 
     /// <summary>Takes up, for nobody, all that were due by then; returns their number.</summary>
     internal long Drop(long until)

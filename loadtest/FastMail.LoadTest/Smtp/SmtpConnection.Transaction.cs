@@ -78,14 +78,14 @@ internal sealed unsafe partial class SmtpConnection
         if (_hasNext)
         {
             _hasNext = false;
-            _run.GiveBack();
+            _run.GiveBack(_nextDueAt);
         }
     }
 
     private void WriteEnvelope()
     {
         _envelope.Write(_next);
-        if (_run.IsMeasuring)
+        if (_run.IsMeasured(_nextDueAt))
         {
             _run.Times?.Note(_next.Sequence, _nextDueAt != 0 ? _nextDueAt : Stopwatch.GetTimestamp());
         }
@@ -255,7 +255,7 @@ internal sealed unsafe partial class SmtpConnection
             _envelope.Note(owed);
         }
 
-        _isMeasured = _run.IsMeasuring;
+        _isMeasured = _run.IsMeasured(_currentDueAt);
         _socket.Queue(_header, 0, _header.Length);
         int count = generator.CutBody(_current, isStuffed: !_run.Plan.IsChunking, _pieces);
         foreach (ref readonly BodyPiece piece in _pieces.AsSpan(0, count))

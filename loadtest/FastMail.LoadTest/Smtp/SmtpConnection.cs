@@ -53,6 +53,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
     internal SmtpConnection(SmtpRun run, Epoll epoll, int token)
     {
         _run = run;
+        IdlePlace = new LinkedListNode<SmtpConnection>(this);
         _envelope = new Envelope(run.Plan);
         _isWhole = run.Plan is { IsChunking: true, Pipelining: Pipelining.Full };
         _pieces = new BodyPiece[run.Generator.MostPieces];
@@ -64,6 +65,9 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
     internal int FailedOpens { get; private set; }
 
     internal long ReopenAt { get; set; }
+
+    /// <summary>Its place among those that have nothing to say.</summary>
+    internal LinkedListNode<SmtpConnection> IdlePlace { get; }
 
     /// <summary>Starts a session for an already claimed message.</summary>
     internal void Open(in LoadMessage first)
@@ -86,10 +90,7 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
     /// <summary>A message is due, or none will ever be.</summary>
     internal void Wake()
     {
-        if (_phase == Phase.Idle) // it may have been lost meanwhile
-        {
-            BeginTransaction();
-        }
+        BeginTransaction();
     }
 
     public void Dispose() => _socket.Dispose();
@@ -141,7 +142,12 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
     {
         if ((events & Linux.PollOut) != 0)
         {
+            long before = _socket.WrittenOctets;
             WriteQueued();
+            if (_socket.WrittenOctets > before)
+            {
+                _run.HeardFromServer(); // it takes what it had no room for
+            }
         }
 
         if ((events & ~Linux.PollOut) != 0)
@@ -195,6 +201,12 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
 
         if (read <= 0)
         {
+            if (_phase == Phase.Idle && -read is not (Linux.AgainError or Linux.InterruptedError))
+            {
+                EndIdle();
+                return false;
+            }
+
             if (-read is not (Linux.AgainError or Linux.InterruptedError))
             {
                 Lose(read == 0 ? "the server closed the connection" : _socket.ErrorText(read));
@@ -238,6 +250,11 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
         if (_awaitsVerdict && !(_isWhole && _answered < _asked))
         {
             OnVerdict(code, reply);
+        }
+        else if (_phase == Phase.Idle && code == 421)
+        {
+            EndIdle();
+            return;
         }
         else if (code == 421)
         {
@@ -366,6 +383,14 @@ internal sealed unsafe partial class SmtpConnection : IDisposable
         GiveBackNext();
         FailedOpens += _phase is Phase.Handshake or Phase.Greeting or Phase.Ehlo or Phase.StartTls or Phase.Auth ? 1 : 0;
         Finish(isLost: true, isHopeless);
+    }
+
+    /// <summary>The server ends a connection that had nothing to say, as it may (RFC 5321 4.5.3.2.7): no fault.</summary>
+    private void EndIdle()
+    {
+        _run.EndIdle(this);
+        _phase = Phase.Closed;
+        _socket.Close();
     }
 
     private void Finish(bool isLost = false, bool isHopeless = false)

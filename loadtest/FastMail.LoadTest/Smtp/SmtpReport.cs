@@ -11,8 +11,8 @@ internal static class SmtpReport
     /// <summary>Nothing went wrong, and every message that was taken up or was due was acknowledged.</summary>
     internal static bool IsAllAcknowledged(SmtpRun run) =>
         run.Tally.Faults == 0 && !run.IsGivenUp && !run.IsCutShort
-        && run.Tally.Acked > 0 && run.Tally.Acked == run.Tally.Claimed
-        && run.Tally.Unsent == 0 && !(run.Plan.Messages > run.Tally.Acked);
+        && run.Tally.MeasuredAcked > 0 && run.Tally.Acked == run.Tally.Claimed
+        && run.Tally.Unsent == 0 && !(run.Plan.Messages > run.Tally.MeasuredAcked);
 
     internal static void WriteText(SmtpRun run, TextWriter output)
     {

@@ -14,7 +14,7 @@ namespace FastMail.LoadTest.Smtp;
 internal sealed class SmtpRun : IDisposable
 {
     private const int FirstReopenMilliseconds = 20;
-    private const int LongestReopenMilliseconds = 500;
+    private const int LongestReopenMilliseconds = 500; // also for one that was ended while it had nothing to say
 
     private static readonly long Second = Stopwatch.Frequency;
 
@@ -23,7 +23,7 @@ internal sealed class SmtpRun : IDisposable
     private readonly SmtpConnection[] _connections;
     private readonly List<SmtpConnection> _deferred = [];
     private readonly List<SmtpConnection> _waiting = [];
-    private readonly Stack<SmtpConnection> _idle = []; // open loop: logged in, and nothing is due
+    private readonly LinkedList<SmtpConnection> _idle = new(); // open loop: logged in, and nothing is due; longest first
     private readonly SmtpProgress _progressLine;
     private Schedule? _schedule; // open loop
     private long _nextSequence;
@@ -72,6 +72,9 @@ internal sealed class SmtpRun : IDisposable
     internal byte[]? AuthLine { get; }
 
     internal bool IsMeasuring => _now >= _measuredFrom;
+
+    /// <summary>Whether a message counts: by when it was due in an open loop, else (0) by when it leaves.</summary>
+    internal bool IsMeasured(long dueAt) => (dueAt != 0 ? dueAt : _now) >= _measuredFrom;
 
     /// <summary>From the end of the warm-up to the last acknowledgement.</summary>
     internal TimeSpan Measured { get; private set; }
@@ -200,17 +203,25 @@ internal sealed class SmtpRun : IDisposable
         bool mayIdle = _schedule is not null && MayClaim();
         if (mayIdle)
         {
-            _idle.Push(connection);
+            _idle.AddLast(connection.IdlePlace);
         }
 
         return mayIdle;
     }
 
     /// <summary>A claimed message whose content never left is somebody else's, under a new number.</summary>
-    internal void GiveBack()
+    internal void GiveBack(long dueAt)
     {
         Tally.Claimed--;
-        _schedule?.GiveBack();
+        _schedule?.GiveBack(dueAt);
+    }
+
+    /// <summary>A connection that had nothing to say is over. Another takes its place while messages are still to come.</summary>
+    internal void EndIdle(SmtpConnection connection)
+    {
+        _idle.Remove(connection.IdlePlace);
+        connection.ReopenAt = _now + (LongestReopenMilliseconds * Second / 1000);
+        _waiting.Add(connection);
     }
 
     /// <summary>Counts an acknowledgement; latency in stopwatch ticks, negative during the warm-up.</summary>
@@ -237,6 +248,11 @@ internal sealed class SmtpRun : IDisposable
     internal void Ended(SmtpConnection connection, bool isLost, bool isHopeless)
     {
         _live--;
+        if (connection.IdlePlace.List is not null)
+        {
+            _idle.Remove(connection.IdlePlace);
+        }
+
         if (isLost)
         {
             if (Plan.Reconnect && !isHopeless)
@@ -337,7 +353,9 @@ internal sealed class SmtpRun : IDisposable
     {
         while (_idle.Count > 0 && (!MayClaim() || _schedule!.NextDueAt <= _now))
         {
-            _idle.Pop().Wake();
+            LinkedListNode<SmtpConnection> longest = _idle.First!;
+            _idle.RemoveFirst();
+            longest.Value.Wake();
         }
 
         WriteDeferred();
@@ -405,6 +423,11 @@ internal sealed class SmtpRun : IDisposable
         if (!Plan.IsQuiet)
         {
             _progressLine.Show(Stopwatch.GetElapsedTime(_startedAt, _now), isWarmUp: !IsMeasuring);
+        }
+
+        if (_live == _idle.Count + _waiting.Count)
+        {
+            _lastHeardAt = _now; // nobody owes anything
         }
 
         if (Stopwatch.GetElapsedTime(_lastHeardAt, _now) >= Plan.GiveUp)
