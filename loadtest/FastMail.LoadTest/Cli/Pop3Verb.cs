@@ -10,6 +10,8 @@ namespace FastMail.LoadTest.Cli;
 /// <summary>The verb <c>pop3</c>: its options, and a run made from them. Used by the main thread.</summary>
 internal sealed class Pop3Verb
 {
+    private const string LoginAlone = "login";
+
     private static readonly string[] KnownCommands = ["stat", "list", "uidl", "retr", "dele"];
 
     private readonly Option<TargetAddress?> _target = new("--target", "-t")
@@ -69,7 +71,7 @@ internal sealed class Pop3Verb
     private readonly Option<string> _do = new("--do")
     {
         Description = "What a session asks between login and QUIT, in this order: a comma list of stat, list, uidl, "
-            + "retr and dele (all messages, or --retrieve of them).",
+            + "retr and dele (all messages, or --retrieve of them); or login, for nothing between them.",
         HelpName = "LIST",
         DefaultValueFactory = _ => "stat,list,retr",
     };
@@ -228,14 +230,25 @@ internal sealed class Pop3Verb
             yield return wrong;
         }
 
-        foreach (string command in CommandsOf(line).Except(KnownCommands, StringComparer.Ordinal))
+        if (line.GetValue(_verifyLedger) is not null && line.GetResult(_do) is { Implicit: false })
+        {
+            yield return "--verify-ledger asks for all that it needs: --do has no place beside it";
+        }
+
+        string[] commands = CommandsOf(line);
+        if (Array.IndexOf(commands, "dele") is >= 0 and var removed && removed < Array.LastIndexOf(commands, "retr"))
+        {
+            yield return "--do: what 'dele' has removed 'retr' cannot have any more: retr before dele";
+        }
+
+        foreach (string command in commands.Except(KnownCommands, StringComparer.Ordinal))
         {
             yield return $"--do: '{command}' is not one of {string.Join(", ", KnownCommands)}";
         }
     }
 
     private string[] CommandsOf(ParseResult line) =>
-        line.GetValue(_do)!.Split(',', StringSplitOptions.TrimEntries);
+        line.GetValue(_do) is LoginAlone ? [] : line.GetValue(_do)!.Split(',', StringSplitOptions.TrimEntries);
 
     private Pop3Plan PlanOf(ParseResult line, string password)
     {
