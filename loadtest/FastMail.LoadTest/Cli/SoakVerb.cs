@@ -30,7 +30,8 @@ internal sealed class SoakVerb
 
     private readonly Option<TimeSpan?> _settle = new("--settle")
     {
-        Description = "At the end, try this long to collect a maildrop whose server refuses or is away [default: 60].",
+        Description = "At the end, collect until nothing could be collected for this long, because the server refuses or "
+            + "is away [default: 60]. A second signal ends the collecting at once.",
         HelpName = "TIME",
         CustomParser = OptionParsers.Time,
     };
@@ -83,7 +84,7 @@ internal sealed class SoakVerb
             plan with { IsQuiet = plan.IsQuiet || progress.IsLive },
             pop3,
             line.GetValue(_settle) ?? TimeSpan.FromSeconds(60),
-            progress.Lines);
+            progress.Lines) { KeepsEvidence = true };
         using var interruption = new Interruption(run.Stop);
         progress.Begin(run.TakeStanding);
         run.Run();

@@ -12,6 +12,10 @@ internal static unsafe partial class Linux
     internal const int InterruptedError = 4;
     internal const int InProgressError = 115;
     internal const int ProtocolError = 71;
+    private const int OutOfMemoryError = 12;
+    private const int TooManyInSystemError = 23;
+    private const int TooManyInProcessError = 24;
+    private const int OutOfBuffersError = 105;
 
     internal const uint PollIn = 0x1;
     internal const uint PollOut = 0x4;
@@ -29,6 +33,10 @@ internal static unsafe partial class Linux
     private const int Backlog = 4096;
     private const int TcpLevel = 6;
     private const int TcpNoDelay = 1;
+
+    /// <summary>Nothing is wrong with the call: descriptors or memory are all in use just now.</summary>
+    internal static bool IsExhausted(int errno) =>
+        errno is TooManyInProcessError or TooManyInSystemError or OutOfMemoryError or OutOfBuffersError;
 
     internal static string ErrorText(int errno) => Marshal.GetPInvokeErrorMessage(errno);
 

@@ -68,8 +68,12 @@ internal sealed class LedgerAudit : ICollected
     /// <summary>The first findings, a line each.</summary>
     internal IReadOnlyList<string> Findings => _findings;
 
+    /// <param name="maildrop">As the server names it: in any case of letters.</param>
+    /// <param name="id">Of the message.</param>
+    /// <param name="hash">Of its own part.</param>
     internal void Found(string maildrop, in LoadId id, string hash)
     {
+        maildrop = MaildropOf(maildrop) ?? maildrop;
         lock (_gate)
         {
             Stored++;
@@ -111,15 +115,11 @@ internal sealed class LedgerAudit : ICollected
 
     void ICollected.Found(string maildrop, string uniqueId, in LoadId id, string hash) => Found(maildrop, id, hash);
 
-    public void FoundUnknown(string maildrop, int messageNumber)
-    {
-        lock (_gate)
-        {
-            Stored++;
-            Foreign++;
-            Keep($"foreign: message {messageNumber} of {maildrop} bears no {LoadId.FieldName}");
-        }
-    }
+    public void FoundUnknown(string maildrop, int messageNumber) =>
+        FoundUnknownAs($"message {messageNumber} of {maildrop}");
+
+    /// <summary>The same of what arrived at a sink, such as a notification to a sender whose domain is relayed there.</summary>
+    internal void FoundUnknown(string recipient) => FoundUnknownAs($"a message for {recipient}");
 
     /// <summary>Looks for what was not found; call once, when everything was collected.</summary>
     internal void Finish()
@@ -146,6 +146,16 @@ internal sealed class LedgerAudit : ICollected
             {
                 Keep($"not collected: {NotCollected} recipients have maildrops that are not among the users");
             }
+        }
+    }
+
+    private void FoundUnknownAs(string which)
+    {
+        lock (_gate)
+        {
+            Stored++;
+            Foreign++;
+            Keep($"foreign: {which} bears no {LoadId.FieldName}");
         }
     }
 

@@ -24,7 +24,7 @@ internal sealed class LedgerWriter : IDisposable
         _file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0);
         try
         {
-            CutTornLine(_file);
+            WholeLines.CutTornLine(_file);
         }
         catch
         {
@@ -68,8 +68,9 @@ internal sealed class LedgerWriter : IDisposable
     {
         if (_filled > 0)
         {
-            _file.Write(_lines, 0, _filled);
-            _filled = 0;
+            int filled = _filled;
+            _filled = 0; // once: closing after a failed write must not fail by the same octets again
+            _file.Write(_lines, 0, filled);
         }
     }
 
@@ -113,23 +114,5 @@ internal sealed class LedgerWriter : IDisposable
     {
         int end = reply.IndexOfAny((byte)'\r', (byte)'\n');
         return end < 0 ? reply : reply[..end];
-    }
-
-    private static void CutTornLine(FileStream file)
-    {
-        long end = file.Length;
-        while (end > 0)
-        {
-            file.Position = end - 1;
-            if (file.ReadByte() == '\n')
-            {
-                break;
-            }
-
-            end--;
-        }
-
-        file.SetLength(end);
-        file.Position = end;
     }
 }

@@ -15,6 +15,29 @@ internal static class WholeLines
     internal static FileStream Open(string path) =>
         new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, BufferOctets);
 
+    /// <summary>Cuts a torn last line off, as somebody who was killed leaves it, and stands at the end.</summary>
+    internal static void CutTornLine(FileStream file)
+    {
+        long end = file.Length;
+        while (end > 0)
+        {
+            file.Position = end - 1;
+            if (file.ReadByte() == '\n')
+            {
+                break;
+            }
+
+            end--;
+        }
+
+        if (end < file.Length)
+        {
+            file.SetLength(end);
+        }
+
+        file.Position = end;
+    }
+
     /// <summary>Each with its number, from 1 on.</summary>
     internal static IEnumerable<(long Number, string Line)> Of(Stream stream)
     {

@@ -70,6 +70,7 @@ internal sealed class ProgressOutput : IDisposable
     {
         _isOver.Set();
         _drawing?.Join();
+        _queue.MoveTo(Console.Error); // what was said since the end
         _queue.Dispose();
         _hasBegun.Dispose();
         _isOver.Dispose();

@@ -36,6 +36,7 @@ internal static class RelayReport
             json.WriteNumber("arrivingSeconds", Math.Round(run.Arriving.TotalSeconds, 6));
             json.WriteNumber("messagesPerSecond", Math.Round(Rate(run), 1));
             LatencyText.Write(json, "endToEndMicroseconds", run.EndToEnd);
+            run.Arrivals.Write(json);
             json.WriteStartObject("ledger");
             AuditReport.Write(run.Audit!, json);
             json.WriteEndObject();

@@ -17,16 +17,18 @@ internal sealed class RelayRun : IDisposable
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan QuietTime = TimeSpan.FromSeconds(1);
+    private static readonly long Second = Stopwatch.Frequency;
 
     private readonly SmtpRun _source;
     private readonly SinkServer _sink;
     private readonly SinkRecord _record;
     private readonly LedgerWriter _ledgerWriter;
-    private readonly string _directory;
+    private readonly EvidenceFolder _evidence;
     private readonly SendTimes _times;
     private readonly OwedArrivals _owed;
     private readonly TimeSpan _settle;
     private readonly double _ticksToNanoseconds = 1e9 / Stopwatch.Frequency;
+    private long _intervalEndsAt; // of the arrivals' series
     private long _firstArrival;
     private long _lastArrival;
     private long _arrived;
@@ -40,9 +42,9 @@ internal sealed class RelayRun : IDisposable
     /// <param name="progress">Takes a line a second.</param>
     internal RelayRun(SmtpPlan plan, SinkPlan sinkPlan, TimeSpan settle, TextWriter progress)
     {
-        _directory = Directory.CreateTempSubdirectory("fastmail-load-").FullName;
-        LedgerPath = plan.LedgerPath ?? Path.Combine(_directory, "ledger");
-        RecordPath = sinkPlan.RecordPath ?? Path.Combine(_directory, "record");
+        _evidence = new EvidenceFolder(progress);
+        LedgerPath = plan.LedgerPath ?? _evidence.PathOf("ledger");
+        RecordPath = sinkPlan.RecordPath ?? _evidence.PathOf("record");
         _settle = settle;
         long first = File.Exists(LedgerPath) ? Ledger.Read(LedgerPath).NextSequence(plan.Seed) : 0;
         _times = new SendTimes(first);
@@ -52,6 +54,9 @@ internal sealed class RelayRun : IDisposable
         _sink = new SinkServer(sinkPlan with { IsQuiet = true }, Arrived, progress);
         _source = new SmtpRun(plan, _ledgerWriter, first, progress) { Times = _times, Owed = _owed };
     }
+
+    /// <summary>Files that nobody named stay when the audit is not clean.</summary>
+    internal bool KeepsEvidence { get; init; }
 
     internal string LedgerPath { get; }
 
@@ -70,6 +75,9 @@ internal sealed class RelayRun : IDisposable
     /// <summary>From the first of their arrivals to the last.</summary>
     internal TimeSpan Arriving =>
         Stopwatch.GetElapsedTime(Volatile.Read(ref _firstArrival), Volatile.Read(ref _lastArrival));
+
+    /// <summary>Those messages and their latencies by the second, from the first arrival on.</summary>
+    internal TimeSeries Arrivals { get; } = new();
 
     internal LedgerAudit? Audit { get; private set; }
 
@@ -91,6 +99,7 @@ internal sealed class RelayRun : IDisposable
         }
 
         _failure?.Throw();
+        Arrivals.EndInterval(Arriving);
         _record.Dispose();
         _ledgerWriter.Dispose();
         Ledger ledger = Ledger.Read(LedgerPath);
@@ -123,7 +132,8 @@ internal sealed class RelayRun : IDisposable
         _sink.Dispose();
         _record.Dispose();
         _ledgerWriter.Dispose();
-        Directory.Delete(_directory, recursive: true);
+        _evidence.IsWanted = KeepsEvidence && Audit is not { IsClean: true };
+        _evidence.Dispose();
     }
 
     private void Receive()
@@ -162,28 +172,37 @@ internal sealed class RelayRun : IDisposable
     }
 
     /// <summary>On the sink's thread.</summary>
-    private void Arrived(in LoadId id, string hash, IReadOnlyList<string> recipients)
+    private void Arrived(in LoadId? id, string hash, IReadOnlyList<string> recipients)
     {
         _record.Add(id, hash, recipients);
-        if (id.Seed == _source.Plan.Seed)
+        long sequence = id is { } known && known.Seed == _source.Plan.Seed ? known.Sequence : -1;
+        if (sequence >= 0)
         {
-            _owed.Arrived(id.Sequence, recipients);
+            _owed.Arrived(sequence, recipients);
         }
 
         Volatile.Write(ref _accepted, _accepted + 1);
         long now = Stopwatch.GetTimestamp();
-        long sentAt = id.Seed == _source.Plan.Seed ? _times.Of(id.Sequence) : 0;
+        long sentAt = sequence >= 0 ? _times.Of(sequence) : 0;
         if (sentAt == 0)
         {
-            return; // of an earlier run, or of the warm-up: the audit knows it, the clock does not
+            return; // of an earlier run, of the warm-up, or none of ours: the audit knows it, the clock does not
         }
 
-        EndToEnd.Record((long)((now - sentAt) * _ticksToNanoseconds));
+        long nanoseconds = (long)((now - sentAt) * _ticksToNanoseconds);
+        EndToEnd.Record(nanoseconds);
         if (_firstArrival == 0)
         {
             Volatile.Write(ref _firstArrival, now);
+            _intervalEndsAt = now + Second;
+        }
+        else if (now >= _intervalEndsAt)
+        {
+            Arrivals.EndInterval(Stopwatch.GetElapsedTime(_firstArrival, now));
+            _intervalEndsAt = now + Second;
         }
 
+        Arrivals.Record(_source.Generator.Describe(sequence).Octets, nanoseconds);
         Volatile.Write(ref _lastArrival, now);
         Volatile.Write(ref _arrived, _arrived + 1);
     }

@@ -127,9 +127,9 @@ internal sealed unsafe partial class SinkConnection
             server.Tally.AcceptedRecipients += _acceptedRecipients;
             server.Tally.Octets += _contentOctets;
             server.Tally.Unknown += _own is not null && !isKnown ? 1 : 0;
-            if (isKnown)
+            if (_own is not null)
             {
-                server.Arrived(id, hash, _recipients);
+                server.Arrived(isKnown ? id : null, hash, _recipients);
             }
 
             Reply("250 2.0.0 accepted\r\n"u8);

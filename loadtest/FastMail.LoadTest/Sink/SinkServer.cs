@@ -8,10 +8,10 @@ using FastMail.LoadTest.Messages;
 namespace FastMail.LoadTest.Sink;
 
 /// <summary>Who learns of a message that the sink accepts, right before its 250 leaves. Loop thread.</summary>
-/// <param name="id">Whose it is.</param>
+/// <param name="id">Whose it is; null for one that bears none.</param>
 /// <param name="hash">SHA-256 of its own part, lower-case hexadecimal.</param>
 /// <param name="recipients">Forward-paths.</param>
-internal delegate void Arrival(in LoadId id, string hash, IReadOnlyList<string> recipients);
+internal delegate void Arrival(in LoadId? id, string hash, IReadOnlyList<string> recipients);
 
 /// <summary>
 /// An SMTP server that keeps nothing: an epoll loop on the thread that calls <see cref="Run"/>, which owns the
@@ -20,6 +20,7 @@ internal delegate void Arrival(in LoadId id, string hash, IReadOnlyList<string> 
 internal sealed class SinkServer : IDisposable
 {
     private const int ListenerToken = 0;
+    private const int AcceptPauseMilliseconds = 100; // without descriptors
 
     private static readonly long Second = Stopwatch.Frequency;
 
@@ -33,6 +34,8 @@ internal sealed class SinkServer : IDisposable
     private readonly Random _chance;
     private long _startedAt;
     private long _now;
+    private long _acceptsAgainAt = long.MaxValue; // while nobody is accepted
+    private bool _hasToldOfPause;
     private volatile bool _isStopped;
 
     /// <param name="plan">What to do.</param>
@@ -127,7 +130,7 @@ internal sealed class SinkServer : IDisposable
     /// </summary>
     internal double Draw() => _chance.NextDouble();
 
-    internal void Arrived(in LoadId id, string hash, IReadOnlyList<string> recipients) =>
+    internal void Arrived(in LoadId? id, string hash, IReadOnlyList<string> recipients) =>
         _arrived!(id, hash, recipients);
 
     /// <summary>Has the connection go on after this long.</summary>
@@ -149,7 +152,7 @@ internal sealed class SinkServer : IDisposable
         long shown = 0;
         while (!_isStopped)
         {
-            int ready = _epoll.WaitUntil(Math.Min(tickAt, NextPauseEnd()));
+            int ready = _epoll.WaitUntil(Math.Min(Math.Min(tickAt, _acceptsAgainAt), NextPauseEnd()));
             _now = Stopwatch.GetTimestamp();
             for (int i = 0; i < ready; i++)
             {
@@ -165,6 +168,12 @@ internal sealed class SinkServer : IDisposable
             }
 
             EndPauses();
+            if (_now >= _acceptsAgainAt)
+            {
+                _acceptsAgainAt = long.MaxValue;
+                _epoll.Modify(_listener, Linux.PollIn, ListenerToken);
+            }
+
             if (_now >= endsAt)
             {
                 break;
@@ -193,7 +202,12 @@ internal sealed class SinkServer : IDisposable
             int descriptor = Linux.Accept(_listener);
             if (descriptor < 0)
             {
-                return; // none is waiting, or one is that went away; out of descriptors, it is asked for again
+                if (Marshal.GetLastPInvokeError() is var errno && Linux.IsExhausted(errno))
+                {
+                    PauseAccepting(errno);
+                }
+
+                return; // none is waiting, or one is that went away
             }
 
             if (!_free.TryPop(out SinkConnection? connection))
@@ -204,6 +218,18 @@ internal sealed class SinkServer : IDisposable
 
             Tally.Connections++;
             connection.Open(descriptor);
+        }
+    }
+
+    /// <summary>Who is waiting would be told of without end.</summary>
+    private void PauseAccepting(int errno)
+    {
+        _acceptsAgainAt = _now + (AcceptPauseMilliseconds * Second / 1000);
+        _epoll.Modify(_listener, 0, ListenerToken);
+        if (!_hasToldOfPause)
+        {
+            _hasToldOfPause = true;
+            _progress.WriteLine($"fastmail-load: no further connections for now: {Linux.ErrorText(errno)}");
         }
     }
 

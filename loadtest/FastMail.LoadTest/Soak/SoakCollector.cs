@@ -19,12 +19,14 @@ internal sealed class SoakCollector : IPop3Dealer, IDisposable
     private readonly Share[] _shares;
     private readonly List<string> _uncollected = [];
     private long _faults;
+    private long _wellAt; // of the last round's last session that ended well, or its begin; stopwatch ticks
     private volatile bool _isPaused;
     private volatile bool _isLast;
+    private volatile bool _isAbandoned;
 
     /// <param name="plan">Whose maildrops are collected and emptied, and by how many at a time.</param>
     /// <param name="collection">Takes the messages.</param>
-    /// <param name="settle">How long to try, at the end, to collect a maildrop that refuses.</param>
+    /// <param name="settle">How long to go on, at the end, without any maildrop that could be collected.</param>
     internal SoakCollector(Pop3Plan plan, Collection collection, TimeSpan settle)
     {
         _plan = plan;
@@ -51,6 +53,13 @@ internal sealed class SoakCollector : IPop3Dealer, IDisposable
     /// <summary>All is sent: now the last round.</summary>
     internal void EndRounds() => _isLast = true;
 
+    /// <summary>No session is begun any more, and the last round is over without those that are left.</summary>
+    internal void Abandon()
+    {
+        _isAbandoned = true;
+        _isLast = true;
+    }
+
     public void Dispose() => _loop.Dispose();
 
     public bool TryDeal(int connection, [NotNullWhen(true)] out string? user, out TimeSpan? lookAgain)
@@ -62,6 +71,17 @@ internal sealed class SoakCollector : IPop3Dealer, IDisposable
         {
             share.IsLast = true;
             share.Next = connection;
+            _wellAt = _wellAt == 0 ? Stopwatch.GetTimestamp() : _wellAt;
+        }
+
+        if (_isAbandoned)
+        {
+            for (; share.Next < _plan.Users.Count; share.Next += _plan.Parallel)
+            {
+                _uncollected.Add(_plan.Users[share.Next]);
+            }
+
+            return false;
         }
 
         bool isRoundOver = share.Next >= _plan.Users.Count;
@@ -79,7 +99,6 @@ internal sealed class SoakCollector : IPop3Dealer, IDisposable
             return false;
         }
 
-        share.TriedSince = share.TriedSince == 0 ? Stopwatch.GetTimestamp() : share.TriedSince;
         user = _plan.Users[share.Next];
         return true;
     }
@@ -87,8 +106,12 @@ internal sealed class SoakCollector : IPop3Dealer, IDisposable
     public void Ended(int connection, bool isWell)
     {
         Share share = _shares[connection];
-        bool isGivenUp = !isWell && Stopwatch.GetElapsedTime(share.TriedSince) > _settle;
-        if (!isWell)
+        bool isGivenUp = !isWell && share.IsLast && Stopwatch.GetElapsedTime(_wellAt) > _settle;
+        if (isWell)
+        {
+            _wellAt = share.IsLast ? Stopwatch.GetTimestamp() : 0;
+        }
+        else
         {
             _ = Interlocked.Increment(ref _faults);
         }
@@ -99,13 +122,12 @@ internal sealed class SoakCollector : IPop3Dealer, IDisposable
             return;
         }
 
-        if (share.IsLast && isGivenUp)
+        if (isGivenUp)
         {
             _uncollected.Add(_plan.Users[share.Next]);
         }
 
         share.Next += _plan.Parallel;
-        share.TriedSince = 0;
     }
 
     public void Tick()
@@ -126,8 +148,5 @@ internal sealed class SoakCollector : IPop3Dealer, IDisposable
         internal bool IsLast { get; set; }
 
         internal bool HasFailed { get; set; }
-
-        /// <summary>When the maildrop was first tried, stopwatch ticks; 0: not yet.</summary>
-        internal long TriedSince { get; set; }
     }
 }

@@ -17,23 +17,24 @@ internal sealed class SoakRun : IDisposable
 {
     private readonly Pop3Plan _pop3;
     private readonly TextWriter _progress;
-    private readonly string _directory;
+    private readonly EvidenceFolder _evidence;
     private readonly LedgerWriter _ledgerWriter;
     private readonly SinkRecord _record;
     private readonly Collection _collection;
     private readonly SoakCollector _collector;
+    private int _stops;
     private ExceptionDispatchInfo? _failure; // of the collector; read when its thread is over
 
     /// <param name="plan">Of the source; it opens lost connections again.</param>
     /// <param name="pop3">Whose maildrops are collected and emptied, and by how many at a time.</param>
-    /// <param name="settle">How long to try, at the end, to collect a maildrop that refuses.</param>
+    /// <param name="settle">How long to go on, at the end, without any maildrop that could be collected.</param>
     /// <param name="progress">Takes a line a second.</param>
     internal SoakRun(SmtpPlan plan, Pop3Plan pop3, TimeSpan settle, TextWriter progress)
     {
         _pop3 = pop3;
         _progress = progress;
-        _directory = Directory.CreateTempSubdirectory("fastmail-load-").FullName;
-        LedgerPath = plan.LedgerPath ?? Path.Combine(_directory, "ledger");
+        _evidence = new EvidenceFolder(progress);
+        LedgerPath = plan.LedgerPath ?? _evidence.PathOf("ledger");
         RecordPath = LedgerPath + ".collected";
         long first = File.Exists(LedgerPath) ? Ledger.Read(LedgerPath).NextSequence(plan.Seed) : 0;
         _ledgerWriter = new LedgerWriter(LedgerPath);
@@ -42,6 +43,9 @@ internal sealed class SoakRun : IDisposable
         _collector = new SoakCollector(pop3, _collection, settle);
         Source = new SmtpRun(plan with { Reconnect = true }, _ledgerWriter, first, progress);
     }
+
+    /// <summary>Files that nobody named stay when it does not end well.</summary>
+    internal bool KeepsEvidence { get; init; }
 
     internal string LedgerPath { get; }
 
@@ -106,7 +110,7 @@ internal sealed class SoakRun : IDisposable
         catch (IOException failure)
         {
             _failure = ExceptionDispatchInfo.Capture(failure);
-            Source.Stop();
+            Source.Stop(); // and not this run's: that would be a first signal
         }
     }
 
@@ -121,9 +125,14 @@ internal sealed class SoakRun : IDisposable
         };
     }
 
-    /// <summary>Sends no more; what was sent is collected and compared.</summary>
+    /// <summary>Sends no more; what was sent is collected and compared. The second time collects no more either.</summary>
     internal void Stop()
     {
+        if (Interlocked.Increment(ref _stops) > 1)
+        {
+            _collector.Abandon();
+        }
+
         _collector.PauseRounds(); // what is on its way is still answered
         Source.Stop();
     }
@@ -134,6 +143,7 @@ internal sealed class SoakRun : IDisposable
         _collector.Dispose();
         _ledgerWriter.Dispose();
         _record.Dispose();
-        Directory.Delete(_directory, recursive: true);
+        _evidence.IsWanted = KeepsEvidence && (Audit is null || !IsWell);
+        _evidence.Dispose();
     }
 }

@@ -32,6 +32,16 @@ public sealed class LedgerAuditTests
     }
 
     [Fact]
+    public void Whatever_case_of_letters_a_server_gives_a_mailbox_it_is_the_same()
+    {
+        LedgerAudit audit = Audit(["1 sent a@X", "1 acked 250 ok"], "a@X");
+        audit.Found("A@x", Id(1), Hash);
+        audit.Found("a@x", Id(1), Hash);
+        audit.Finish();
+        Assert.Equal((0, 1, 0, 1), (audit.Foreign, audit.Doubled, audit.Lost, audit.AckedAndStored));
+    }
+
+    [Fact]
     public void A_second_copy_is_doubled_even_of_a_message_in_doubt()
     {
         LedgerAudit audit = Audit(["1 sent a@x"], "a@x");

@@ -23,6 +23,7 @@ public sealed class RelayRunTests
         run.Run();
         Assert.True(RelayReport.IsAllRelayed(run), string.Join('\n', run.Audit!.Findings));
         Assert.Equal((100, 200, 100), (run.ArrivedMessages, run.Audit!.AckedAndStored, run.EndToEnd.Count));
+        Assert.Equal(run.ArrivedMessages, run.Arrivals.Samples.Sum(sample => sample.Messages));
     }
 
     [Fact]

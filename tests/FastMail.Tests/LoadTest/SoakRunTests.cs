@@ -60,6 +60,53 @@ public sealed class SoakRunTests
         Assert.False(run.IsWell);
     }
 
+    [Fact]
+    public void Maildrops_that_refuse_are_given_up_together()
+    {
+        using var server = new FakeMailServer();
+        SmtpPlan plan = SinkTests.PlanFor(server.SmtpPort) with { Messages = 20, Duration = null };
+        using var run = new SoakRun(
+            plan, MaildropsOf(server, 7) with { Password = "wrong" }, TimeSpan.FromSeconds(4), TextWriter.Null);
+        run.Run();
+        Assert.Equal(7, run.Uncollected.Count);
+        Assert.InRange(run.FailedSessions, 7, 45); // two tried for four seconds, twice a second, and the others once
+    }
+
+    [Fact]
+    public void A_second_signal_ends_the_collecting()
+    {
+        using var server = new FakeMailServer();
+        SmtpPlan plan = SinkTests.PlanFor(server.SmtpPort) with { Messages = 20, Duration = null };
+        using var run = new SoakRun(
+            plan, MaildropsOf(server, 7) with { Password = "wrong" }, TimeSpan.FromMinutes(10), TextWriter.Null);
+        var running = new Thread(run.Run);
+        running.Start();
+        run.Stop();
+        run.Stop();
+        Assert.True(running.Join(TimeSpan.FromSeconds(60)));
+        Assert.Equal((7, false), (run.Uncollected.Count, run.IsWell));
+    }
+
+    [Fact]
+    public void The_evidence_of_a_soak_is_kept_when_it_is_needed()
+    {
+        using var server = new FakeMailServer { BeforeReply = mail => mail.Copies = 2 };
+        using var progress = new StringWriter();
+        SmtpPlan plan = SinkTests.PlanFor(server.SmtpPort) with { Messages = 20, Duration = null };
+        string ledger;
+        using (var run = new SoakRun(plan, MaildropsOf(server, 7), TimeSpan.FromSeconds(2), progress) { KeepsEvidence = true })
+        {
+            run.Run();
+            Assert.False(run.IsWell);
+            ledger = run.LedgerPath;
+        }
+
+        string directory = Path.GetDirectoryName(ledger)!;
+        Assert.Contains($"is kept in {directory}", progress.ToString(), StringComparison.Ordinal);
+        Assert.Contains(" acked ", File.ReadAllText(ledger), StringComparison.Ordinal);
+        Directory.Delete(directory, recursive: true);
+    }
+
     private static SoakRun Soak(FakeMailServer server, Func<SmtpPlan, SmtpPlan> change)
     {
         SmtpPlan plan = SinkTests.PlanFor(server.SmtpPort) with { Messages = null, Duration = TimeSpan.FromMinutes(1) };
