@@ -8,8 +8,8 @@ internal sealed class ReportVerb
 {
     private readonly Argument<FileInfo[]> _results = new("RESULT")
     {
-        Description = "Files with the output of 'smtp --json', 'relay --json', 'pop3 --json' or 'bench/curves.py "
-            + "--json', one result each.",
+        Description = "Files with the output of 'smtp --json', 'relay --json', 'pop3 --json', 'soak --json' or "
+            + "'bench/curves.py --json', one result each.",
         Arity = ArgumentArity.OneOrMore,
     };
 

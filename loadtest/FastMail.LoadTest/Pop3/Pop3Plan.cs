@@ -55,6 +55,11 @@ internal sealed record Pop3Plan
 
     internal bool IsQuiet { get; init; }
 
+    /// <summary>The steps as the command line names them.</summary>
+    internal string CommandsText => Steps.Count == 0
+        ? "login"
+        : string.Join(',', Steps.Select(step => step.ToString().ToLowerInvariant()));
+
     /// <summary>Whether a report counts messages; otherwise sessions.</summary>
     internal bool IsRetrieving => Steps.Contains(Pop3Step.Retr);
 

@@ -63,6 +63,7 @@ internal static class Pop3Report
         json.WriteString("label", run.Plan.Label);
         json.WriteNumber("connections", run.Plan.Parallel);
         json.WriteNumber("inFlight", run.Plan.Depth);
+        json.WriteString("commands", run.Plan.CommandsText);
         json.WriteBoolean("allWell", run.IsAllWell);
         json.WriteNumber("sessions", tally.Sessions);
         if (run.Plan.Duration is null)

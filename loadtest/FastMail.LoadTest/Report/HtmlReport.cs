@@ -96,12 +96,12 @@ internal static class HtmlReport
         _ = page.Append("</table>\n");
     }
 
-    /// <summary>Runs that differ in their connections only by number, as one curve for each kind of measuring.</summary>
+    /// <summary>Runs that differ in the number of their connections alone are one curve.</summary>
     private static string Ramp(IReadOnlyList<RunResult> results)
     {
         var chart = new LineChart(
             "Ramp", "connections", Scale.Logarithmic, "messages or sessions a second", Scale.Linear);
-        foreach (IGrouping<string, RunResult> kind in results.GroupBy(result => result.Measured, StringComparer.Ordinal))
+        foreach (IGrouping<string, RunResult> kind in results.GroupBy(result => result.Kind, StringComparer.Ordinal))
         {
             chart.Add(kind.Key, kind.OrderBy(r => r.Connections).Select(r => ((double)r.Connections, r.MessagesPerSecond)));
         }

@@ -34,6 +34,9 @@ public sealed class CommandLineTests
     [InlineData("audit /nowhere/ledger /nowhere/record")]
     [InlineData("pop3 --target 127.0.0.1:110")]
     [InlineData("pop3 --target 127.0.0.1:110 --user a --do stat,expunge")]
+    [InlineData("pop3 --target 127.0.0.1:110 --user a --do dele,retr")]
+    [InlineData("pop3 --target 127.0.0.1:110 --user a --do stat,login")]
+    [InlineData("pop3 --target 127.0.0.1:110 --user a --verify-ledger /nowhere --do stat,dele")]
     [InlineData("pop3 --target 127.0.0.1:110 --user a --tls-ca /nowhere")]
     [InlineData("smtp --target 127.0.0.1:25 --tls starttls --tls-ca /nowhere")]
     [InlineData("smtp --target 127.0.0.1:25 --tls-insecure")]
@@ -65,6 +68,33 @@ public sealed class CommandLineTests
     }
 
     [Fact]
+    public void Results_of_every_kind_become_one_page_and_a_ramp_joins_what_is_alike()
+    {
+        using var server = new FakeMailServer();
+        string directory = Directory.CreateTempSubdirectory("fastmail-report-").FullName;
+        Environment.SetEnvironmentVariable(PasswordVariable, "secret");
+        string smtp = $"--target 127.0.0.1:{server.SmtpPort} -n 20 -q --json";
+        string pop3 = $"pop3 --target 127.0.0.1:{server.Pop3Port} --user u@x -q --json";
+        string[] lines =
+        [
+            $"smtp {smtp} -c 1", $"smtp {smtp} -c 2", $"smtp {smtp} -c 3 -s 4K",
+            $"soak {smtp} -c 4 --to v@x --pop3 127.0.0.1:{server.Pop3Port}", $"{pop3} --do login -n 3", $"{pop3} --do list -n 3",
+        ];
+        string[] results = [.. lines.Select((line, i) => KeepResult(line, Path.Join(directory, $"{i}.json")))];
+        Environment.SetEnvironmentVariable(PasswordVariable, null);
+        string page = Path.Join(directory, "report.html");
+        Assert.Equal(ExitCode.Ok, Run($"report {string.Join(' ', results)} -o {page}"));
+        string ramp = File.ReadAllText(page).Split("<figure>")[^1];
+        foreach (string curve in (string[])[
+            "acknowledgement, 1024 octets", "acknowledgement, 4096 octets", "POP3 session, login", "POP3 session, list"])
+        {
+            Assert.Equal(2, ramp.Split($"{curve}&emsp;").Length); // once
+        }
+
+        Directory.Delete(directory, recursive: true);
+    }
+
+    [Fact]
     public void A_ledger_that_is_none_ends_with_65()
     {
         string path = Path.GetTempFileName();
@@ -93,12 +123,13 @@ public sealed class CommandLineTests
     public void A_record_that_cannot_be_written_ends_the_run_with_74()
     {
         int port = RelayRunTests.FreePort();
+        string directory = Directory.CreateTempSubdirectory("fastmail-full-").FullName;
         Assert.Equal(
             ExitCode.InputOutput,
-            Run($"relay --target 127.0.0.1:{port} --sink 127.0.0.1:{port} -n 2000 -q --record /dev/full"));
+            Run($"relay --target 127.0.0.1:{port} --sink 127.0.0.1:{port} -n 2000 -q --record /dev/full "
+                + $"--ledger {Path.Join(directory, "sent")}"));
 
         using var server = new FakeMailServer();
-        string directory = Directory.CreateTempSubdirectory("fastmail-full-").FullName;
         string ledger = Path.Join(directory, "ledger");
         _ = File.CreateSymbolicLink($"{ledger}.collected", "/dev/full");
         Environment.SetEnvironmentVariable(PasswordVariable, "secret");
@@ -117,6 +148,24 @@ public sealed class CommandLineTests
         Assert.Equal(ExitCode.InputOutput, Run(verify));
         Assert.Equal(ExitCode.Usage, Run($"{verify} --retrieve 5"));
         Environment.SetEnvironmentVariable(PasswordVariable, null);
+    }
+
+    /// <summary>Runs it, keeps what it prints in the file and returns the file's name.</summary>
+    private static string KeepResult(string line, string path)
+    {
+        TextWriter before = Console.Out;
+        using var output = new StreamWriter(path);
+        Console.SetOut(output);
+        try
+        {
+            Assert.Equal(ExitCode.Ok, Run(line));
+        }
+        finally
+        {
+            Console.SetOut(before);
+        }
+
+        return path;
     }
 
     internal static int Run(string line)
