@@ -7,14 +7,14 @@ namespace FastMail.Bench.Server;
 
 /// <summary>One RCPT against a directory of aliases, and one change of such a directory as the server follows it.</summary>
 [MemoryDiagnoser]
-public class AddressBench
+public class AddressBench : IDisposable
 {
     private readonly List<Account> _found = [];
     private readonly byte[] _unknown = "nobody@example7.test"u8.ToArray();
     private readonly byte[] _elsewhere = "someone@elsewhere.test"u8.ToArray();
     private AccountDirectory _directory = null!;
     private AccountStore _store = null!;
-    private string _folder = "";
+    private BenchFolder _folder = null!;
     private byte[] _known = [];
     private byte[] _tagged = [];
 
@@ -24,10 +24,10 @@ public class AddressBench
     [GlobalSetup]
     public void Fill()
     {
-        _folder = Directory.CreateTempSubdirectory("fastmail-bench-").FullName;
-        _store = AccountStore.Open(_folder);
+        _folder = new BenchFolder("addresses");
+        _store = AccountStore.Open(_folder.Path);
         _store.TryAdd("u@example0.test", PasswordHash.MakeDecoy(10), DateTimeOffset.UnixEpoch);
-        using (var connection = new SqliteConnection($"Data Source={_folder}/{AccountStore.FileName};Pooling=False"))
+        using (var connection = new SqliteConnection($"Data Source={_folder.Path}/{AccountStore.FileName};Pooling=False"))
         {
             connection.Open();
             using SqliteCommand command = connection.CreateCommand();
@@ -47,10 +47,11 @@ public class AddressBench
     }
 
     [GlobalCleanup]
-    public void Remove()
+    public void Dispose()
     {
         _store.Dispose();
-        Directory.Delete(_folder, recursive: true);
+        _folder.Dispose();
+        GC.SuppressFinalize(this);
     }
 
     [Benchmark]

@@ -21,7 +21,7 @@ public class AppendBench : IDisposable
     // Header, meta and trace of the log's records, so that both write the same bytes.
     private const int Overhead = 320;
 
-    private string _directory = "";
+    private BenchFolder? _folder;
     private BareLoop? _bare;
     private ClosedLoop? _log;
     private ClosedLoop? _emptied;
@@ -34,22 +34,18 @@ public class AppendBench : IDisposable
     [GlobalSetup(Targets = [nameof(Bare), nameof(Log), nameof(Burst)])]
     public void Setup()
     {
-        string root = Environment.GetEnvironmentVariable("FASTMAIL_BENCH_DIR") ?? Path.GetTempPath();
-        _directory = Path.Join(root, "fastmail-append-bench");
-        Directory.CreateDirectory(_directory);
-        _bare = new BareLoop(_directory, BodyBytes + Overhead, Waiters, 128 << 20);
-        _log = new ClosedLoop(_directory, BodyBytes, Waiters, SegmentBytes);
+        _folder = new BenchFolder("append");
+        _bare = new BareLoop(_folder.Path, BodyBytes + Overhead, Waiters, 128 << 20);
+        _log = new ClosedLoop(_folder.Path, BodyBytes, Waiters, SegmentBytes);
     }
 
     /// <summary>Makes a log in which segments are used again already: eight were filled.</summary>
     [GlobalSetup(Target = nameof(Emptied))]
     public void SetupEmptied()
     {
-        string root = Environment.GetEnvironmentVariable("FASTMAIL_BENCH_DIR") ?? Path.GetTempPath();
-        _directory = Path.Join(root, "fastmail-append-bench");
-        Directory.CreateDirectory(_directory);
+        _folder = new BenchFolder("append");
         long segmentBytes = BodyBytes * (32L << 10); // 320 MiB at 10 KB
-        _emptied = new ClosedLoop(_directory, BodyBytes, Waiters, segmentBytes, removes: true);
+        _emptied = new ClosedLoop(_folder.Path, BodyBytes, Waiters, segmentBytes, removes: true);
         _emptied.Run((int)(8 * segmentBytes / (BodyBytes + Overhead)));
     }
 
@@ -60,8 +56,8 @@ public class AppendBench : IDisposable
         _bare?.Dispose();
         _log?.Dispose();
         _emptied?.Dispose();
+        _folder?.Dispose();
         GC.SuppressFinalize(this);
-        Directory.Delete(_directory, recursive: true);
     }
 
     /// <summary>The baseline.</summary>

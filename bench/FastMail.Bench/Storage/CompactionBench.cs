@@ -14,7 +14,7 @@ public class CompactionBench : IDisposable
     private const long SegmentBytes = 16 << 20;
     private const long CopiedPerSecond = 50 << 20;
 
-    private string _directory = "";
+    private BenchFolder? _folder;
     private ClosedLoop? _log;
     private CancellationTokenSource? _stop;
     private Task _compacting = Task.CompletedTask;
@@ -27,10 +27,8 @@ public class CompactionBench : IDisposable
     [GlobalSetup]
     public void Setup()
     {
-        string root = Environment.GetEnvironmentVariable("FASTMAIL_BENCH_DIR") ?? Path.GetTempPath();
-        _directory = Path.Join(root, "fastmail-compaction-bench");
-        Directory.CreateDirectory(_directory);
-        _log = new ClosedLoop(_directory, 1024, 20, SegmentBytes);
+        _folder = new BenchFolder("compaction");
+        _log = new ClosedLoop(_folder.Path, 1024, 20, SegmentBytes);
         _log.Run(3 * Messages);
         _stop = new CancellationTokenSource();
         _compacting = IsCompacting ? Task.Run(() => CompactAsync(_log.Log, _stop.Token)) : Task.CompletedTask;
@@ -44,8 +42,8 @@ public class CompactionBench : IDisposable
         _compacting.Wait();
         _stop?.Dispose();
         _log?.Dispose();
+        _folder?.Dispose();
         GC.SuppressFinalize(this);
-        Directory.Delete(_directory, recursive: true);
     }
 
     /// <summary>The appends.</summary>

@@ -13,18 +13,13 @@ internal sealed class FilledLog : IMailLogObserver, IDisposable
     private const int InFlight = 1000;
 
     private readonly SemaphoreSlim _free = new(InFlight);
+    private readonly BenchFolder _folder;
     private readonly byte[] _body;
     private readonly MailLogOptions _options;
 
     public FilledLog(string name, int bodyBytes, bool takesCheckpoints)
     {
-        string root = Environment.GetEnvironmentVariable("FASTMAIL_BENCH_DIR") ?? Path.GetTempPath();
-        Directory = Path.Join(root, "fastmail-bench-" + name);
-        if (System.IO.Directory.Exists(Directory))
-        {
-            System.IO.Directory.Delete(Directory, recursive: true);
-        }
-
+        _folder = new BenchFolder(name);
         _body = new byte[bodyBytes];
         _body.AsSpan().Fill((byte)'x');
         "\r\n.\r\n"u8.CopyTo(_body.AsSpan(bodyBytes - 5));
@@ -37,7 +32,7 @@ internal sealed class FilledLog : IMailLogObserver, IDisposable
         Open();
     }
 
-    public string Directory { get; }
+    public string Directory => _folder.Path;
 
     public MailLog Log { get; private set; } = null!;
 
@@ -178,6 +173,6 @@ internal sealed class FilledLog : IMailLogObserver, IDisposable
     {
         Log.Dispose();
         _free.Dispose();
-        System.IO.Directory.Delete(Directory, recursive: true);
+        _folder.Dispose();
     }
 }
