@@ -14,6 +14,7 @@ namespace FastMail.Bench.Net;
 /// which keeps nothing: what sending costs by itself. Prints the processor time of a message on our side beside the
 /// time that has passed. Run from the root of the repository; needs cc.
 /// </summary>
+[MemoryDiagnoser]
 [SimpleJob(warmupCount: 2, iterationCount: 9, invocationCount: 1)]
 public class SendBench : IDisposable
 {

@@ -7,6 +7,7 @@ namespace FastMail.Bench.Storage;
 /// Durable appends of 1 KB by 20 waiters, alone and while everything that is full is copied into cold segments, at the
 /// rate at which the server does that by default.
 /// </summary>
+[MemoryDiagnoser]
 [SimpleJob(warmupCount: 1, iterationCount: 10, invocationCount: 1)] // bounded: the log keeps what it is given
 public class CompactionBench : IDisposable
 {

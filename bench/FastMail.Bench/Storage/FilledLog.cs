@@ -34,6 +34,11 @@ internal sealed class FilledLog : IMailLogObserver, IDisposable
 
     public string Directory => _folder.Path;
 
+    /// <summary>The files that the log's records are in.</summary>
+    public IEnumerable<string> Segments =>
+        System.IO.Directory.EnumerateFiles(Directory, "*", SearchOption.AllDirectories)
+            .Where(path => SegmentHeader.TryParseName(Path.GetFileName(path), out _, out _));
+
     public MailLog Log { get; private set; } = null!;
 
     /// <summary>Octets of the log below its end.</summary>

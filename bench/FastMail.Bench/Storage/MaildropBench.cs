@@ -7,6 +7,7 @@ namespace FastMail.Bench.Storage;
 /// One mailbox from 1,000 to 1,000,000 messages: what an append, a login and a RETR cost. Bars: a snapshot of 100,000
 /// under 20 ms, append flat. Right after a checkpoint, so the snapshot is read from its shard.
 /// </summary>
+[MemoryDiagnoser]
 [SimpleJob(warmupCount: 2, iterationCount: 9, invocationCount: 1)]
 public class MaildropBench : IDisposable
 {

@@ -7,6 +7,7 @@ namespace FastMail.Bench.Storage;
 /// Opening a log with a million recipients to be relayed, each deferred once, page cache warm, and reading all of the
 /// queue as an engine does at its start (bar: 5 s, and 100 octets of memory a recipient, which is printed).
 /// </summary>
+[MemoryDiagnoser]
 [SimpleJob(warmupCount: 1, iterationCount: 5, invocationCount: 1)]
 public class QueueBench : IDisposable
 {
