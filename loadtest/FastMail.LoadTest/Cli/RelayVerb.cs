@@ -76,7 +76,10 @@ internal sealed class RelayVerb
             plan with { IsQuiet = plan.IsQuiet || progress.IsLive },
             new SinkPlan { Listen = line.GetValue(_sink)!, RecordPath = line.GetValue(_record) },
             line.GetValue(_settle) ?? TimeSpan.FromSeconds(10),
-            progress.Lines) { KeepsEvidence = true };
+            progress.Lines)
+        {
+            KeepsEvidence = true,
+        };
         using var interruption = new Interruption(run.Stop);
         progress.Begin(run.TakeStanding);
         run.Run();

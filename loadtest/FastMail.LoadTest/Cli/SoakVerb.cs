@@ -84,7 +84,10 @@ internal sealed class SoakVerb
             plan with { IsQuiet = plan.IsQuiet || progress.IsLive },
             pop3,
             line.GetValue(_settle) ?? TimeSpan.FromSeconds(60),
-            progress.Lines) { KeepsEvidence = true };
+            progress.Lines)
+        {
+            KeepsEvidence = true,
+        };
         using var interruption = new Interruption(run.Stop);
         progress.Begin(run.TakeStanding);
         run.Run();
