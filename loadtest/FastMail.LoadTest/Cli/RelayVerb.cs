@@ -93,7 +93,7 @@ internal sealed class RelayVerb
             RelayReport.WriteText(run, Console.Out);
         }
 
-        run.Source.Tally.Series.WriteCsv(csv);
+        run.Arrivals.WriteCsv(csv);
         return RelayReport.IsAllRelayed(run) ? ExitCode.Ok : ExitCode.NotAllWell;
     }
 }
