@@ -75,7 +75,7 @@ public sealed record MailLogOptions
     public bool TakesCheckpoints { get; init; } = true;
 
     /// <summary>A checkpoint is written when the log has grown by this: a start reads no more than that.</summary>
-    public long CheckpointBytes { get; init; } = 256L * 1024 * 1024;
+    public long CheckpointBytes { get; init; } = 512L * 1024 * 1024;
 
     /// <summary>And this long after the last one when a maildrop has changed; infinite for never.</summary>
     public TimeSpan CheckpointInterval { get; init; } = TimeSpan.FromSeconds(60);

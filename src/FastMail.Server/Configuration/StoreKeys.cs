@@ -20,7 +20,7 @@ internal static class StoreKeys
         Values.Count(1, 10_000));
 
     public static readonly Key<long> CheckpointBytes = new(
-        "store.checkpoint_size", "256MiB", "octets", "Growth of the mail log after which its index is saved.",
+        "store.checkpoint_size", "512MiB", "octets", "Growth of the mail log after which its index is saved.",
         Values.Size(1L << 20, 1L << 40));
 
     public static readonly Key<TimeSpan> CheckpointInterval = new(
