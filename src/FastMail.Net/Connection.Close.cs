@@ -348,7 +348,6 @@ public sealed partial class Connection
         _isAborted = false;
         _hasSaidLastWords = false;
         _isReadable = false;
-        _emptyRecords = 0;
         _hasPeerEnded = false;
         _loop.Release(this, isOutgoing);
     }

@@ -7,17 +7,15 @@ namespace FastMail.Net;
 /// </content>
 public sealed partial class Connection
 {
-    private int _emptyRecords; // octets for SslStream since it last had content, or since others had their turn
     private bool _makesWay; // SslStream waits although there may be input
-    private ReceivesOn? _receivesOn;
 
-    private void MakeWay()
+    private void MakeWay(TlsLayer tls)
     {
-        _emptyRecords = 0;
+        tls.EmptyRecords = 0;
         if (!_makesWay)
         {
             _makesWay = true;
-            _loop.Post(_receivesOn ??= new ReceivesOn(this));
+            _loop.Post(tls.ReceivesOn ??= new ReceivesOn(this));
         }
     }
 

@@ -29,7 +29,11 @@ public sealed partial class Connection
             int received = _isSecure ? _tls!.Receive(_slab.AsMemory(_end)) : ReceiveInto(_slab.AsSpan(_end));
             if (received > 0)
             {
-                _emptyRecords = 0;
+                if (_tls is not null)
+                {
+                    _tls.EmptyRecords = 0;
+                }
+
                 _end += received;
                 octets -= received;
                 _isReadable = _end == _slab!.Length && !_isSecure; // SslStream is asked first: it may hold a record

@@ -13,9 +13,6 @@ public sealed partial class Connection
     private TlsLayer? _tls;
     private bool _isSecure; // the handshake is over: everything goes through the layer
     private bool _isStepping; // a worker owns the layer and the slab
-    private byte[]? _gather; // small pieces of output on their way into one record
-    private int _recordBytes; // of the record that is being sent
-    private SendsOn? _sendOn;
 
     /// <summary>What the handshake agreed upon; null in the clear.</summary>
     public TlsParameters? Tls => _isSecure ? _tls!.Parameters : null;
@@ -66,7 +63,7 @@ public sealed partial class Connection
         }
         else
         {
-            _outgoing!.Advance(_recordBytes);
+            _outgoing!.Advance(_tls!.RecordBytes);
             RenewDeadline(); // a slow reader that reads is not silent
             ServeAfterSend();
         }
@@ -76,9 +73,10 @@ public sealed partial class Connection
     internal bool TryReceiveRecords(Span<byte> room, out int octets)
     {
         octets = 0;
-        if (_emptyRecords >= EventLoopOptions.EmptyRecordsPerTurn)
+        TlsLayer tls = _tls!;
+        if (tls.EmptyRecords >= EventLoopOptions.EmptyRecordsPerTurn)
         {
-            MakeWay();
+            MakeWay(tls);
             return false;
         }
 
@@ -97,7 +95,7 @@ public sealed partial class Connection
         }
 
         octets = Math.Max(octets, 0); // an error is the end of the input as well
-        _emptyRecords += octets;
+        tls.EmptyRecords += octets;
         return true;
     }
 
@@ -279,12 +277,13 @@ public sealed partial class Connection
     /// <summary>As Flush: the output of the turn, record by record. Long output makes way for others in between.</summary>
     private bool FlushRecords()
     {
-        for (int left = EventLoopOptions.EncryptedPerTurn; _outgoing is { IsEmpty: false } outgoing; left -= _recordBytes)
+        TlsLayer tls = _tls!;
+        for (int left = EventLoopOptions.EncryptedPerTurn; _outgoing is { IsEmpty: false } outgoing; left -= tls.RecordBytes)
         {
             if (left <= 0)
             {
                 _isSending = true;
-                _loop.Post(_sendOn ??= new SendsOn(this));
+                _loop.Post(tls.SendsOn ??= new SendsOn(this));
                 return false;
             }
 
@@ -294,17 +293,17 @@ public sealed partial class Connection
             }
             else
             {
-                _gather ??= _loop.Slabs.Rent();
+                tls.Gather ??= _loop.Slabs.Rent();
             }
 
-            ReadOnlyMemory<byte> octets = outgoing.Record(_gather);
-            _recordBytes = octets.Length;
+            ReadOnlyMemory<byte> octets = outgoing.Record(tls.Gather);
+            tls.RecordBytes = octets.Length;
             if (!TrySend(octets))
             {
                 return false;
             }
 
-            outgoing.Advance(_recordBytes);
+            outgoing.Advance(tls.RecordBytes);
         }
 
         ReturnGather();
@@ -334,16 +333,16 @@ public sealed partial class Connection
 
     private void SendOn()
     {
-        _recordBytes = 0;
+        _tls!.RecordBytes = 0;
         RecordLeft(hasLeft: true);
     }
 
     private void ReturnGather()
     {
-        if (_gather is not null)
+        if (_tls?.Gather is { } gather)
         {
-            _loop.Slabs.Return(_gather);
-            _gather = null;
+            _loop.Slabs.Return(gather);
+            _tls.Gather = null;
         }
     }
 

@@ -19,7 +19,7 @@ public sealed partial class Connection : ICompletion, ILoopWork
 
     private readonly EventLoop _loop;
     private readonly LoopArgs _receive;
-    private readonly LoopTimer _timer;
+    private readonly Deadline _timer;
 
     private Socket? _socket;
     private int _descriptor;
@@ -42,7 +42,7 @@ public sealed partial class Connection : ICompletion, ILoopWork
         _loop = loop;
         _receive = new LoopArgs(loop) { Owner = this };
         _receive.SetBuffer(Memory<byte>.Empty); // only ever waits for readiness: an idle connection holds no slab
-        _timer = new LoopTimer(new Due(this));
+        _timer = new Deadline(this);
     }
 
     private enum Phase : byte
@@ -405,7 +405,7 @@ public sealed partial class Connection : ICompletion, ILoopWork
         }
     }
 
-    private sealed class Due(Connection connection) : ILoopWork
+    private sealed class Deadline(Connection connection) : LoopTimer, ILoopWork
     {
         public void Run() => connection.DeadlineReached();
     }

@@ -79,6 +79,21 @@ internal sealed class TlsLayer : ILoopWork
     /// <summary>Received octets that no record has been read from yet.</summary>
     public int InputBytes => _records.Input.Length;
 
+    /// <summary>Small pieces of output on their way into one record. This and the next four are the connection's, which has them only under TLS.</summary>
+    public byte[]? Gather { get; set; }
+
+    /// <summary>Of the record that is being sent.</summary>
+    public int RecordBytes { get; set; }
+
+    /// <summary>Octets for SslStream since it last had content, or since others had their turn.</summary>
+    public int EmptyRecords { get; set; }
+
+    /// <summary>The rest of an output that made way for others.</summary>
+    public ILoopWork? SendsOn { get; set; }
+
+    /// <summary>The rest of an input that did.</summary>
+    public ILoopWork? ReceivesOn { get; set; }
+
     /// <summary>SslStream waits for input; <see cref="SocketReadable"/> goes on.</summary>
     public bool IsAwaitingInput { get; private set; }
 
