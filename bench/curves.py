@@ -181,9 +181,9 @@ def queue(plan, folder):
         server.fill(depth - held, "u{n}@relay.test", "--users", 100, "-s", SHORT)
         held = max(held, depth)
         for _ in range(plan.repetitions):
-            accepted = server.load("smtp", "--to", "u{n}@relay.test", "--users", 100, "-c", 20, "-n", max(200, depth // 50))
+            stored = smtp_point(server, plan, 20)  # first: the server has just started, and few messages follow
+            accepted = server.load("smtp", "--to", "u{n}@relay.test", "--users", 100, "-c", 20, "-n", max(1000, depth // 50))
             held += accepted["acked"]
-            stored = smtp_point(server, plan, 20)
             memory = memory_of_tree(server.server.process.pid) / 1e6
             server.stop()
             ready = server.start()
