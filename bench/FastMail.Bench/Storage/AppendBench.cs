@@ -23,6 +23,7 @@ public class AppendBench : IDisposable
 
     private BenchFolder? _folder;
     private BareLoop? _bare;
+    private BareGrowingLoop? _growing;
     private ClosedLoop? _log;
     private ClosedLoop? _emptied;
 
@@ -35,8 +36,18 @@ public class AppendBench : IDisposable
     public void Setup()
     {
         _folder = new BenchFolder("append");
-        _bare = new BareLoop(_folder.Path, BodyBytes + Overhead, Waiters, 128 << 20);
+        _bare = new BareLoop(Path.Join(_folder.Path, "bare"), BodyBytes + Overhead, Waiters);
+        _bare.Fill(128 << 20);
+        _bare.Flush();
         _log = new ClosedLoop(_folder.Path, BodyBytes, Waiters, SegmentBytes);
+    }
+
+    /// <summary>Makes the loop over new files, as large as the log's segments.</summary>
+    [GlobalSetup(Target = nameof(BareGrowing))]
+    public void SetupGrowing()
+    {
+        _folder = new BenchFolder("append");
+        _growing = new BareGrowingLoop(_folder.Path, BodyBytes + Overhead, Waiters, (int)(SegmentBytes >> 20));
     }
 
     /// <summary>Makes a log in which segments are used again already: eight were filled.</summary>
@@ -54,6 +65,7 @@ public class AppendBench : IDisposable
     public void Dispose()
     {
         _bare?.Dispose();
+        _growing?.Dispose();
         _log?.Dispose();
         _emptied?.Dispose();
         _folder?.Dispose();
@@ -67,6 +79,16 @@ public class AppendBench : IDisposable
         for (int i = 0; i < Messages / Waiters; i++)
         {
             _bare!.Commit();
+        }
+    }
+
+    /// <summary>The loop of a log that only grows: what <see cref="Log"/> does, without a log.</summary>
+    [Benchmark(OperationsPerInvoke = Messages)]
+    public void BareGrowing()
+    {
+        for (int i = 0; i < Messages / Waiters; i++)
+        {
+            _growing!.Commit();
         }
     }
 

@@ -8,26 +8,26 @@ namespace FastMail.Bench.Storage;
 /// </summary>
 internal sealed class BareLoop : IDisposable
 {
+    private static readonly byte[] Zeros = GC.AllocateArray<byte>(1 << 20, pinned: true);
+
     private readonly string _path;
     private readonly IDiskFile _file;
-    private readonly long _bytes;
     private readonly byte[][] _records;
     private readonly IoVector[] _vectors;
+    private readonly long _groupBytes;
+    private long _bytes;
     private long _offset;
 
-    public BareLoop(string directory, int recordBytes, int group, long bytes)
+    /// <summary>Makes an empty file, to be filled with zeros before the first group.</summary>
+    /// <param name="path">Of the file.</param>
+    /// <param name="recordBytes">Octets of a record.</param>
+    /// <param name="group">Records a group.</param>
+    public BareLoop(string path, int recordBytes, int group)
     {
-        _path = Path.Join(directory, "bare");
+        _path = path;
         Errno.Check(LinuxDisk.Instance.Open(_path, FileUse.CreateEmpty, out IDiskFile? file), "create", _path);
         _file = file!;
-        _bytes = bytes;
-        byte[] zeros = GC.AllocateArray<byte>(1024 * 1024, pinned: true);
-        for (long offset = 0; offset < bytes; offset += zeros.Length)
-        {
-            Errno.Check(_file.WriteAll(zeros, offset), "write", _path);
-        }
-
-        Errno.Check(_file.Flush(), "flush", _path);
+        _groupBytes = (long)recordBytes * group;
         _records = new byte[group][];
         for (int i = 0; i < group; i++)
         {
@@ -38,20 +38,39 @@ internal sealed class BareLoop : IDisposable
         _vectors = new IoVector[group];
     }
 
-    /// <summary>Writes and flushes one group; starts over at the end of the file.</summary>
-    public void Commit()
+    /// <summary>Whether the file has no room for one more group.</summary>
+    public bool IsFull => _offset + _groupBytes > _bytes;
+
+    /// <summary>Lengthens the file by zeros; they are to be flushed before the first group.</summary>
+    /// <param name="bytes">Octets, a multiple of a MiB.</param>
+    public void Fill(long bytes)
     {
-        long bytes = 0;
+        for (long end = _bytes + bytes; _bytes < end; _bytes += Zeros.Length)
+        {
+            Errno.Check(_file.WriteAll(Zeros, _bytes), "write", _path);
+        }
+    }
+
+    /// <summary>Flushes the zeros.</summary>
+    public void Flush()
+    {
+        Errno.Check(_file.Flush(), "flush", _path);
+    }
+
+    /// <summary>Writes and flushes one group; starts over at the end of the file.</summary>
+    /// <returns>Octets of the group.</returns>
+    public long Commit()
+    {
         for (int i = 0; i < _vectors.Length; i++)
         {
             _vectors[i] = new IoVector(DiskWriting.AddressOf(_records[i], 0), _records[i].Length);
-            bytes += _records[i].Length;
         }
 
-        _offset = _offset + bytes > _bytes ? 0 : _offset;
+        _offset = IsFull ? 0 : _offset;
         Errno.Check(_file.WriteAll(_vectors, _offset), "write", _path);
         Errno.Check(_file.Flush(), "flush", _path);
-        _offset += bytes;
+        _offset += _groupBytes;
+        return _groupBytes;
     }
 
     public void Dispose()

@@ -24,7 +24,9 @@ public class CommitGroupBench : IDisposable
     public void SetupBare()
     {
         _folder = new BenchFolder("groups");
-        _bare = new BareLoop(_folder.Path, BodyBytes + Overhead, 1, SegmentBytes);
+        _bare = new BareLoop(Path.Join(_folder.Path, "bare"), BodyBytes + Overhead, 1);
+        _bare.Fill(SegmentBytes);
+        _bare.Flush();
     }
 
     [GlobalSetup(Target = nameof(OneInAGroup))]
